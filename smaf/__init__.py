@@ -1,0 +1,7 @@
+"""SMAF: pixel masks from image-level labels (weakly supervised semantic segmentation).
+
+The pipeline, one stage a module: :mod:`smaf.train_eps` (0), :mod:`smaf.gen_fusion` (1),
+:mod:`smaf.train_fusion` (2), :mod:`smaf.gen_pm` (3), :mod:`smaf.evaluate`.
+"""
+
+__version__ = "0.1.0"

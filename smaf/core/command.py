@@ -1,0 +1,65 @@
+"""What every entry script shares: one line and exit status 2 for what the user can mend."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from smaf.core.errors import InputError
+
+log = logging.getLogger("smaf")
+
+_DISK = {errno.ENOSPC: "the disk is full: make room and run the same command again, it goes on where it stopped",
+         errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
+         errno.EACCES: "permission denied: mend the permissions or choose another folder",
+         errno.EROFS: "the file system is read-only: choose another folder"}
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows every default, also of options without a help text."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        action.help = action.help or " "
+        return super()._get_help_string(action)
+
+
+def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser whose `--help` shows every default."""
+    return argparse.ArgumentParser(prog=f"smaf {prog}", description=description, formatter_class=_Formatter,
+                                   allow_abbrev=False)
+
+
+def _one_line(error: Exception) -> str:
+    """The message of `error`; of an error that a worker process passed on, its last line."""
+    text = str(error).strip()
+    if text.startswith("Caught "):
+        text = re.sub(r"^[\w.]+: ", "", text.splitlines()[-1])
+    return " ".join(text.split())
+
+
+def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+    """Run an entry script's `main`; return its exit status: 0, 2 for bad input, 130 when interrupted."""
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+    try:
+        main(argv)
+    except InputError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        print(f"error: {error.filename or 'output'}: {_DISK[error.errno]}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped: run the same command again, it goes on where it stopped", file=sys.stderr)
+        return 130
+    return 0

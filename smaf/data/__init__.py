@@ -1,0 +1,1 @@
+"""Data sets on disk, their lists and labels, and the transforms of training."""

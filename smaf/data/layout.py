@@ -1,0 +1,161 @@
+"""A data set in VOC layout: its lists, photographs, labels, masks and saliency maps.
+
+```
+ROOT/ImageSets/Segmentation/<list>.txt   ids, one a line
+ROOT/JPEGImages/<id>.jpg                 photographs (COCO's train2014/ and val2014/ serve, too)
+ROOT/SALImages/<id>.png                  saliency maps, 0..255
+ROOT/SegmentationClassAug/<id>.png       true masks, for evaluation only (or SegmentationClass/)
+ROOT/metadata/<name>/labels.txt          class names
+ROOT/metadata/<name>/cls_labels.npy      image-level labels (or image_labels.csv; or ROOT/labels.csv)
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smaf.core.classes import VOC_CLASSES, ClassMap, read_class_names
+from smaf.core.errors import InputError, MissingInputError
+from smaf.core.files import check_id, read_lines
+from smaf.core.images import find_image, read_image, read_mask, read_saliency
+from smaf.core.labels import read_image_labels
+
+PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014")
+MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
+LABEL_FILES = ("metadata/*/cls_labels.npy", "metadata/*/image_labels.csv", "metadata/cls_labels.npy",
+               "metadata/image_labels.csv", "labels.csv")
+NAME_FILES = ("metadata/*/labels.txt", "metadata/labels.txt")
+
+
+def _first(root: Path, patterns: Sequence[str]) -> Path | None:
+    return next((path for pattern in patterns for path in sorted(root.glob(pattern))), None)
+
+
+def _named(root: Path, name: str | Path) -> Path:
+    """A file that an option names: as it is, or below the data set's folder."""
+    path = Path(name)
+    return path if path.exists() or path.is_absolute() or not (root / path).exists() else root / path
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """One data set and the classes that the task keeps of it; made by :func:`open_data`."""
+
+    root: Path
+    classes: ClassMap
+    label_file: Path | None = None
+    mask_folders: tuple[str, ...] = MASK_FOLDERS
+    saliency_folder: str = "SALImages"
+
+    @property
+    def num_classes(self) -> int:
+        """Number of kept foreground classes, C."""
+        return len(self.classes)
+
+    def list_path(self, name: str | Path) -> Path:
+        """The file of list `name`: a name below ImageSets/Segmentation, or a path to a text file."""
+        if Path(name).suffix == ".txt":
+            return _named(self.root, name)
+        return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
+
+    def ids(self, name: str | Path) -> list[str]:
+        """The ids of a list, in its order; an empty list, a doubled id or a path in it is an error."""
+        path = self.list_path(name)
+        ids = [check_id(line, path) for line in read_lines(path, "list", "name another with --list, or run "
+                                                           "`smaf prepare` to make train_aug")]
+        doubled = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
+        if not ids or doubled:
+            raise InputError(f"list {path} {'has ' + ', '.join(doubled[:3]) + ' twice' if doubled else 'is empty'}: "
+                             "write each id once, one a line")
+        return ids
+
+    @cached_property
+    def all_labels(self) -> dict[str, np.ndarray]:
+        """Image-level labels of every image, over the kept classes: id → (C,) float32."""
+        if self.label_file is None:
+            raise MissingInputError(f"{self.root} has no image-level labels ({', '.join(LABEL_FILES)}): run "
+                                    "`smaf prepare` on it, or name the file with --labels")
+        labels = read_image_labels(self.label_file, self.classes.source)
+        return {image_id: self.classes.map_label(label) for image_id, label in labels.items()}
+
+    def labels_of(self, ids: Sequence[str]) -> np.ndarray:
+        """(N, C) float32 labels of `ids`; an id with no label, or with every label dropped, is an error."""
+        missing = [i for i in ids if i not in self.all_labels]
+        if missing:
+            raise InputError(f"image-label file {self.label_file} has no labels for {missing[0]}"
+                             f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: add them, or take the "
+                             "ids off the list")
+        labels = np.stack([self.all_labels[i] for i in ids])
+        empty = [i for i, label in zip(ids, labels, strict=True) if not label.any()]
+        if empty:
+            raise InputError(f"image-label file {self.label_file}: {empty[0]}"
+                             f"{f' and {len(empty) - 1} more' if len(empty) > 1 else ''} shows none of the classes "
+                             f"{', '.join(self.classes.names)}: take these ids off the list, or keep more classes "
+                             "(--classes)")
+        return labels
+
+    def photo_path(self, image_id: str) -> Path:
+        """Where the photograph lies (or would lie)."""
+        return find_image([self.root / folder for folder in PHOTO_FOLDERS], image_id)
+
+    def photo(self, image_id: str) -> Image.Image:
+        """The photograph, 8-bit RGB, upright."""
+        return read_image(self.photo_path(image_id))
+
+    def mask_path(self, image_id: str) -> Path:
+        """Where the true mask lies (or would lie)."""
+        paths = [self.root / folder / f"{image_id}.png" for folder in self.mask_folders]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def mask(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The true mask in the task's values, (H, W) uint8; for evaluation only."""
+        path = self.mask_path(image_id)
+        return self.classes.map_mask(read_mask(path, size=size), path)
+
+    def saliency_path(self, image_id: str) -> Path:
+        """Where the saliency map lies (or would lie)."""
+        return self.root / self.saliency_folder / f"{image_id}.png"
+
+    def saliency(self, image_id: str, *, size: tuple[int, int] | None = None) -> Image.Image:
+        """The saliency map, 8-bit greyscale."""
+        return read_saliency(self.saliency_path(image_id), size=size)
+
+    def require(self, ids: Sequence[str], *, saliency: bool = False, masks: bool = False) -> None:
+        """Check that every photograph (and saliency map, and mask) is there before work is spent."""
+        kinds = [("photograph", self.photo_path, "put it there or take its id off the list")]
+        if saliency:
+            kinds.append(("saliency map", self.saliency_path,
+                          "make one with a saliency detector, or train without (--network cls)"))
+        if masks:
+            kinds.append(("mask", self.mask_path, "put it there or take its id off the list"))
+        for what, place, fix in kinds:
+            missing = [path for path in map(place, ids) if not path.is_file()]
+            if missing:
+                more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+                raise MissingInputError(f"{what} {missing[0]}{more} does not exist: {fix}")
+
+
+def open_data(root: str | Path, *, classes: str | Path | None = None, class_names: str | Path | None = None,
+              labels: str | Path | None = None, mask_folder: str | None = None) -> DataRoot:
+    """Open a data set in VOC layout.
+
+    `classes` is a file of class names to keep (a subset); `class_names` the file of the data set's own names
+    (default: `metadata/*/labels.txt`, else PASCAL VOC's 20); `labels` the image-level labels. Each may be a path,
+    or a path below `root`.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise MissingInputError(f"data set {root} does not exist: name its folder with --data_root")
+    name_file = _named(root, class_names) if class_names else _first(root, NAME_FILES)
+    names = read_class_names(name_file) if name_file else VOC_CLASSES
+    keep_file = _named(root, classes) if classes else None
+    kept = ClassMap.of(names, read_class_names(keep_file) if keep_file else None, keep_file=keep_file or "")
+    label_file = _named(root, labels) if labels else _first(root, LABEL_FILES)
+    folders = (mask_folder,) if mask_folder else MASK_FOLDERS
+    return DataRoot(root, kept, label_file, folders)
