@@ -78,5 +78,5 @@ def write_image_labels(path: Path, labels: Mapping[str, np.ndarray], classes: Se
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "labels"])
     for image_id in sorted(labels):
-        writer.writerow([image_id, ";".join(classes[c] for c in np.flatnonzero(labels[image_id]))])
+        writer.writerow([image_id, ";".join(classes[int(c)] for c in np.flatnonzero(labels[image_id]))])
     write_text(path, stream.getvalue())

@@ -1,0 +1,110 @@
+"""Build a classifier by name and load weights into it, refusing those that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from smaf.core.errors import InputError
+from smaf.models.classifier import HEAD_MODULES, HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
+from smaf.models.timm_backbone import LIGHT, TimmBackbone, packaged_lite0
+from smaf.models.weights import ClassifierInfo, read_info, read_weights, widen_eps_head
+
+IMAGENET = "imagenet"
+
+
+def build_classifier(backbone: str, *, num_classes: int, head: str = "smaf", pretrained: str | Path | None = None,
+                     output_stride: int | None = None) -> Classifier:
+    """Build the classifier that the method trains.
+
+    Args:
+        backbone: `"resnet38"`, or a timm model (`"tf_efficientnet_lite0"`).
+        num_classes: C, foreground classes.
+        head: `"smaf"` (C + 1 channels over 128 features), `"eps"` (C + 1 channels) or `"cls"` (C channels).
+        pretrained: None for random weights; `"imagenet"` for the ImageNet weights that are installed or that
+            timm fetches; or a file: a classifier with this backbone, head and class count, or ImageNet weights
+            alone, to which the head stays random. See :func:`read_weights` for formats.
+        output_stride: 8 or 16; default 8 for ResNet-38 (its only one), 16 for timm's.
+
+    Returns:
+        A module in evaluation mode: `forward(images)` → scores (N, C+1), CAM logits (N, C+1, h, w), features
+        (N, D, h, w); `forward_cam(images)` → CAM logits. Images are normalised with the module's `mean`, `std`.
+
+    Raises:
+        InputError: an unknown name, or weights of another head, backbone or class count; it names the difference.
+    """
+    if head not in HEADS:
+        raise InputError(f"head {head!r}: expected one of {', '.join(HEADS)}")
+    if num_classes < 1:
+        raise InputError(f"num_classes {num_classes}: expected at least 1")
+    if backbone == RESNET38:
+        if output_stride not in {None, 8}:
+            raise InputError(f"output stride {output_stride}: ResNet-38 runs at 8")
+        model: Classifier = ResNet38Classifier(num_classes=num_classes, head=head)
+    else:
+        if output_stride not in {None, 8, 16}:
+            raise InputError(f"output stride {output_stride}: expected 8 or 16")
+        hub = pretrained == IMAGENET and not (backbone == LIGHT and packaged_lite0())
+        body = TimmBackbone(backbone, output_stride=output_stride or 16, pretrained=hub)
+        model = TimmClassifier(body, backbone, num_classes=num_classes, head=head)
+    if pretrained == IMAGENET:
+        _load_imagenet(model)
+    elif pretrained is not None:
+        load_weights(model, pretrained)
+    return model.set_trainable().eval()
+
+
+def _load_imagenet(model: Classifier) -> None:
+    if model.backbone_name == RESNET38:
+        raise InputError("ResNet-38's ImageNet weights are in no package: download "
+                         "ilsvrc-cls_rna-a1_cls1000_ep-0001.params and name it with --weights")
+    path = packaged_lite0() if model.backbone_name == LIGHT else None
+    if path is not None:
+        load_weights(model, path)
+
+
+def load_weights(model: Classifier, path: str | Path, *, adapt_head: bool = False) -> None:
+    """Load a checkpoint into `model`: a whole classifier, or ImageNet weights without a head.
+
+    With `adapt_head` an EPS head is turned into a SMAF head with the same CAMs (:func:`widen_eps_head`).
+    Raises :class:`InputError` naming what differs: backbone, head, class count, output stride or shapes.
+    """
+    state = read_weights(path)
+    info = read_info(path)
+    if info is not None and adapt_head and (info.head, model.head) == ("eps", "smaf"):
+        state = widen_eps_head(state)
+        info = ClassifierInfo(info.backbone, "smaf", info.num_classes, info.output_stride, info.class_names)
+    if info is not None:
+        _check_info(info, model, path)
+    _load(model, state, Path(path))
+
+
+def _check_info(info: ClassifierInfo, model: Classifier, path: str | Path) -> None:
+    pairs = (("backbone", info.backbone, model.backbone_name), ("head", info.head, model.head),
+             ("class count", info.num_classes, model.num_classes))
+    for what, theirs, ours in pairs:
+        if theirs != ours:
+            raise InputError(f"weights {path} have the {what} {theirs}, the model has {ours}: build the model with "
+                             f"{what} {theirs}, or name other weights")
+
+
+def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:
+    own = model.state_dict()
+    if not any(key in own for key in state):
+        state = {f"backbone.body.{key}": tensor for key, tensor in state.items()}
+    head_keys = {key for key in own if key.split(".")[0] in HEAD_MODULES}
+    has_head = any(key in head_keys for key in state)
+    required = set(own) if has_head else set(own) - head_keys
+    # num_batches_tracked is not in every release, and is not used
+    missing = sorted(k for k in required - set(state) if not k.endswith("num_batches_tracked"))
+    other = sorted(k for k in state if k in own and state[k].shape != own[k].shape)
+    if missing or other:
+        detail = (f"{missing[0]} is missing" if missing else
+                  f"{other[0]} is {tuple(state[other[0]].shape)}, expected {tuple(own[other[0]].shape)}")
+        raise InputError(f"weights {path} are not of the backbone {model.backbone_name} with head {model.head} and "
+                         f"{model.num_classes} classes: {detail} ({len(missing)} missing, {len(other)} of another "
+                         "shape): name the right backbone, or other weights")
+    model.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items() if key in required},
+                          strict=False)
