@@ -6,8 +6,10 @@ import argparse
 import errno
 import logging
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from smaf.core.errors import InputError
 
@@ -27,10 +29,20 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reads `@FILE` as options, one or more a line; what follows a # is a comment."""
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        return shlex.split(arg_line, comments=True)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
 def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser whose `--help` shows every default."""
-    return argparse.ArgumentParser(prog=f"smaf {prog}", description=description, formatter_class=_Formatter,
-                                   allow_abbrev=False)
+    """Return a parser whose `--help` shows every default, and that reads recipe files as `@FILE`."""
+    return _Parser(prog=f"smaf {prog}", description=description, formatter_class=_Formatter, allow_abbrev=False,
+                   fromfile_prefix_chars="@", epilog="@FILE reads options from a recipe file; later options win.")
 
 
 def _one_line(error: Exception) -> str:

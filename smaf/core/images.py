@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,17 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".ti
 Image.MAX_IMAGE_PIXELS = 200_000_000  # Pillow warns above this and refuses twice as many
 
 
-def voc_palette(colours: int = 256) -> np.ndarray:
-    """(colours, 3) uint8 RGB: PASCAL VOC's colour map, the bits of the index spread over the channels."""
-    palette = np.zeros((colours, 3), dtype=np.uint8)
-    for index in range(colours):
+@cache
+def voc_palette() -> np.ndarray:
+    """(256, 3) uint8 RGB: PASCAL VOC's colour map, the bits of the index spread over the channels."""
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for index in range(256):
         rest = index
         for bit in range(7, -1, -1):
             for channel in range(3):
                 palette[index, channel] |= ((rest >> channel) & 1) << bit
             rest >>= 3
+    palette.setflags(write=False)
     return palette
 
 

@@ -36,7 +36,7 @@ def blur(field: Field, sigma: float) -> Field:
         pad = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
         padded, n = np.pad(out, pad, mode="edge"), out.shape[axis]
         out = sum(t * (padded[i:i + n] if axis == 0 else padded[:, i:i + n]) for i, t in enumerate(taps))
-    return resize(out, (h, w)) if step > 1 else out
+    return resize(out, (h, w), Image.Resampling.BILINEAR) if step > 1 else out
 
 
 def noise(shape: tuple[int, int], rng: np.random.Generator, cell: float | tuple[float, float], octaves: int = 3
@@ -53,8 +53,12 @@ def noise(shape: tuple[int, int], rng: np.random.Generator, cell: float | tuple[
 
 def mix(first: Colour, second: Colour, share: Field) -> np.ndarray:
     """(h, w, 3): `first` where `share` (h, w) is 0, `second` where it is 1."""
-    t = np.clip(share, 0, 1)[..., None]
-    return (1 - t) * np.asarray(first, dtype=np.float32) + t * np.asarray(second, dtype=np.float32)
+    start, end = np.asarray(first, dtype=np.float32), np.asarray(second, dtype=np.float32)
+    out = np.empty((*share.shape, 3), dtype=np.float32)
+    share = np.clip(share, 0, 1)
+    for c in range(3):  # numpy is slow on a last axis of three
+        out[..., c] = start[..., c] + share * (end[..., c] - start[..., c])
+    return out
 
 
 def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
@@ -89,7 +93,7 @@ class Brush:
     """
 
     def __init__(self, scale: float, rng: np.random.Generator, *, light: tuple[float, float, float],
-                 angle: float = 0.0, mirror: bool = False, reach: float = 1.35) -> None:
+                 angle: float = 0.0, mirror: bool = False, reach: float = 1.3) -> None:
         half = math.ceil(scale * reach)
         self.scale, self.rng, self.light, self.half = scale, rng, light, half
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -121,8 +125,13 @@ class Brush:
     def ellipse(self, cx: float, cy: float, rx: float, ry: float | None = None) -> Field:
         """(h, w) in [0, 1]: within an ellipse (a circle where `ry` is None), its edge one pixel soft."""
         ry = rx if ry is None else ry
-        radius = np.hypot((self.x - cx) / rx, (self.y - cy) / ry)
-        return np.clip(0.5 - (radius - 1) * min(rx, ry) * self.scale, 0, 1)
+        (px, py), reach = self._pixels([(cx, cy)])[0], max(rx, ry) * self.scale + 2
+        box = (slice(max(0, int(py - reach)), max(0, int(py + reach) + 1)),
+               slice(max(0, int(px - reach)), max(0, int(px + reach) + 1)))
+        radius = np.sqrt(((self.x[box] - cx) / rx) ** 2 + ((self.y[box] - cy) / ry) ** 2)
+        mask = np.zeros(self.shape, dtype=np.float32)
+        mask[box] = np.clip(0.5 - (radius - 1) * (min(rx, ry) * self.scale), 0, 1)
+        return mask
 
     def noise(self, cell: float, octaves: int = 3) -> Field:
         """Value noise (h, w) whose coarsest grid is `cell` object units."""
@@ -136,22 +145,43 @@ class Brush:
         The part bulges towards the viewer over `bulge` object units from its edge, or has the given `height` (h, w);
         `relief` (h, w) is added to it (both in object units). `contact` darkens what lies beneath, near its edge.
         """
+        box = _box(mask, margin=math.ceil(0.1 * self.scale) + 2)  # as far as `contact` reaches
+        if box is None:
+            return
+        mask = mask[box]
         if height is None:
-            inside = np.clip(2 * blur(mask, 0.5 * bulge * self.scale) - 1, 0, 1)
-            height = np.sqrt(inside + 0.02) * bulge * 0.7
+            inside = np.clip((blur(mask, 0.5 * bulge * self.scale) - 0.3) / 0.7, 0, 1)
+            height = np.sqrt(inside + 0.02) * (bulge * 0.7)
+        else:
+            height = height[box]
         if relief is not None:
-            height = height + relief
+            height = height + relief[box]
         gy, gx = np.gradient(height * self.scale)
         norm = 1 / np.sqrt(1 + gx * gx + gy * gy)
         lx, ly, lz = self.light
         diffuse = np.clip((lz - gx * lx - gy * ly) * norm, 0, None)
-        half = np.array([lx, ly, lz + 1]) / np.linalg.norm([lx, ly, lz + 1])
-        shine = np.clip((half[2] - gx * half[0] - gy * half[1]) * norm, 0, 1) ** 40
-        lit = np.asarray(colour, dtype=np.float32) * (0.42 + 0.72 * diffuse)[..., None] + (gloss * shine)[..., None]
-        beneath = self.rgb * (1 - contact * blur(mask, 0.04 * self.scale))[..., None]
-        self.rgb = beneath + mask[..., None] * (lit - beneath)
-        self.alpha = np.maximum(self.alpha, mask)
-        self.evidence += mask * (evidence - self.evidence)
+        length = math.hypot(lx, ly, lz + 1)
+        shine = np.clip((lz + 1 - gx * lx - gy * ly) * norm / length, 0, 1)
+        for _ in range(5):  # the 32nd power: a highlight as of glaze or varnish
+            shine = shine * shine
+        colour = np.asarray(colour, dtype=np.float32)
+        tint = colour[box] if colour.ndim == 3 else colour
+        shade, shine = 0.42 + 0.72 * diffuse, gloss * shine
+        keep = (1 - mask) * (1 - contact * blur(mask, 0.04 * self.scale)) if contact else 1 - mask
+        for c in range(3):  # numpy is slow on a last axis of three
+            self.rgb[box][..., c] *= keep
+            self.rgb[box][..., c] += mask * (tint[..., c] * shade + shine)
+        self.alpha[box] = np.maximum(self.alpha[box], mask)
+        self.evidence[box] += mask * (evidence - self.evidence[box])
+
+
+def _box(mask: Field, *, margin: int) -> tuple[slice, slice] | None:
+    """The rows and columns of a mask's bounding box, widened by `margin` pixels; None where it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return (slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+            slice(max(0, columns[0] - margin), columns[-1] + 1 + margin))
 
 
 def paint_butterfly(brush: Brush, rng: np.random.Generator) -> None:
@@ -159,29 +189,32 @@ def paint_butterfly(brush: Brush, rng: np.random.Generator) -> None:
     hue = rng.choice([0.06, 0.08, 0.1, 0.14, 0.58])
     main, dark = hsv(hue + rng.uniform(-0.012, 0.012), rng.uniform(0.85, 1), rng.uniform(0.85, 1)), hsv(hue, 0.4, 0.09)
     pale = 0.75 * main + 0.25
-    spread, veins, spots = rng.uniform(0.85, 1.05), rng.integers(9, 13), rng.integers(24, 32)
+    spread, veins, spots = rng.uniform(0.85, 1.05), int(rng.integers(9, 13)), int(rng.integers(24, 32))
     fold = {1: 1.0, -1: rng.uniform(0.75, 1.0)}
     hind = [(0.03, -0.05), (0.5, 0.0), (0.8, 0.2), (0.74, 0.52), (0.44, 0.78), (0.22, 0.6), (0.06, 0.3)]
-    fore = [(0.03, -0.2), (0.3, -0.6), (0.72, -0.86), (1.0, -0.82), (0.95, -0.5), (0.78, -0.12), (0.5, 0.1), (0.05, 0.06)]
+    fore = [(0.03, -0.2), (0.3, -0.6), (0.72, -0.86), (1.0, -0.82), (0.95, -0.5), (0.78, -0.12), (0.5, 0.1),
+            (0.05, 0.06)]
     shimmer = brush.noise(0.12)
+    angle, radius = np.arctan2(brush.y + 0.02, np.abs(brush.x) + 1e-3), np.hypot(brush.x, brush.y)
+    vein = step(np.cos(angle * 2 * veins), 0.93, 0.05) * step(radius, 0.12, 0.05)
+    cell = 0.25 * np.exp(-((np.abs(brush.x) - 0.4) ** 2 + (brush.y + 0.33) ** 2) / 0.24**2)
+    spot = step(np.cos(angle * spots), 0.55, 0.2)
     for points, base, rim, evidence in ((hind, pale, 0.06, 0.72), (fore, main, 0.1, 1.0)):
+        dusted = mix(base * (1 + 0.12 * shimmer)[..., None], dark, np.maximum(vein, cell if base is main else 0))
         for side in (-1, 1):
             mask = brush.outline([(side * fold[side] * px, spread * py) for px, py in points])
-            angle = np.arctan2(brush.y + 0.02, np.abs(brush.x) + 1e-3)
-            edge = 1 - step(blur(mask, rim * brush.scale), 0.82, 0.06)
-            vein = step(np.cos(angle * 2 * veins), 0.93, 0.05) * step(np.hypot(brush.x, brush.y), 0.12, 0.05)
-            cell = np.exp(-((np.hypot(np.abs(brush.x) - 0.4, brush.y + 0.33) / 0.24) ** 2)) * (base is main)
-            colour = mix(base * (1 + 0.12 * shimmer)[..., None], dark, np.maximum(vein, 0.25 * cell))
-            colour = mix(colour, dark, edge)
-            dots = edge * step(np.cos(angle * spots), 0.55, 0.2) * step(blur(mask, 0.05 * brush.scale), 0.78, 0.06)
+            depth = blur(mask, rim * brush.scale)
+            edge = 1 - step(depth, 0.82, 0.06)
+            dots = edge * spot * step(depth, 0.66, 0.05)
+            colour = mix(dusted, dark, edge)
             brush.paint(mask, mix(colour, (0.97, 0.95, 0.9), dots), bulge=0.12, gloss=0.05, relief=0.006 * shimmer,
                         evidence=evidence)
     for side in (-1, 1):
         brush.paint(brush.line([(0, -0.25), (side * 0.12, -0.5), (side * 0.26, -0.68)], 0.022), dark, bulge=0.02,
                     evidence=0.4, contact=0)
         brush.paint(brush.ellipse(side * 0.26, -0.68, 0.028), dark, bulge=0.02, evidence=0.4, contact=0)
-    ribs = 0.01 * np.cos(brush.y * 60)
-    brush.paint(brush.ellipse(0, 0.16, 0.06, 0.36), mix(dark * 2, dark, brush.noise(0.05) + 0.5), bulge=0.07, relief=ribs)
+    fur = mix(dark * 2, dark, brush.noise(0.05) + 0.5)
+    brush.paint(brush.ellipse(0, 0.16, 0.06, 0.36), fur, bulge=0.07, relief=0.01 * np.cos(brush.y * 60))
     brush.paint(brush.ellipse(0, -0.18, 0.085, 0.15), dark * 2.2, bulge=0.08, relief=0.012 * brush.noise(0.03))
     brush.paint(brush.ellipse(0, -0.32, 0.065), dark * 1.5, bulge=0.06)
 
@@ -195,9 +228,9 @@ def paint_car(brush: Brush, rng: np.random.Generator) -> None:
     wheel = rng.uniform(0.185, 0.215)
     under = brush.outline([(-0.9, 0.1), (0, 0.05), (0.9, 0.1), (0.86, 0.3), (0, 0.32), (-0.86, 0.3)])
     brush.paint(under, (0.05, 0.05, 0.055), bulge=0.05, gloss=0, evidence=0.5)
-    body = brush.outline([(-0.99, 0.14), (-0.96, 0.0), (-0.8, -0.08), (-0.56, -0.14), (-0.4, -0.3), (-0.22, roof + 0.03),
-                          (0.08, roof), (0.36, roof + 0.05), (tail - 0.1, -0.22), (tail + 0.06, -0.12), (0.95, -0.08),
-                          (1.0, 0.1), (0.96, 0.25), (0.5, 0.28), (-0.5, 0.28), (-0.95, 0.25)])
+    body = brush.outline([(-0.99, 0.14), (-0.96, 0.0), (-0.8, -0.08), (-0.56, -0.14), (-0.4, -0.3),
+                          (-0.22, roof + 0.03), (0.08, roof), (0.36, roof + 0.05), (tail - 0.1, -0.22),
+                          (tail + 0.06, -0.12), (0.95, -0.08), (1.0, 0.1), (0.96, 0.25), (0.5, 0.28), (-0.5, 0.28), (-0.95, 0.25)])
     ripple = 0.02 * brush.noise(0.5, 2)
     horizon = step(brush.y + ripple, 0.05, 0.02) - 0.5 * step(brush.y + ripple, 0.2, 0.05)
     colour = mix(paint * 1.05, paint * 0.72, horizon) * (1 + 0.04 * brush.noise(0.03))[..., None]
@@ -207,20 +240,23 @@ def paint_car(brush: Brush, rng: np.random.Generator) -> None:
     sky = mix((0.62, 0.72, 0.8), (0.06, 0.08, 0.1), step(brush.y + 0.25 * brush.x + ripple, roof + 0.16, 0.12))
     for points in ([(-0.44, belt), (-0.24, roof + 0.1), (-0.02, roof + 0.06), (-0.02, belt)],
                    [(0.04, belt), (0.04, roof + 0.06), (0.32, roof + 0.1), (tail - 0.17, belt)]):
-        corners = [tuple(np.array(a) + (np.array(b) - a) * t) for a, b in zip(points, points[1:] + points[:1], strict=True)
+        sides = zip(points, points[1:] + points[:1], strict=True)
+        rounded = [(a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t) for a, b in sides
                    for t in (0.06, 0.35, 0.65, 0.94)]
-        brush.paint(brush.outline(corners), sky, bulge=0.03, gloss=0.2, evidence=0.6, contact=0.5)
+        brush.paint(brush.outline(rounded), sky, bulge=0.03, gloss=0.2, evidence=0.6, contact=0.5)
     for seam in ([(0.01, roof + 0.06), (0.01, 0.22)], [(-0.45, belt + 0.02), (-0.4, 0.2)], [(0.42, belt), (0.36, 0.1)],
                  [(-0.33, 0.24), (0.36, 0.24)]):
         brush.paint(brush.line(seam, 0.012), paint * 0.35, bulge=0.01, gloss=0, contact=0.1, evidence=0.75)
     for handle in (-0.08, 0.3):
-        brush.paint(brush.ellipse(handle, -0.06, 0.055, 0.016), (0.75, 0.75, 0.78), bulge=0.02, gloss=0.4, evidence=0.75)
+        brush.paint(brush.ellipse(handle, -0.06, 0.055, 0.016), (0.75, 0.75, 0.78), bulge=0.02, gloss=0.4,
+                    evidence=0.75)
     brush.paint(brush.ellipse(-0.9, 0.01, 0.075, 0.05), (0.95, 0.94, 0.85), bulge=0.05, gloss=0.6)
     brush.paint(brush.ellipse(0.95, 0.0, 0.04, 0.06), (0.75, 0.06, 0.05), bulge=0.04, gloss=0.4)
     brush.paint(brush.line([(-0.99, 0.2), (-0.82, 0.2)], 0.04), (0.2, 0.2, 0.21), bulge=0.02)
+    rubber = 0.01 * brush.noise(0.03, 1)
     for cx in (front, rear):
         brush.paint(brush.ellipse(cx, 0.25, wheel + 0.04), (0.03, 0.03, 0.035), bulge=0.02, gloss=0, contact=0)
-        brush.paint(brush.ellipse(cx, 0.28, wheel), (0.1, 0.1, 0.105), bulge=0.06, gloss=0.1, relief=0.01 * brush.noise(0.03))
+        brush.paint(brush.ellipse(cx, 0.28, wheel), (0.1, 0.1, 0.105), bulge=0.06, gloss=0.1, relief=rubber)
         radius, angle = np.hypot(brush.x - cx, brush.y - 0.28), np.arctan2(brush.y - 0.28, brush.x - cx)
         spoke = np.maximum(step(np.cos(5 * angle + cx), 0.1, 0.3), step(np.abs(radius / wheel - 0.32), 0.27, 0.03))
         spoke = np.maximum(spoke, step(-radius / wheel, -0.17, 0.02))
@@ -237,16 +273,17 @@ def paint_fish(brush: Brush, rng: np.random.Generator) -> None:
     rays = 0.5 + 0.5 * np.cos(55 * np.arctan2(brush.y, brush.x - 0.2))
     fin_colour = mix(fin, main * 0.72, rays)
     for points, evidence in (
-        ([(0.5, -0.05), (0.7, -0.24), (0.98, -0.52 * tail), (1.06, -0.44), (0.86, -0.02), (1.06, 0.42), (0.98, 0.5 * tail),
-          (0.7, 0.24), (0.5, 0.05)], 0.6),
-        ([(-0.34, -0.3), (-0.18, -0.64 * tall), (0.14, -0.6 * tall), (0.42, -0.4 * tall), (0.44, -0.2), (0.1, -0.2)], 0.65),
+        ([(0.5, -0.05), (0.7, -0.24), (0.98, -0.52 * tail), (1.06, -0.44), (0.86, -0.02), (1.06, 0.42),
+          (0.98, 0.5 * tail), (0.7, 0.24), (0.5, 0.05)], 0.6),
+        ([(-0.34, -0.3), (-0.18, -0.64 * tall), (0.14, -0.6 * tall), (0.42, -0.4 * tall), (0.44, -0.2), (0.1, -0.2)],
+         0.65),
         ([(0.06, 0.25), (0.2, 0.58 * tall), (0.38, 0.5 * tall), (0.46, 0.14), (0.2, 0.18)], 0.6),
         ([(-0.35, 0.3), (-0.22, 0.6 * tall), (-0.06, 0.58 * tall), (-0.05, 0.3)], 0.65),
     ):
         brush.paint(brush.outline(points), fin_colour, bulge=0.06, relief=0.008 * rays, gloss=0.1, evidence=evidence)
-    body = brush.outline([(-0.98, 0.02), (-0.86, -0.17), (-0.6, -0.33 * tall), (-0.2, -0.43 * tall), (0.2, -0.31 * tall),
-                          (0.46, -0.13), (0.6, -0.1), (0.6, 0.1), (0.46, 0.13), (0.2, 0.31 * tall), (-0.2, 0.42 * tall),
-                          (-0.6, 0.32 * tall), (-0.88, 0.16)])
+    body = brush.outline([(-0.98, 0.02), (-0.86, -0.17), (-0.6, -0.33 * tall), (-0.2, -0.43 * tall),
+                          (0.2, -0.31 * tall), (0.46, -0.13), (0.6, -0.1), (0.6, 0.1), (0.46, 0.13), (0.2, 0.31 * tall),
+                          (-0.2, 0.42 * tall), (-0.6, 0.32 * tall), (-0.88, 0.16)])
     size = 0.085
     row = np.floor(brush.y / (0.5 * size))
     scales = np.maximum.reduce([_scale_edge(brush, size, row + shift) for shift in (0.0, 1.0)])
@@ -263,11 +300,11 @@ def paint_fish(brush: Brush, rng: np.random.Generator) -> None:
     brush.paint(body, colour, bulge=0.3, gloss=0.3, relief=-0.012 * scales, evidence=0.8)
     head = body * step(-(brush.x + 0.5 - 0.35 * brush.y**2), 0, 0.008)
     brush.evidence = np.maximum(brush.evidence, head)
-    brush.paint(brush.line([(-0.46, -0.24), (-0.4, -0.1), (-0.39, 0.06), (-0.46, 0.22)], 0.025), main * 0.45, bulge=0.02,
-                gloss=0)
+    gill = brush.line([(-0.46, -0.24), (-0.4, -0.1), (-0.39, 0.06), (-0.46, 0.22)], 0.025)
+    brush.paint(gill, main * 0.45, bulge=0.02, gloss=0)
     brush.paint(brush.line([(-0.97, 0.05), (-0.88, 0.08), (-0.83, 0.06)], 0.022), main * 0.35, bulge=0.02, gloss=0)
-    brush.paint(brush.outline([(-0.36, 0.06), (-0.2, 0.02), (-0.02, 0.16), (-0.06, 0.26), (-0.22, 0.22)]), fin_colour * 0.95,
-                bulge=0.06, relief=0.008 * rays, contact=0.4, evidence=0.8)
+    breast_fin = brush.outline([(-0.36, 0.06), (-0.2, 0.02), (-0.02, 0.16), (-0.06, 0.26), (-0.22, 0.22)])
+    brush.paint(breast_fin, fin_colour * 0.95, bulge=0.06, relief=0.008 * rays, contact=0.4, evidence=0.8)
     eye = rng.uniform(0.075, 0.1)
     brush.paint(brush.ellipse(-0.7, -0.08, eye), (0.93, 0.9, 0.78), bulge=0.05, gloss=0.3)
     brush.paint(brush.ellipse(-0.71, -0.08, 0.58 * eye), (0.03, 0.03, 0.04), bulge=0.05, gloss=0.3, contact=0)
@@ -291,11 +328,11 @@ def paint_mug(brush: Brush, rng: np.random.Generator) -> None:
     ring = brush.ellipse(wide - 0.04, 0.02, reach, 0.68 * tall) * (1 - brush.ellipse(wide - 0.04, 0.02, reach - 0.15,
                                                                                      0.68 * tall - 0.16))
     brush.paint(ring * (brush.x > 0.3), glaze * (1 + 0.03 * brush.noise(0.05))[..., None], bulge=0.13, gloss=0.5)
-    t = np.linspace(0, np.pi, 12)
-    wall = [(float(foot * np.cos(a)), float(tall + lip * 0.8 * np.sin(a))) for a in t]
-    wall = [(wide, -tall + 0.02), *wall, (-wide, -tall + 0.02), (-wide * 0.5, -tall), (wide * 0.5, -tall)]
     radius = np.interp(brush.y, (-tall, tall), (wide, foot)).astype(np.float32)
-    height = np.sqrt(np.clip(radius**2 - brush.x**2, 0.002, None))
+    height = np.sqrt(np.clip(radius**2 - brush.x**2, 0.004, None))
+    bottom = tall + 0.9 * lip * np.sqrt(np.clip(1 - (brush.x / foot) ** 2, 0, 1))
+    inside = np.minimum.reduce([radius - np.abs(brush.x), brush.y + tall, bottom - brush.y])
+    wall = np.clip(0.5 + inside * brush.scale, 0, 1)
     across = np.arcsin(np.clip(brush.x / radius, -1, 1))
     level = (brush.y - lip * np.sqrt(np.clip(1 - (brush.x / radius) ** 2, 0, 1))) / tall
     kind, low, high = rng.integers(3), rng.uniform(-0.45, -0.2), rng.uniform(0.3, 0.55)
@@ -308,7 +345,7 @@ def paint_mug(brush: Brush, rng: np.random.Generator) -> None:
         band *= step(np.cos(across * 5 + 7 * level) + 0.5 * np.cos(across * 11), 0.2, 0.08)
     colour = mix(glaze, print_colour, band) * (1 + 0.03 * brush.noise(0.06))[..., None]
     window = np.exp(-(((across + 0.65) / 0.12) ** 2)) * step(-np.abs(level), -0.75, 0.08)
-    brush.paint(brush.outline(wall), mix(colour, (1, 1, 1), 0.35 * window), height=height, gloss=0.3, evidence=0.78)
+    brush.paint(wall, mix(colour, (1, 1, 1), 0.35 * window), height=height, gloss=0.3, evidence=0.78)
     brush.paint(brush.ellipse(0, -tall, wide, lip), glaze * 1.05, bulge=0.04, gloss=0.3, evidence=0.8, contact=0.1)
     inner = brush.ellipse(0, -tall + 0.005, wide - 0.05, lip - 0.03)
     brush.paint(inner, glaze[None, None] * (0.5 + 0.25 * brush.x / wide)[..., None], bulge=0.02, gloss=0, evidence=0.7)
@@ -319,7 +356,8 @@ def paint_mug(brush: Brush, rng: np.random.Generator) -> None:
 def paint_mushroom(brush: Brush, rng: np.random.Generator) -> None:
     """A spotted cap over gills, on a plain pale stem with a ring."""
     cap = hsv(rng.choice([0.0, 0.01, 0.03, 0.06]), rng.uniform(0.8, 0.95), rng.uniform(0.55, 0.9))
-    wide, high, thick, lean = rng.uniform(0.78, 0.95), rng.uniform(0.7, 0.9), rng.uniform(0.17, 0.25), rng.uniform(-0.12, 0.12)
+    wide, high = rng.uniform(0.78, 0.95), rng.uniform(0.7, 0.9)
+    thick, lean = rng.uniform(0.17, 0.25), rng.uniform(-0.12, 0.12)
     pale = hsv(0.11, rng.uniform(0.08, 0.2), rng.uniform(0.85, 0.95))
     stem = brush.outline([(-thick, -0.1), (thick, -0.1), (thick + lean * 0.5, 0.5), (1.35 * thick + lean, 0.85),
                           (lean, 0.97), (-1.35 * thick + lean, 0.85), (-thick + lean * 0.5, 0.5)])
@@ -327,42 +365,43 @@ def paint_mushroom(brush: Brush, rng: np.random.Generator) -> None:
     colour = mix(pale * 0.8, pale, fibres + 0.6)
     colour = mix(colour, hsv(0.08, 0.45, 0.45), step(brush.y + 0.1 * fibres, 0.88, 0.14))
     brush.paint(stem, colour, bulge=0.2, gloss=0.05, relief=0.02 * fibres, evidence=0.7)
-    skirt = brush.outline([(-thick * 1.1, 0.24), (thick * 1.1, 0.24), (thick * 1.6, 0.42), (0, 0.5), (-thick * 1.6, 0.42)])
+    skirt = brush.outline([(-thick, 0.22), (thick, 0.22), (thick * 1.35, 0.36), (thick * 0.6, 0.4), (-thick * 0.6, 0.4),
+                           (-thick * 1.35, 0.36)])
     pleats = np.cos(brush.x * 60)
-    brush.paint(skirt, pale * 0.97, bulge=0.08, gloss=0.05, relief=0.006 * pleats, contact=0.5, evidence=0.75)
+    brush.paint(skirt, pale * 0.97, bulge=0.05, gloss=0.05, relief=0.004 * pleats, contact=0.5, evidence=0.75)
     gills = 0.5 + 0.5 * np.cos(70 * np.arctan2(brush.x, brush.y + 0.5))
     brush.paint(brush.ellipse(0, 0.03, 0.93 * wide, 0.16), mix(pale * 0.85, pale * 0.5, gills), bulge=0.04, gloss=0,
                 contact=0.6, evidence=0.75)
-    dome = brush.outline([(-wide, 0.06), (-0.93 * wide, -0.25), (-0.62 * wide, -0.62 * high), (0, -high - 0.02),
-                          (0.62 * wide, -0.62 * high), (0.93 * wide, -0.25), (wide, 0.06), (0.6 * wide, 0.02),
-                          (0, -0.02), (-0.6 * wide, 0.02)])
-    shade = brush.noise(0.3)
-    brush.paint(dome, cap * (1 + 0.12 * shade - 0.18 * step(brush.y, -0.05, 0.15))[..., None], bulge=0.55, gloss=0.45,
-                relief=0.02 * brush.noise(0.06), contact=0.5)
-    for ring, count in ((0.12, 1), (0.45, 5), (0.8, 8)):
-        for turn in np.arange(count) / count + rng.random():
-            # the dome is a half ball seen from the side: points on it, those that face the viewer
-            u, lift = ring * math.cos(2 * math.pi * turn), math.sqrt(1 - ring**2)
-            v = 0.38 * ring * math.sin(2 * math.pi * turn) - lift * 0.92
-            if v > -0.12 or abs(u) > 0.88:
-                continue
-            size = rng.uniform(0.05, 0.1)
-            spot = brush.ellipse(u * wide, v * high + 0.08, size * (1 - 0.5 * u * u), size * (0.65 + 0.3 * math.sin(2 * math.pi * turn) ** 2))
-            brush.paint(spot * dome, (0.95, 0.92, 0.84), bulge=0.05, gloss=0.05, relief=0.015 * shade, contact=0.25)
+    dome = brush.outline([(-wide, 0.06), (-0.97 * wide, -0.2), (-0.76 * wide, -0.6 * high), (-0.4 * wide, -0.9 * high),
+                          (0, -high), (0.4 * wide, -0.9 * high), (0.76 * wide, -0.6 * high), (0.97 * wide, -0.2),
+                          (wide, 0.06), (0.6 * wide, 0.03), (0, 0.0), (-0.6 * wide, 0.03)])
+    colour = cap * (1 + 0.1 * brush.noise(0.3) - 0.2 * step(brush.y, -0.05, 0.15))[..., None]
+    brush.paint(dome, colour, bulge=0.55, gloss=0.45, relief=0.006 * brush.noise(0.08), contact=0.5)
+    wart = 0.015 * brush.noise(0.06)
+    spots: list[tuple[float, float]] = []
+    for u, v in rng.uniform((-0.95, -0.97), (0.95, -0.02), (60, 2)).tolist():
+        slant = 1 - u * u - 0.8 * v * v  # the dome turns away from the viewer towards its rim
+        if slant < 0.06 or any(math.hypot(u - a, v - b) < 0.25 for a, b in spots):
+            continue
+        spots.append((u, v))
+        size = rng.uniform(0.06, 0.11) * (0.5 + 0.5 * math.sqrt(slant))
+        brush.paint(brush.ellipse(u * wide, v * high, size * (1 - 0.55 * u * u), size * (1 - 0.5 * v * v)) * dome,
+                    (0.95, 0.92, 0.84), bulge=0.05, gloss=0.05, relief=wart, contact=0.25)
 
 
 @dataclass(frozen=True)
 class ObjectKind:
-    """How an object is painted, and its usual area in object units²."""
+    """How an object is painted, its usual area in object units², and the radius that holds it however it is turned."""
 
     paint: Callable[[Brush, np.random.Generator], None]
     area: float
+    reach: float
 
 
 OBJECTS = {
-    "butterfly": ObjectKind(paint_butterfly, 1.6),
-    "car": ObjectKind(paint_car, 1.1),
-    "fish": ObjectKind(paint_fish, 1.15),
-    "mug": ObjectKind(paint_mug, 1.7),
-    "mushroom": ObjectKind(paint_mushroom, 1.75),
+    "butterfly": ObjectKind(paint_butterfly, 2.0, 1.36),
+    "car": ObjectKind(paint_car, 1.3, 1.07),
+    "fish": ObjectKind(paint_fish, 1.5, 1.23),
+    "mug": ObjectKind(paint_mug, 1.7, 1.06),
+    "mushroom": ObjectKind(paint_mushroom, 1.7, 1.06),
 }

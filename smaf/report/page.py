@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -47,7 +47,7 @@ p { max-width: 46rem; } h1, p, li, th, h3 { overflow-wrap: anywhere; }
   gap: .6rem; align-items: start; }
 figure { margin: 0; } img { display: block; width: 100%; height: auto; border-radius: 4px; }
 figcaption { margin-top: .25rem; font-size: .85rem; color: var(--soft); text-align: center; }
-.missing { display: flex; align-items: center; justify-content: center; aspect-ratio: 4 / 3; padding: .5rem;
+.missing { display: flex; align-items: center; justify-content: center; padding: .5rem;
   border-radius: 4px; background: var(--grey); color: var(--soft); font-size: .85rem; text-align: center; }
 """
 
@@ -88,11 +88,13 @@ def _legend(classes: Sequence[str]) -> str:
     return f'<h2>Classes</h2>\n<ul class="legend">{items}</ul>\n'
 
 
-def _percent(score: float | None) -> str:
-    return "–" if score is None or not math.isfinite(score) else f"{100.0 * score:.2f}"
+def _percent(score: float | np.ndarray | None) -> str:
+    """A score in %; of a score per class the mean over the classes that have one, of none a dash."""
+    values = np.asarray(np.nan if score is None else score, dtype=np.float64)
+    return "–" if np.isnan(values).all() else f"{100.0 * np.nanmean(values):.2f}"
 
 
-def _ladder(ladder: Sequence[tuple[str, Mapping[str, float | None]]]) -> str:
+def _ladder(ladder: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     if not ladder:
         return ""
     head = "".join(f'<th scope="col">{title}</th>' for _, title in _SCORES)
@@ -104,9 +106,10 @@ def _ladder(ladder: Sequence[tuple[str, Mapping[str, float | None]]]) -> str:
             f"{head}</tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n")
 
 
-def _cell(image_id: str, caption: str, picture: np.ndarray | None) -> str:
+def _cell(image_id: str, caption: str, picture: np.ndarray | None, size: tuple[int, int]) -> str:
+    """A picture over its caption; a missing one is a grey cell in the proportions of `size` (width, height)."""
     if picture is None:
-        shown = '<div class="missing">not available</div>'
+        shown = f'<div class="missing" style="aspect-ratio:{size[0]}/{size[1]}">not available</div>'
     else:
         shown = f'<img src="{_data_uri(picture)}" alt="{escape(f"{caption} of {image_id}")}">'
     return f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>"
@@ -120,7 +123,8 @@ def _image_row(row: Row, captions: Sequence[str], classes: Sequence[str]) -> str
                          f"{', '.join(caption for caption, _ in row.pictures)}")
     labels = "".join(f"<span>{_swatch(classes.index(label) + 1) if label in classes else ''}{escape(label)}</span>"
                      for label in row.labels)
-    cells = "".join(_cell(row.image_id, caption, pictures.get(caption)) for caption in captions)
+    size = next(((shown.shape[1], shown.shape[0]) for shown in pictures.values() if shown is not None), (4, 3))
+    cells = "".join(_cell(row.image_id, caption, pictures.get(caption), size) for caption in captions)
     return (f'<section class="row">\n<h3>{escape(row.image_id)}{labels}</h3>\n<div class="cells">{cells}</div>\n'
             "</section>\n")
 
@@ -134,14 +138,15 @@ def _image_rows(rows: Sequence[Row], classes: Sequence[str]) -> str:
 
 
 def write_page(path: Path, *, title: str, intro: Sequence[str],
-               ladder: Sequence[tuple[str, Mapping[str, float | None]]], rows: Sequence[Row],
+               ladder: Sequence[tuple[str, Mapping[str, Any]]], rows: Sequence[Row],
                classes: Sequence[str]) -> None:
     """Write the report to `path`: one HTML file without scripts that loads nothing from elsewhere.
 
     `intro` are paragraphs of plain text. `ladder` is (stage, scores), the scores in 0..1 under the keys `miou`,
-    `precision`, `recall` and `accuracy`, shown in %; a missing one is a dash. The columns of the picture grid are the
-    captions of `rows` in the order in which they first occur; a picture that is None or not in its row becomes a
-    grey cell. `classes` are the foreground names, class c in the colour of mask value c + 1.
+    `precision`, `recall` and `accuracy`, shown in %: a number, or one a class (NaN where a class has none), of which
+    the mean is shown; a missing one is a dash. The columns of the picture grid are the captions of `rows` in the
+    order in which they first occur; a picture that is None or not in its row becomes a grey cell. `classes` are
+    the foreground names, class c in the colour of mask value c + 1.
     """
     classes = list(classes)
     paragraphs = "".join(f"<p>{escape(text)}</p>\n" for text in intro)

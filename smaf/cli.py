@@ -1,0 +1,40 @@
+"""The console command `smaf`: its subcommands are the entry scripts."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import smaf
+from smaf.core.command import run_command
+
+COMMANDS = {
+    "prepare": "make labels, lists and masks that VOC and COCO do not ship",
+    "train_eps": "stage 0: train the EPS classifier, or plain CAM",
+    "gen_fusion": "stage 1: fuse CAMs over scales and flips",
+    "train_fusion": "stage 2: denoise, reactivate, self-train",
+    "gen_pm": "stage 3: write pseudo masks, with CRF where asked",
+    "evaluate": "mIoU and more against true masks",
+    "demo": "all stages on a small rendered data set, with a report",
+}
+
+
+def main() -> int:
+    """Run `smaf COMMAND …`; return the exit status."""
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in COMMANDS:
+        return run_command(importlib.import_module(f"smaf.{arguments[0]}").main, arguments[1:])
+    about = (smaf.__doc__ or '').splitlines()[0].removeprefix('SMAF: ')
+    lines = [f"smaf {smaf.__version__}: {about}", '', 'usage: smaf COMMAND [options]',
+             ""] + [f"  {name:<13} {what}" for name, what in COMMANDS.items()]
+    if arguments in (["--version"], ["-V"]):
+        lines = [f"smaf {smaf.__version__}"]
+    known = not arguments or arguments[0] in {"-h", "--help", "--version", "-V"}
+    if not known:
+        lines = [f"error: unknown command {arguments[0]!r}: expected one of {', '.join(COMMANDS)}"]
+    print("\n".join(lines), file=sys.stdout if known else sys.stderr)
+    return 0 if known else 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""Training's random geometry and colour: one draw, applied alike to photograph, saliency map and fused maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as colour
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The ranges that training draws from; the defaults are EPS's recipe.
+
+    `long_side` is the range of the photograph's longer side in pixels; `jitter` the strengths of brightness,
+    contrast, saturation and hue (None: no colour jitter).
+    """
+
+    long_side: tuple[int, int] = (256, 512)
+    crop: int = 448
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] | None = (0.3, 0.3, 0.3, 0.1)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Resize to `size` (w, h), mirror where `flip`, then cut `crop`×`crop` pixels from (left, top).
+
+    Where the resized image is smaller than the crop, left or top is negative and the rest is padding.
+    """
+
+    size: tuple[int, int]
+    flip: bool
+    left: int
+    top: int
+    crop: int
+
+    @staticmethod
+    def draw(rng: np.random.Generator, size: tuple[int, int], ranges: Augmentation) -> Geometry:
+        """Draw a geometry for an image of `size` (w, h)."""
+        long_side = int(rng.integers(ranges.long_side[0], ranges.long_side[1] + 1))
+        factor = long_side / max(size)
+        w, h = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+        flip = bool(rng.random() < ranges.flip)
+        left, top = (int(rng.integers(min(0, s - ranges.crop), max(0, s - ranges.crop) + 1)) for s in (w, h))
+        return Geometry((w, h), flip, left, top, ranges.crop)
+
+    def cut(self, planes: Tensor) -> Tensor:
+        """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, zeros as padding."""
+        if self.flip:
+            planes = planes.flip(2)
+        planes = planes[:, max(0, self.top):self.top + self.crop, max(0, self.left):self.left + self.crop]
+        before_x, before_y = max(0, -self.left), max(0, -self.top)
+        after_x, after_y = self.crop - before_x - planes.shape[2], self.crop - before_y - planes.shape[1]
+        return F.pad(planes, (before_x, after_x, before_y, after_y))
+
+    def resize_image(self, image: Image.Image) -> Image.Image:
+        """Bicubic resize of the photograph, before colour jitter and normalisation."""
+        return image.resize(self.size, Image.Resampling.BICUBIC)
+
+    def apply_map(self, image: Image.Image) -> Tensor:
+        """Greyscale image of the photograph's size → (1, crop, crop) in [0, 1]; bilinear."""
+        resized = np.array(image.resize(self.size, Image.Resampling.BILINEAR), dtype=np.float32) / 255.0
+        return self.cut(torch.from_numpy(resized)[None])
+
+    def apply_planes(self, planes: Tensor, side: int) -> Tensor:
+        """(K, H, W) float maps of the photograph's size, K > 0 → (K, side, side) over the crop; padding 0.
+
+        Bilinear to the resized image, cut, then bilinear with align_corners=True to `side`, as in the release.
+        """
+        resized = F.interpolate(planes[None], size=self.size[::-1], mode="bilinear", align_corners=False)[0]
+        return F.interpolate(self.cut(resized)[None], size=(side, side), mode="bilinear", align_corners=True)[0]
+
+    def grid(self, side: int) -> Tensor:
+        """Where the pixels of a (side, side) map over the crop lie in the whole image: (side, side, 2), for
+        `grid_sample(..., align_corners=False)`. The corners of map and crop coincide, as in the target's resize."""
+        step = torch.arange(side, dtype=torch.float32) * ((self.crop - 1) / max(1, side - 1))
+        x = (step + self.left + 0.5) / self.size[0]
+        y = (step + self.top + 0.5) / self.size[1]
+        x = 1.0 - x if self.flip else x
+        return torch.stack([x.expand(side, side), y[:, None].expand(side, side)], dim=2) * 2.0 - 1.0
+
+
+def jitter_colours(rng: np.random.Generator, image: Image.Image, strengths: Sequence[float]) -> Image.Image:
+    """Change brightness, contrast, saturation and hue by random factors, in random order."""
+    brightness, contrast, saturation, hue = strengths
+    changes = [(colour.adjust_brightness, rng.uniform(1 - brightness, 1 + brightness)),
+               (colour.adjust_contrast, rng.uniform(1 - contrast, 1 + contrast)),
+               (colour.adjust_saturation, rng.uniform(1 - saturation, 1 + saturation)),
+               (colour.adjust_hue, rng.uniform(-hue, hue))]
+    for index in rng.permutation(len(changes)):
+        change, factor = changes[index]
+        image = change(image, factor)
+    return image

@@ -1,0 +1,117 @@
+"""Endless training samples by number: sample k of a seed is always the same, so a stopped run goes on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from smaf.core.errors import InputError
+from smaf.core.fused_maps import read_fused
+from smaf.core.tensors import normalise
+from smaf.data.augment import Augmentation, Geometry, jitter_colours
+from smaf.data.layout import DataRoot
+
+Sample = dict[str, Tensor]
+
+
+class TrainingStream(Dataset[Sample]):
+    """Sample k: a photograph of the k-th place in a chain of shuffled epochs, augmented by generator (seed, k).
+
+    Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels` (C,). Subclasses add supervision.
+    """
+
+    def __init__(self, data: DataRoot, ids: Sequence[str], *, augmentation: Augmentation, seed: int,
+                 mean: Sequence[float], std: Sequence[float]) -> None:
+        self.data, self.ids, self.augmentation, self.seed = data, list(ids), augmentation, seed
+        self.mean, self.std = mean, std
+        self.labels = torch.from_numpy(data.labels_of(ids))
+        self._epoch: tuple[int, np.ndarray] = (-1, np.zeros(0, dtype=np.int64))
+
+    def place(self, k: int) -> int:
+        """Index into the ids of sample k."""
+        epoch, position = divmod(k, len(self.ids))
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.ids)))
+        return int(self._epoch[1][position])
+
+    def __getitem__(self, k: int) -> Sample:
+        """See the class."""
+        index = self.place(k)
+        rng = np.random.default_rng((self.seed, 1, k))
+        photo = self.data.photo(self.ids[index])
+        geometry = Geometry.draw(rng, photo.size, self.augmentation)
+        image = geometry.resize_image(photo)
+        if self.augmentation.jitter is not None:
+            image = jitter_colours(rng, image, self.augmentation.jitter)
+        sample = {"image": geometry.cut(normalise(image, self.mean, self.std)), "labels": self.labels[index]}
+        return {**sample, **self.supervision(self.ids[index], photo, geometry)}
+
+    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+        """What else training needs of this photograph, in the same geometry."""
+        return {}
+
+
+class SaliencyStream(TrainingStream):
+    """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1]."""
+
+    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+        """See the class."""
+        return {"saliency": geometry.apply_map(self.data.saliency(image_id, size=photo.size))}
+
+
+class FusedStream(TrainingStream):
+    """Stage 2's samples: adds `fused` (C, crop/4, crop/4), the fused maps of the labelled classes.
+
+    With `whole`, also the whole photograph squeezed into the crop's size (3, crop, crop) for the teacher, and
+    `grid` (crop/4, crop/4, 2), where the crop's pixels lie in it.
+    """
+
+    whole = False
+    maps_folder = Path()
+
+    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+        """See the class."""
+        side = geometry.crop // 4
+        path = fused_path(self.maps_folder, image_id)
+        cams = read_fused(path, num_classes=self.data.num_classes)
+        fused = torch.zeros(self.data.num_classes, side, side)
+        if cams:
+            planes = torch.from_numpy(np.stack(list(cams.values())))
+            if planes.shape[1:] != (photo.height, photo.width):
+                raise InputError(f"fused map {path} is {planes.shape[2]}×{planes.shape[1]} pixels, its photograph is "
+                                 f"{photo.width}×{photo.height}: run stage 1 (gen_fusion) again with --overwrite")
+            fused[list(cams)] = geometry.apply_planes(planes, side)
+        if not self.whole:
+            return {"fused": fused}
+        squeezed = photo.resize((geometry.crop, geometry.crop), Image.Resampling.BICUBIC)
+        return {"fused": fused, "whole": normalise(squeezed, self.mean, self.std), "grid": geometry.grid(side)}
+
+
+def fused_path(folder: Path, image_id: str) -> Path:
+    """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is there."""
+    path = folder / f"{image_id}.npz"
+    published = folder / f"{image_id}.npy"
+    return published if published.is_file() and not path.is_file() else path
+
+
+class StreamSampler(Sampler[int]):
+    """The sample numbers of one process from `start` steps on: steps × accumulation × processes × batch."""
+
+    def __init__(self, *, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int) -> None:
+        self.start, self.steps = start * accumulate, steps * accumulate
+        self.batch_size, self.rank, self.world = batch_size, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        """Numbers in the order of use."""
+        for forward in range(self.start, self.steps):
+            first = (forward * self.world + self.rank) * self.batch_size
+            yield from range(first, first + self.batch_size)
+
+    def __len__(self) -> int:
+        return (self.steps - self.start) * self.batch_size

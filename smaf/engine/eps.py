@@ -1,0 +1,60 @@
+"""Stage 0: the EPS classifier, and the plain-CAM baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smaf.data.augment import Augmentation
+from smaf.data.layout import DataRoot
+from smaf.data.streams import SaliencyStream, TrainingStream
+from smaf.engine.loop import LoopSettings
+from smaf.engine.training import RunFolder, train
+from smaf.engine.validation import validator
+from smaf.models import Classifier
+from smaf.ops import classification_loss, eps_loss
+
+
+@dataclass(frozen=True)
+class EpsTask:
+    """Classification loss plus EPS's saliency loss; a network of head `"cls"` has the first alone."""
+
+    tau: float = 0.4
+    lam: float = 0.5
+    saliency: bool = True
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :class:`smaf.engine.loop.Task`."""
+        scores, cam, _ = network(batch["image"])
+        classification = classification_loss(scores.float(), batch["labels"])
+        if not self.saliency:
+            return classification, {"classification": classification}
+        saliency = eps_loss(cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam)
+        return classification + saliency, {"classification": classification, "saliency": saliency}
+
+    def after_step(self, model: Classifier) -> None:
+        """Nothing to do."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Stage 0 keeps no state of its own."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to take back."""
+
+
+def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTask, augmentation: Augmentation,
+              seed: int, settings: LoopSettings, folder: RunFolder, facts: Mapping[str, Any], device: torch.device,
+              val_list: str | None = None, val_long_side: int | None = None) -> Path:
+    """Run stage 0 and return the classifier's path. Reads photographs, image labels and saliency maps, no masks."""
+    ids = data.ids(list_name)
+    kind = SaliencyStream if task.saliency else TrainingStream
+    stream = kind(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
+    data.require(ids, saliency=task.saliency)
+    return train(model, task, stream, settings=settings, folder=folder, facts=facts, device=device,
+                 class_names=data.classes.names, validate=validator(data, val_list, long_side=val_long_side))

@@ -1,0 +1,148 @@
+"""Evaluation of masks or fused maps against the truth: one confusion matrix over the list."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from smaf.core.errors import InputError, MissingInputError
+from smaf.core.files import write_json
+from smaf.core.fused_maps import read_fused
+from smaf.core.images import read_mask
+from smaf.data.layout import DataRoot
+from smaf.data.streams import fused_path
+from smaf.ops import ConfusionMatrix, cams_to_mask
+from smaf.report.sweep_plot import plot_sweep
+
+SWEEP_NOTE = "a threshold belongs to the list that it was chosen on; report it on another list"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of one evaluation; `to_json` is what is written."""
+
+    list_name: str
+    classes: tuple[str, ...]  # background first
+    images: int
+    matrix: ConfusionMatrix
+    threshold: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers in 0..1; a class that does not occur has null."""
+        result = self.matrix.compute()
+
+        def per_class(name: str) -> dict[str, float | None]:
+            return {c: None if math.isnan(v) else float(v) for c, v in zip(self.classes, result[name], strict=True)}
+
+        counted = int(self.matrix.counts.sum())
+        return {"list": self.list_name, "images": self.images, "classes": list(self.classes),
+                "threshold": self.threshold, "pixels": counted, "ignored_pixels": self.matrix.ignored,
+                "miou": result["miou"], "precision": float(np.nanmean(result["precision"])),
+                "recall": float(np.nanmean(result["recall"])), "accuracy": result["accuracy"],
+                "fwiou": result["fwiou"], "iou": per_class("iou"), "precision_per_class": per_class("precision"),
+                "recall_per_class": per_class("recall")}
+
+    def table(self) -> str:
+        """A text table in per cent."""
+        result = self.matrix.compute()
+        width = max(len(name) for name in self.classes)
+        lines = [f"{'class':<{width}}     IoU  precision  recall"]
+        for row in zip(self.classes, result["iou"], result["precision"], result["recall"], strict=True):
+            cells = [" –  " if math.isnan(v) else f"{100 * v:.2f}" for v in row[1:]]
+            lines.append(f"{row[0]:<{width}}  {cells[0]:>6}     {cells[1]:>6}  {cells[2]:>6}")
+        means = [100 * np.nanmean(result[name]) for name in ("iou", "precision", "recall")]
+        lines.append(f"{'mean':<{width}}  {means[0]:6.2f}     {means[1]:6.2f}  {means[2]:6.2f}")
+        at = "" if self.threshold is None else f", background threshold {self.threshold:g}"
+        lines.append(f"mIoU {100 * result['miou']:.2f} %, accuracy {100 * result['accuracy']:.2f} %, "
+                     f"frequency-weighted IoU {100 * result['fwiou']:.2f} %")
+        lines.append(f"list {self.list_name}: {self.images} images, {len(self.classes)} classes with background, "
+                     f"{self.matrix.ignored} pixels ignored{at}")
+        return "\n".join(lines)
+
+
+def _accumulate(data: DataRoot, ids: Sequence[str], count: Callable[[str, np.ndarray], None]) -> None:
+    for image_id in tqdm(ids, desc="evaluate", unit="image", mininterval=1.0):
+        count(image_id, data.mask(image_id))
+
+
+def _new(data: DataRoot, list_name: str, ids: Sequence[str], threshold: float | None = None) -> Evaluation:
+    return Evaluation(list_name, ("background", *data.classes.names), len(ids), ConfusionMatrix(data.num_classes + 1),
+                      threshold)
+
+
+def _check(values: np.ndarray, truth: np.ndarray, path: Path, num_classes: int) -> np.ndarray:
+    if values.shape != truth.shape:
+        raise InputError(f"{path} is {values.shape[1]}×{values.shape[0]} pixels, the true mask {truth.shape[1]}×"
+                         f"{truth.shape[0]}: make it again from the same photographs")
+    if values.max(initial=0) > num_classes:
+        raise InputError(f"mask {path} has the value {values.max()}, the task has the classes 1..{num_classes}: "
+                         "evaluate with the class list (--classes, --class_names) that made it")
+    return values
+
+
+def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
+    """Evaluate `pred_dir/<id>.png`, values 0..C."""
+    ids = _ready(data, list_name, pred_dir, lambda i: pred_dir / f"{i}.png")
+    result = _new(data, list_name, ids)
+
+    def count(image_id: str, truth: np.ndarray) -> None:
+        path = pred_dir / f"{image_id}.png"
+        result.matrix.update(_check(read_mask(path), truth, path, data.num_classes), truth)
+
+    _accumulate(data, ids, count)
+    return result
+
+
+def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: Sequence[float]) -> list[Evaluation]:
+    """Evaluate fused maps at one or more background thresholds, reading each map once."""
+    ids = _ready(data, list_name, cam_dir, lambda i: fused_path(cam_dir, i))
+    results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
+
+    def count(image_id: str, truth: np.ndarray) -> None:
+        path = fused_path(cam_dir, image_id)
+        cams = read_fused(path, num_classes=data.num_classes)
+        best = np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, dtype=np.float32)
+        winner = cams_to_mask(cams, threshold=0.0, size=truth.shape)
+        _check(winner, truth, path, data.num_classes)
+        for result in results:
+            result.matrix.update(np.where(best > np.float32(result.threshold or 0.0), winner, 0), truth)
+
+    _accumulate(data, ids, count)
+    return results
+
+
+def _ready(data: DataRoot, list_name: str, folder: Path, place: Callable[[str], Path]) -> list[str]:
+    ids = data.ids(list_name)
+    missing = [i for i in ids if not place(i).is_file()]
+    if missing:
+        raise MissingInputError(f"prediction {place(missing[0])} (and {len(missing) - 1} more of list {list_name}) "
+                                f"does not exist: make them first, or name another folder than {folder}")
+    absent = [i for i in ids if not data.mask_path(i).is_file()]
+    if absent:
+        raise MissingInputError(f"mask {data.mask_path(absent[0])} does not exist: evaluation needs true masks; take "
+                                "its id off the list")
+    return ids
+
+
+def write_evaluation(path: Path, evaluation: Evaluation, **extra: Any) -> None:
+    """Write the JSON; NaN never gets into it."""
+    value = {**evaluation.to_json(), **extra}
+    write_json(path, json.loads(json.dumps(value), parse_constant=lambda _: None))
+
+
+def write_sweep(path: Path, sweep: Sequence[Evaluation]) -> Evaluation:
+    """Write the sweep as JSON and, beside it, as a plot (.png); return the evaluation with the highest mIoU."""
+    mious = [evaluation.matrix.compute()["miou"] for evaluation in sweep]
+    best = sweep[int(np.nanargmax(mious))]
+    rows = [{"threshold": e.threshold, "miou": m} for e, m in zip(sweep, mious, strict=True)]
+    write_evaluation(path, best, sweep=rows, note=SWEEP_NOTE)
+    plot_sweep(path.with_suffix(".png"), [float(e.threshold or 0.0) for e in sweep], mious, list_name=best.list_name,
+               best=float(best.threshold or 0.0))
+    return best

@@ -1,0 +1,68 @@
+"""ProDA's prototypes around stage 2: computed once over the data set by the teacher, kept in a file."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from smaf.core.errors import InputError
+from smaf.core.files import write_bytes
+from smaf.core.tensors import normalise
+from smaf.data.layout import DataRoot
+from smaf.models import Classifier
+from smaf.ops import class_prototypes
+
+log = logging.getLogger("smaf")
+PROTOTYPES = "prototypes_eps.npz"
+
+
+@torch.inference_mode()
+def initial_prototypes(model: Classifier, data: DataRoot, ids: Sequence[str], *, side: int) -> Tensor:
+    """Class means of the features over the data set, one mean an image and class with at least 10 pixels.
+
+    Each photograph is squeezed to side × side pixels. Returns (C+1, D); a class that never occurs stays zero, with a
+    warning that names it.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    outputs = model.num_classes + 1
+    sums = torch.zeros(outputs, model.feature_channels, device=device)
+    counts = torch.zeros(outputs, device=device)
+    for image_id in tqdm(ids, desc="prototypes", unit="image", mininterval=1.0):
+        squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
+        _, cam, features = model(normalise(squeezed, model.mean, model.std)[None].to(device))
+        vectors, classes = class_prototypes(features.float(), cam.float())
+        sums.index_add_(0, classes, vectors)
+        counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
+    absent = [name for name, n in zip((*data.classes.names, "background"), counts.tolist(), strict=True) if n == 0]
+    if absent:
+        log.warning("no image has 10 pixels predicted as %s: these prototypes stay zero", ", ".join(absent))
+    return sums / counts.clamp(min=1)[:, None]
+
+
+def write_prototypes(path: Path, prototypes: Tensor, class_names: Sequence[str]) -> None:
+    """Write (C+1, D) prototypes with the class names, background last; without pickle."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, prototypes=prototypes.cpu().numpy(), names=np.array([*class_names, "background"]))
+    write_bytes(path, stream.getvalue())
+
+
+def read_prototypes(path: Path, *, class_names: Sequence[str], channels: int) -> Tensor:
+    """Read prototypes; those of other classes or another feature size are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            prototypes, names = file["prototypes"], [str(name) for name in file["names"]]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"prototypes {path} cannot be read ({error}): delete it, it is computed again") from error
+    if names != [*class_names, "background"] or prototypes.shape != (len(names), channels):
+        raise InputError(f"prototypes {path} are {prototypes.shape} of {', '.join(names)}, expected "
+                         f"{(len(class_names) + 1, channels)} of {', '.join(class_names)}: use --overwrite")
+    return torch.from_numpy(prototypes.astype(np.float32))

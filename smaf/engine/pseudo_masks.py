@@ -1,0 +1,74 @@
+"""Stage 3: pseudo masks from a classifier (or from stored fused maps), refined by CRF where asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from smaf.core.errors import MissingInputError
+from smaf.core.files import write_text
+from smaf.core.fused_maps import read_fused
+from smaf.core.images import write_mask
+from smaf.data.layout import DataRoot
+from smaf.data.streams import fused_path
+from smaf.engine import distributed
+from smaf.engine.inference import ViewSettings, fuse_list, start_folder
+from smaf.engine.refine import refine_list
+from smaf.models import Classifier
+from smaf.ops import cams_to_mask, require_crf
+
+log = logging.getLogger("smaf")
+BEFORE_CRF = "before_crf"
+
+
+def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path
+            ) -> Iterator[tuple[str, dict[int, np.ndarray], tuple[int, int]]]:
+    for image_id in ids:
+        cams = read_fused(fused_path(cam_dir, image_id), num_classes=data.num_classes)
+        label = data.all_labels[image_id]
+        kept = {c: cam for c, cam in cams.items() if label[c]}
+        photo = data.photo(image_id)
+        yield image_id, kept, (photo.height, photo.width)
+
+
+def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: ViewSettings, threshold: float,
+           crf: bool, out: Path, facts: Mapping[str, Any], device: torch.device, num_workers: int = 2,
+           overwrite: bool = False) -> None:
+    """Run stage 3: write palette PNGs `out/<id>.png`, values 0 background, class index + 1; those there stay.
+
+    `source` is a classifier, or a folder of fused maps. With `crf` the masks before it are kept in
+    `out/before_crf`. `out/classes.txt` names the values.
+    """
+    if crf:
+        require_crf()
+    ids = data.ids(list_name)
+    data.labels_of(ids)
+    data.require(ids)
+    if isinstance(source, Path):
+        missing = [i for i in ids if not fused_path(source, i).is_file()]
+        if missing:
+            raise MissingInputError(f"fused map {fused_path(source, missing[0])} (and {len(missing) - 1} more) does "
+                                    "not exist: run stage 1 (gen_fusion) on this list, or give --weights alone")
+    record = start_folder(out, facts, overwrite=overwrite, pattern="**/*.png")
+    raw = out / BEFORE_CRF if crf else out
+    if distributed.rank() == 0:
+        record.write(finished=False, images=len(ids))
+        write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
+    todo = distributed.share([i for i in ids if not (raw / f"{i}.png").is_file()])
+    if isinstance(source, Path):
+        results = _stored(data, todo, source)
+    else:
+        results = fuse_list(source.to(device).to(memory_format=torch.channels_last), data, todo, views)
+    for image_id, cams, size in results:
+        write_mask(raw / f"{image_id}.png", cams_to_mask(cams, threshold=threshold, size=size))
+    distributed.wait_for_all()
+    if distributed.rank() == 0:
+        if crf:
+            refine_list(data, ids, masks=raw, out=out, num_workers=num_workers)
+        record.write(finished=True, images=len(ids))
+        log.info("wrote %d pseudo masks to %s", len(ids), out)

@@ -1,0 +1,155 @@
+"""Stage 2: the student learns the denoised and reactivated fused maps; ProDA's parts around it as options."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from smaf.core.errors import MissingInputError
+from smaf.data.augment import Augmentation
+from smaf.data.layout import DataRoot
+from smaf.data.streams import FusedStream, fused_path
+from smaf.engine import distributed
+from smaf.engine.loop import LoopSettings
+from smaf.engine.prototypes import PROTOTYPES, initial_prototypes, read_prototypes, write_prototypes
+from smaf.engine.training import RunFolder, train
+from smaf.engine.validation import validator
+from smaf.models import Classifier, save_classifier
+from smaf.ops import (
+    class_prototypes,
+    move_prototypes,
+    prototype_weights,
+    reactivation_target,
+    self_training_loss,
+)
+
+EMA_CLASSIFIER = "classifier_ema.pth"
+RECTIFY = ("none", "cosine", "proda")
+
+
+@dataclass(frozen=True)
+class SelfTrainingSettings:
+    """The target and its loss (`background`, `weight`, `denoise`, `reactivate`), and ProDA's parts: `rectify` fused
+    maps by prototypes, `ema` teacher (decay `ema_decay`), `moving_prototype` with momentum `prototype_momentum`."""
+
+    background: float = 0.2
+    weight: float = 100.0
+    denoise: bool = True
+    reactivate: bool = True
+    rectify: str = "none"
+    ema: bool = False
+    ema_decay: float = 0.999
+    moving_prototype: bool = False
+    prototype_momentum: float = 1e-4
+
+    @property
+    def teacher_sees(self) -> bool:
+        """Whether the teacher's forward pass is needed at all."""
+        return self.rectify != "none" or self.moving_prototype
+
+
+class SelfTrainingTask:
+    """Loss of stage 2. The teacher is a copy of the starting model; with `ema` it follows the student."""
+
+    def __init__(self, model: Classifier, settings: SelfTrainingSettings, prototypes: Tensor | None) -> None:
+        self.settings, self.prototypes = settings, prototypes
+        self.teacher: Classifier | None = None
+        if settings.ema or settings.teacher_sees:
+            self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
+
+    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :class:`smaf.engine.loop.Task`."""
+        fused = batch["fused"]
+        if self.settings.teacher_sees:
+            fused = self._rectified(fused, batch)
+        target = reactivation_target(fused, batch["labels"], background=self.settings.background,
+                                     denoise=self.settings.denoise, reactivate=self.settings.reactivate)
+        _, cam, _ = network(batch["image"])
+        return self_training_loss(cam, target, weight=self.settings.weight), {}
+
+    @torch.no_grad()
+    def _rectified(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Multiply the fused maps by the teacher's prototype weights, in the crop's geometry (ProDA, eq. 4)."""
+        assert self.teacher is not None and self.prototypes is not None  # made in __init__ and train_fusion
+        _, cam, features = self.teacher(batch["whole"])
+        cam, features = cam.float(), features.float()
+        self.prototypes = self.prototypes.to(features)
+        if self.settings.moving_prototype:
+            vectors, ids = class_prototypes(features, cam)
+            self.prototypes = move_prototypes(self.prototypes, vectors, ids,
+                                              momentum=self.settings.prototype_momentum)
+            if dist.is_initialized():  # each process has seen other photographs
+                dist.all_reduce(self.prototypes)
+                self.prototypes /= dist.get_world_size()
+        if self.settings.rectify == "none":
+            return fused
+        crop = F.grid_sample(features, batch["grid"], mode="bilinear", padding_mode="border", align_corners=False)
+        weights = prototype_weights(crop, self.prototypes, kind=self.settings.rectify)  # type: ignore[arg-type]
+        return fused * weights[:, : fused.shape[1]]
+
+    @torch.no_grad()
+    def after_step(self, model: Classifier) -> None:
+        """Move the teacher after the student: parameters by the decay, buffers copied."""
+        if self.teacher is None or not self.settings.ema:
+            return
+        for ours, theirs in zip(self.teacher.parameters(), model.parameters(), strict=True):
+            ours.lerp_(theirs.to(ours), 1.0 - self.settings.ema_decay)
+        for buffer, source in zip(self.teacher.buffers(), model.buffers(), strict=True):
+            buffer.copy_(source)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Prototypes and the teacher's weights."""
+        state: dict[str, Any] = {"prototypes": self.prototypes}
+        if self.teacher is not None:
+            state["teacher"] = self.teacher.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        self.prototypes = state["prototypes"]
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+
+
+def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: RunFolder, side: int) -> Tensor:
+    """The folder's initial prototypes, computed by the starting model where they are not there yet."""
+    path = folder.path / PROTOTYPES
+    if distributed.rank() == 0 and (folder.overwrite or not path.is_file()):
+        write_prototypes(path, initial_prototypes(model, data, ids, side=side), data.classes.names)
+    distributed.wait_for_all()
+    return read_prototypes(path, class_names=data.classes.names, channels=model.feature_channels)
+
+
+def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: Path,
+                 settings: SelfTrainingSettings, augmentation: Augmentation, seed: int, loop: LoopSettings,
+                 folder: RunFolder, facts: Mapping[str, Any], device: torch.device, val_list: str | None = None,
+                 val_long_side: int | None = None) -> Path:
+    """Run stage 2 and return the student's path. `model` holds stage 0's weights. Reads no masks."""
+    ids = data.ids(list_name)
+    stream = FusedStream(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
+    stream.whole, stream.maps_folder = settings.teacher_sees, cam_dir
+    data.require(ids)
+    missing = [i for i in ids if not fused_path(cam_dir, i).is_file()]
+    if missing:
+        raise MissingInputError(f"fused map {fused_path(cam_dir, missing[0])} (and {len(missing) - 1} more) does not "
+                                "exist: run stage 1 (gen_fusion) on this list, or name its folder with --cam_dir")
+    folder.prepare(facts)
+    model.to(device)
+    prototypes = _prototypes(model, data, ids, folder, augmentation.crop) if settings.teacher_sees else None
+    task = SelfTrainingTask(model, settings, prototypes)
+
+    def save_teacher(path: Path) -> None:
+        if task.teacher is not None and settings.ema:
+            save_classifier(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
+
+    validate = validator(data, val_list, background=settings.background, long_side=val_long_side)
+    return train(model, task, stream, settings=loop, folder=folder, facts=facts, device=device,
+                 class_names=data.classes.names, validate=validate, save_extra=save_teacher)

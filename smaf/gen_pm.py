@@ -1,0 +1,45 @@
+"""Stage 3: write pseudo masks, refined by dense CRF where asked."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from smaf import options
+from smaf.core.command import make_parser, run_command
+from smaf.core.device import choose_device
+from smaf.engine.distributed import process_group
+from smaf.engine.pseudo_masks import gen_pm
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = make_parser("gen_pm", __doc__ or "")
+    options.add_data_options(parser, list_name="train")
+    parser.add_argument("--weights", default=str(options.LOGDIR / "proda_model" / "classifier.pth"),
+                        help="stage 2's student, or another classifier")
+    parser.add_argument("--cam_dir", help="use these fused maps instead of --weights")
+    parser.add_argument("--threshold", type=float, default=0.2, help="background threshold")
+    parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
+    options.add_view_options(parser)
+    options.add_run_options(parser, out=f"{options.DATA_ROOT}/pseudo_mask/fused")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    args = options.checked(build_parser().parse_args(argv))
+    device = choose_device(args.device)
+    data = options.data_from(args)
+    if args.cam_dir:
+        args.weights = None
+    source = Path(args.cam_dir) if args.cam_dir else options.trained_classifier(args.weights, data)
+    with process_group(device):
+        gen_pm(source, data, list_name=args.list, views=options.views_from(args), threshold=args.threshold,
+               crf=args.crf, out=Path(args.out), facts=options.facts_from(args, data), device=device,
+               num_workers=args.num_workers, overwrite=args.overwrite)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

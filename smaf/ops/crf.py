@@ -1,0 +1,93 @@
+"""Dense CRF (Krähenbühl and Koltun, NIPS 2011) through the optional package pydensecrf2."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from smaf.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class CrfSettings:
+    """Kernel widths in pixels (`xy`) and in colour values 0..255 (`rgb`), their weights, mean-field iterations."""
+
+    gaussian_xy: float
+    gaussian_weight: float
+    bilateral_xy: float
+    bilateral_rgb: float
+    bilateral_weight: float
+    iterations: int = 10
+
+
+# Stage 3's, on hard labels, and EPS's and DeepLab-V2's, on softmax
+HARD_LABELS = CrfSettings(gaussian_xy=3, gaussian_weight=3, bilateral_xy=50, bilateral_rgb=5, bilateral_weight=10)
+SOFTMAX = CrfSettings(gaussian_xy=1, gaussian_weight=3, bilateral_xy=67, bilateral_rgb=3, bilateral_weight=4)
+CERTAINTY = 0.7
+
+
+def crf_available() -> bool:
+    """Whether pydensecrf2 is installed."""
+    return importlib.util.find_spec("pydensecrf") is not None
+
+
+def require_crf() -> None:
+    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed."""
+    if not crf_available():
+        raise InputError("dense CRF needs the package pydensecrf2, which is not installed: `pip install pydensecrf2` "
+                         "(Python 3.10 to 3.12 and a C++ compiler), or run without --crf")
+
+
+def _infer(image: np.ndarray, unary: np.ndarray, settings: CrfSettings) -> np.ndarray:
+    """(H, W, 3) uint8 RGB and (T, H·W) float32 negative log probabilities → (T, H, W) float32."""
+    import pydensecrf.densecrf as dcrf
+
+    # Its buffers must be writable: a PIL image's pixels are not, hence the copy
+    h, w = image.shape[:2]
+    crf = dcrf.DenseCRF2D(w, h, len(unary))
+    crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
+    crf.addPairwiseGaussian(sxy=settings.gaussian_xy, compat=settings.gaussian_weight)
+    crf.addPairwiseBilateral(sxy=settings.bilateral_xy, srgb=settings.bilateral_rgb,
+                             rgbim=np.array(image, order="C"), compat=settings.bilateral_weight)
+    return np.array(crf.inference(settings.iterations), dtype=np.float32).reshape(len(unary), h, w)
+
+
+def _pixels(image: np.ndarray | Image.Image, size: tuple[int, ...]) -> np.ndarray:
+    pixels = np.asarray(image)
+    if pixels.shape != (*size, 3) or pixels.dtype != np.uint8:
+        raise ValueError(f"expected an RGB image {(*size, 3)} uint8, got {pixels.shape} {pixels.dtype}")
+    return pixels
+
+
+def crf_labels(image: np.ndarray | Image.Image, mask: np.ndarray, *, num_classes: int,
+               settings: CrfSettings = HARD_LABELS) -> np.ndarray:
+    """Stage 3's CRF on a hard mask: each label is held for certain at 0.7, the rest is shared by the others.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, or a PIL RGB image.
+        mask: (H, W) uint8, 0 background, 1..C.
+        num_classes: T, background included (21 for VOC). All of them take part, as in the release.
+
+    Returns:
+        (H, W) uint8. Raises :class:`InputError` where pydensecrf2 is not installed.
+    """
+    require_crf()
+    pixels = _pixels(image, mask.shape)
+    if num_classes < 2 or mask.max(initial=0) >= num_classes:
+        raise ValueError(f"mask has values up to {mask.max(initial=0)}, expected below num_classes = {num_classes} ≥ 2")
+    other, own = -np.log((1.0 - CERTAINTY) / (num_classes - 1)), -np.log(CERTAINTY)
+    unary = np.full((num_classes, mask.size), other, dtype=np.float32)
+    unary[mask.ravel(), np.arange(mask.size)] = own
+    return _infer(pixels, unary, settings).argmax(axis=0).astype(np.uint8)
+
+
+def crf_softmax(image: np.ndarray | Image.Image, probability: np.ndarray, *,
+                settings: CrfSettings = SOFTMAX) -> np.ndarray:
+    """CRF on probabilities (T, H, W) that sum to 1 at each pixel → refined (T, H, W) float32."""
+    require_crf()
+    pixels = _pixels(image, probability.shape[1:])
+    unary = -np.log(np.clip(probability, 1e-5, 1.0)).reshape(len(probability), -1)
+    return _infer(pixels, unary, settings)

@@ -1,0 +1,70 @@
+"""Segmentation metrics from one confusion matrix over the whole list, as PASCAL VOC defines mean IoU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, NaN where b is 0."""
+    return np.divide(a, b, out=np.full(np.shape(a), np.nan), where=np.asarray(b) > 0)
+
+
+class ConfusionMatrix:
+    """Pixels counted by true class (rows) and predicted class (columns).
+
+    Args:
+        num_classes: T, background included (21 for VOC).
+        ignore_index: true value of pixels that are left out.
+
+    Example:
+        >>> matrix = ConfusionMatrix(2)
+        >>> matrix.update(np.array([[0, 1]]), np.array([[0, 0]]))
+        >>> matrix.compute()["accuracy"]
+        0.5
+    """
+
+    def __init__(self, num_classes: int, *, ignore_index: int = 255) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes {num_classes}: expected at least 1")
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.counts = np.zeros((num_classes, num_classes), dtype=np.int64)
+        self.ignored = 0
+
+    def update(self, pred: np.ndarray, target: np.ndarray) -> None:
+        """Add predicted and true masks of one shape; integers.
+
+        Raises ValueError where the shapes differ, or a value that is not ignored is outside the classes.
+        """
+        pred, target = np.asarray(pred), np.asarray(target)
+        if pred.shape != target.shape:
+            raise ValueError(f"prediction {pred.shape} and target {target.shape} differ in shape")
+        kept = target != self.ignore_index
+        pred, target = pred[kept].astype(np.int64), target[kept].astype(np.int64)
+        for name, values in (("prediction", pred), ("target", target)):
+            if values.size and not (values.min() >= 0 and values.max() < self.num_classes):
+                raise ValueError(f"{name} has values {values.min()}..{values.max()}, expected "
+                                 f"0..{self.num_classes - 1}")
+        self.ignored += int(kept.size - kept.sum())
+        index = target * self.num_classes + pred
+        self.counts += np.bincount(index, minlength=self.num_classes**2).reshape(self.counts.shape)
+
+    def compute(self) -> dict[str, Any]:
+        """Return `miou`, `iou` (T,), `precision` (T,), `recall` (T,), `accuracy`, `fwiou`; values in 0..1.
+
+        `miou` is the mean over classes that occur (in target or prediction); per-class values are NaN where they
+        are not defined. `fwiou` weighs each class's IoU with its share of the true pixels.
+        """
+        counts = self.counts.astype(np.float64)
+        hit, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+        iou = _ratio(hit, true + predicted - hit)
+        total = counts.sum()
+        if total == 0:
+            nan = float("nan")
+            return {"miou": nan, "iou": iou, "precision": iou, "recall": iou, "accuracy": nan, "fwiou": nan}
+        return {"miou": float(np.nanmean(iou)), "iou": iou, "precision": _ratio(hit, predicted),
+                "recall": _ratio(hit, true), "accuracy": float(hit.sum() / total),
+                "fwiou": float(np.nansum(true / total * np.where(true > 0, iou, 0.0)))}

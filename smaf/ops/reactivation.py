@@ -1,0 +1,37 @@
+"""Stage 2's target: denoise the fused maps, then reactivate them (SMAF, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def reactivation_target(fused: Tensor, labels: Tensor, *, background: float = 0.2, denoise: bool = True,
+                        reactivate: bool = True) -> Tensor:
+    """Denoise and reactivate fused maps.
+
+    Denoise: multiply by the image label and append a constant background channel, so that weaker responses lose to
+    it. Reactivate: divide all channels by their maximum at the pixel; the winner becomes 1, ratios stay.
+
+    Args:
+        fused: (N, C, H, W) fused CAMs in [0, 1].
+        labels: (N, C), 1 where the image shows the class.
+        background: the constant, 0.2 in the release.
+        denoise: False appends an all but empty background channel (1e-5) and keeps unlabelled classes; ablation.
+        reactivate: False leaves the values as they are; ablation.
+
+    Returns:
+        (N, C+1, H, W), the last channel background.
+    """
+    if fused.ndim != 4 or labels.shape != fused.shape[:2]:
+        raise ValueError(f"expected fused (N, C, H, W) and labels (N, C), got {tuple(fused.shape)} and "
+                         f"{tuple(labels.shape)}")
+    if background <= 0:
+        raise ValueError(f"background {background}: expected a constant above 0")
+    if denoise:
+        fused = fused * labels.to(fused)[:, :, None, None]
+    constant = torch.full_like(fused[:, :1], background if denoise else 1e-5)
+    channels = torch.cat([fused, constant], dim=1)
+    if not reactivate:
+        return channels
+    return channels / channels.amax(dim=1, keepdim=True)
