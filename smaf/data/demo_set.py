@@ -49,7 +49,7 @@ def detect_saliency(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     answers = [_answer(layer, contrast, rng) for layer in scene.layers]
     seen = np.maximum.reduce(answers) + 0.06 * noise((h, w), rng, 0.25 * h)
     reduced = (h * 2 // 7, w * 2 // 7)  # detectors predict on a coarse grid
-    coarse = blur(resize(seen, reduced, Image.Resampling.BOX), rng.uniform(0.7, 1.5))
+    coarse = blur(resize(seen, reduced, Image.Resampling.HAMMING), rng.uniform(0.7, 1.5))
     sharp = 1 / (1 + np.exp(-rng.uniform(8, 13) * (resize(coarse, (h, w)) - rng.uniform(0.4, 0.52))))
     sharp += 0.04 * noise((h, w), rng, 0.1 * h) + rng.normal(0, 0.012, (h, w))
     return np.rint(np.clip(sharp, 0, 1) * 255).astype(np.uint8)

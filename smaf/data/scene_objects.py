@@ -28,7 +28,7 @@ def blur(field: Field, sigma: float) -> Field:
     """Gaussian blur of (h, w) with `sigma` in pixels; the border is repeated. Wide blurs run on a reduced copy."""
     h, w = field.shape
     step = max(1, min(int(sigma / 1.5), h // 4, w // 4))
-    out = resize(field, (h // step, w // step), Image.Resampling.BOX) if step > 1 else field.astype(np.float32)
+    out = resize(field, (h // step, w // step), Image.Resampling.HAMMING) if step > 1 else field.astype(np.float32)
     radius = max(1, math.ceil(2.5 * sigma / step))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) * step / max(sigma, 1e-3)) ** 2).astype(np.float32)
     taps /= taps.sum()
@@ -36,7 +36,7 @@ def blur(field: Field, sigma: float) -> Field:
         pad = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
         padded, n = np.pad(out, pad, mode="edge"), out.shape[axis]
         out = sum(t * (padded[i:i + n] if axis == 0 else padded[:, i:i + n]) for i, t in enumerate(taps))
-    return resize(out, (h, w), Image.Resampling.BILINEAR) if step > 1 else out
+    return resize(out, (h, w)) if step > 1 else out
 
 
 def noise(shape: tuple[int, int], rng: np.random.Generator, cell: float | tuple[float, float], octaves: int = 3
@@ -230,7 +230,8 @@ def paint_car(brush: Brush, rng: np.random.Generator) -> None:
     brush.paint(under, (0.05, 0.05, 0.055), bulge=0.05, gloss=0, evidence=0.5)
     body = brush.outline([(-0.99, 0.14), (-0.96, 0.0), (-0.8, -0.08), (-0.56, -0.14), (-0.4, -0.3),
                           (-0.22, roof + 0.03), (0.08, roof), (0.36, roof + 0.05), (tail - 0.1, -0.22),
-                          (tail + 0.06, -0.12), (0.95, -0.08), (1.0, 0.1), (0.96, 0.25), (0.5, 0.28), (-0.5, 0.28), (-0.95, 0.25)])
+                          (tail + 0.06, -0.12), (0.95, -0.08), (1.0, 0.1), (0.96, 0.25), (0.5, 0.28), (-0.5, 0.28),
+                          (-0.95, 0.25)])
     ripple = 0.02 * brush.noise(0.5, 2)
     horizon = step(brush.y + ripple, 0.05, 0.02) - 0.5 * step(brush.y + ripple, 0.2, 0.05)
     colour = mix(paint * 1.05, paint * 0.72, horizon) * (1 + 0.04 * brush.noise(0.03))[..., None]
