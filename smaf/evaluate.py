@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = options.data_from(args)
     folder = Path(args.cam_dir or args.pred_dir)
     out = Path(args.out) if args.out else folder / f"evaluation_{Path(args.list).stem}.json"
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder: name a JSON file in it")
     output_folder(out.parent)
     if args.sweep:
         thresholds = [round(float(t), 2) for t in np.arange(0.02, 0.81, 0.02)]

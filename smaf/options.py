@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -92,22 +93,26 @@ def _positive(args: argparse.Namespace, names: Sequence[str]) -> None:
     for name in names:
         value = getattr(args, name, None)
         values = value if isinstance(value, list) else [value]
-        if any(v is not None and not v > 0 for v in values):
-            raise InputError(f"--{name} {value}: expected more than 0")
+        if any(v is not None and not 0 < v < math.inf for v in values):
+            shown = " ".join(map(str, values))
+            raise InputError(f"--{name} {shown}: expected more than 0")
 
 
 def checked(args: argparse.Namespace) -> argparse.Namespace:
     """Check the ranges of the shared options, before anything is loaded."""
     _positive(args, ("steps", "batch_size", "accumulate", "lr", "head_factor", "crop", "resize_long", "scales",
-                     "long_side", "max_view_pixels", "val_every", "val_long_side", "power"))
+                     "long_side", "max_view_pixels", "val_every", "val_long_side", "power", "loss_weight"))
     for name in ("num_workers", "momentum", "weight_decay", "checkpoint_minutes", "seed"):
-        if getattr(args, name, 0) < 0:
+        if not 0 <= getattr(args, name, 0) < math.inf:
             raise InputError(f"--{name} {getattr(args, name)}: expected 0 or more")
     low, high = getattr(args, "resize_long", (1, 1))
     if low > high:
         raise InputError(f"--resize_long {low} {high}: expected the smaller length first")
     if getattr(args, "crop", 8) < 8:
         raise InputError(f"--crop {args.crop}: expected at least 8 pixels")
+    for name in ("tau", "lam", "ema_decay", "prototype_momentum"):
+        if not 0 <= getattr(args, name, 0) <= 1:
+            raise InputError(f"--{name} {getattr(args, name)}: expected a value from 0 to 1")
     for name in ("threshold", "background"):
         if not 0 < getattr(args, name, 0.5) < 1:
             raise InputError(f"--{name} {getattr(args, name)}: expected a value between 0 and 1")

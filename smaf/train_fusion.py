@@ -43,9 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = options.checked(build_parser().parse_args(argv))
-    for name in ("ema_decay", "prototype_momentum"):
-        if not 0 <= getattr(args, name) <= 1:
-            raise InputError(f"--{name} {getattr(args, name)}: expected a value from 0 to 1")
     settings = SelfTrainingSettings(background=args.background, weight=args.loss_weight, denoise=not args.no_denoise,
                                     reactivate=not args.no_reactivate, rectify=args.rectify, ema=args.ema,
                                     ema_decay=args.ema_decay, moving_prototype=args.moving_prototype,

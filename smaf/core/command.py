@@ -8,7 +8,8 @@ import logging
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from smaf.core.errors import InputError
@@ -33,7 +34,10 @@ class _Parser(argparse.ArgumentParser):
     """Reads `@FILE` as options, one or more a line; what follows a # is a comment."""
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        return shlex.split(arg_line, comments=True)
+        try:
+            return shlex.split(arg_line, comments=True)
+        except ValueError as error:
+            self.error(f"recipe line {arg_line!r} cannot be read ({error}): close the quotes")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
@@ -55,12 +59,28 @@ def _one_line(error: Exception) -> str:
 
 def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Run an entry script's `main`; return its exit status: 0, 2 for bad input, 130 when interrupted."""
-    if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
+    with _messages():
+        return _status(main, argv)
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Show the package's log on standard error for the block, and leave the logger as it was."""
+    before = log.level, log.propagate
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]
+
+
+def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
     try:
         main(argv)
     except InputError as error:

@@ -41,8 +41,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename is None:  # a full disk says nothing of the file
-            error.filename = str(path)
+        error.filename = str(path)  # a full disk says nothing of the file, others name the temporary one
         raise
     finally:
         temporary.unlink(missing_ok=True)

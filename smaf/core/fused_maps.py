@@ -27,9 +27,11 @@ def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) 
     stack = np.stack([cams[int(c)] for c in classes]) if cams else np.zeros((0, *size), dtype=np.float32)
     if stack.shape[1:] != tuple(size):
         raise ValueError(f"maps of {stack.shape[1:]} do not have the size {size}")
-    levels = np.rint(np.clip(stack, 0.0, 1.0) * LEVELS).astype(np.int16)
-    delta = np.diff(np.diff(levels, axis=1, prepend=np.int16(0)), axis=2, prepend=np.int16(0)).astype(np.int16)
-    zigzag = np.where(delta < 0, -2 * delta.astype(np.int32) - 1, 2 * delta.astype(np.int32)).astype(np.uint16)
+    zigzag = np.zeros(stack.shape, dtype=np.uint16)
+    for plane, code in zip(stack, zigzag, strict=True):  # one by one: photographs may be large
+        levels = np.rint(np.clip(plane, 0.0, 1.0) * LEVELS).astype(np.int16)
+        delta = np.diff(np.diff(levels, axis=0, prepend=np.int16(0)), axis=1, prepend=np.int16(0))
+        code[:] = np.where(delta < 0, -2 * delta - 1, 2 * delta)  # |delta| is at most 4·LEVELS
     stream = io.BytesIO()
     np.savez_compressed(stream, classes=classes, size=np.array(size, dtype=np.int32),
                         low=(zigzag & 0xFF).astype(np.uint8), high=(zigzag >> 8).astype(np.uint8))
@@ -41,7 +43,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in ("classes", "size", "low", "high")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError,
+            AttributeError) as error:
         raise InputError(f"fused map {path} cannot be read ({error}): {_FIX}") from error
 
 
@@ -64,6 +67,8 @@ def read_fused(path: Path, *, num_classes: int) -> dict[int, np.ndarray]:
         maps = levels.astype(np.float32) / np.float32(LEVELS)
         cams = {int(c): plane for c, plane in zip(arrays["classes"], maps, strict=True)}
     outside = [c for c in cams if not 0 <= c < num_classes]
+    if len({cam.shape for cam in cams.values()}) > 1:
+        raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
     if outside:
         raise InputError(f"fused map {path} has the classes {outside}, the task has {num_classes}: it was made with "
                          "another class list; run stage 1 (gen_fusion) again with --overwrite")

@@ -7,10 +7,13 @@ from typing import Any
 
 import torch
 
+from smaf.core.errors import InputError
 from smaf.core.files import atomic_path
 from smaf.models.weights import load_torch
 
 CHECKPOINT = "checkpoint.pth"
+PARTS = ("model", "optimiser", "step", "scaler", "task", "random")
+REMEDY = "use --overwrite to start afresh, or another output folder"
 
 
 def random_states() -> dict[str, Any]:
@@ -30,12 +33,22 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors, numbers, text, lists and dicts) to the folder's checkpoint."""
-    with atomic_path(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+    with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # PyTorch's writer hides a full disk behind an error of its own
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     """Read the folder's checkpoint; None where there is none."""
     path = folder / CHECKPOINT
-    state: dict[str, Any] | None = load_torch(path, "checkpoint") if path.is_file() else None
-    return state
+    if not path.is_file():
+        return None
+    state = load_torch(path, "checkpoint")
+    absent = [key for key in PARTS if key not in state] if isinstance(state, dict) else list(PARTS)
+    if absent:
+        raise InputError(f"checkpoint {path} has no {absent[0]}: it is not of this project; {REMEDY}")
+    return dict(state)

@@ -18,6 +18,7 @@ from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
+from smaf.engine.inference import check_classes
 from smaf.ops import ConfusionMatrix, cams_to_mask
 from smaf.report.sweep_plot import plot_sweep
 
@@ -68,8 +69,16 @@ class Evaluation:
 
 
 def _accumulate(data: DataRoot, ids: Sequence[str], count: Callable[[str, np.ndarray], None]) -> None:
-    for image_id in tqdm(ids, desc="evaluate", unit="image", mininterval=1.0):
-        count(image_id, data.mask(image_id))
+    with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
+        for image_id in bar:
+            count(image_id, data.mask(image_id))
+
+
+def _with_pixels(results: list[Evaluation], data: DataRoot) -> list[Evaluation]:
+    if not results[0].matrix.counts.any():
+        raise InputError(f"the true masks of list {results[0].list_name} below {data.root} are all ignored (255): keep "
+                         "more classes (--classes), or name another list")
+    return results
 
 
 def _new(data: DataRoot, list_name: str, ids: Sequence[str], threshold: float | None = None) -> Evaluation:
@@ -90,6 +99,7 @@ def _check(values: np.ndarray, truth: np.ndarray, path: Path, num_classes: int) 
 def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
     """Evaluate `pred_dir/<id>.png`, values 0..C."""
     ids = _ready(data, list_name, pred_dir, lambda i: pred_dir / f"{i}.png")
+    check_classes(pred_dir, data)
     result = _new(data, list_name, ids)
 
     def count(image_id: str, truth: np.ndarray) -> None:
@@ -97,12 +107,13 @@ def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluat
         result.matrix.update(_check(read_mask(path), truth, path, data.num_classes), truth)
 
     _accumulate(data, ids, count)
-    return result
+    return _with_pixels([result], data)[0]
 
 
 def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: Sequence[float]) -> list[Evaluation]:
     """Evaluate fused maps at one or more background thresholds, reading each map once."""
     ids = _ready(data, list_name, cam_dir, lambda i: fused_path(cam_dir, i))
+    check_classes(cam_dir, data)
     results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
 
     def count(image_id: str, truth: np.ndarray) -> None:
@@ -115,7 +126,7 @@ def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: 
             result.matrix.update(np.where(best > np.float32(result.threshold or 0.0), winner, 0), truth)
 
     _accumulate(data, ids, count)
-    return results
+    return _with_pixels(results, data)
 
 
 def _ready(data: DataRoot, list_name: str, folder: Path, place: Callable[[str], Path]) -> list[str]:

@@ -22,7 +22,14 @@ from smaf.core.device import autocast
 from smaf.core.errors import InputError
 from smaf.data.streams import StreamSampler, TrainingStream
 from smaf.engine import distributed
-from smaf.engine.checkpoint import random_states, read_checkpoint, set_random_states, write_checkpoint
+from smaf.engine.checkpoint import (
+    CHECKPOINT,
+    REMEDY,
+    random_states,
+    read_checkpoint,
+    set_random_states,
+    write_checkpoint,
+)
 from smaf.engine.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
 from smaf.models.classifier import HEAD_MODULES, Classifier
 
@@ -82,12 +89,19 @@ class _StopAfterStep:
         self.asked = True
 
 
+def _leave_signals_to_the_parent(_: int) -> None:
+    """In a worker: a stop that reaches the whole process group must not kill it before the step's end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iterator[dict[str, Tensor]]:
     sampler = StreamSampler(start=start, steps=settings.steps, batch_size=settings.batch_size,
                             accumulate=settings.accumulate, rank=distributed.rank(), world=distributed.world())
     # The loader draws a worker seed from the generator it is given; the global one stays as the checkpoint has it
     return iter(DataLoader(stream, batch_size=settings.batch_size, sampler=sampler, num_workers=settings.num_workers,
-                           pin_memory=torch.cuda.is_available(), generator=torch.Generator().manual_seed(0)))
+                           pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals_to_the_parent,
+                           generator=torch.Generator().manual_seed(0)))
 
 
 class Trainer:
@@ -108,10 +122,14 @@ class Trainer:
         state = read_checkpoint(self.folder)
         if state is None:
             return False
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.task.load_state_dict(state["task"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.task.load_state_dict(state["task"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise InputError(f"checkpoint {self.folder / CHECKPOINT} does not fit this training "
+                             f"({str(error)[:200]}): {REMEDY}") from error
         self.step = state["step"]
         set_random_states(state["random"])
         return True
@@ -134,7 +152,7 @@ class Trainer:
         bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", disable=not first, mininterval=1.0)
         self.model.train()
         with stop.listening(), bar:
-            batches = _batches(self.stream, self.settings, self.step)  # inside: workers outlive a Ctrl-C, too
+            batches = _batches(self.stream, self.settings, self.step)
             while self.step < self.settings.steps:
                 set_poly_rate(self.optimiser, self.step, self.settings.steps, power=self.settings.optim.power)
                 terms = self._step(network, batches)

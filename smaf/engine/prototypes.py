@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,12 +38,13 @@ def initial_prototypes(model: Classifier, data: DataRoot, ids: Sequence[str], *,
     outputs = model.num_classes + 1
     sums = torch.zeros(outputs, model.feature_channels, device=device)
     counts = torch.zeros(outputs, device=device)
-    for image_id in tqdm(ids, desc="prototypes", unit="image", mininterval=1.0):
-        squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
-        _, cam, features = model(normalise(squeezed, model.mean, model.std)[None].to(device))
-        vectors, classes = class_prototypes(features.float(), cam.float())
-        sums.index_add_(0, classes, vectors)
-        counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
+    with tqdm(ids, desc="prototypes", unit="image", mininterval=1.0) as bar:
+        for image_id in bar:
+            squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
+            _, cam, features = model(normalise(squeezed, model.mean, model.std)[None].to(device))
+            vectors, classes = class_prototypes(features.float(), cam.float())
+            sums.index_add_(0, classes, vectors)
+            counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
     absent = [name for name, n in zip((*data.classes.names, "background"), counts.tolist(), strict=True) if n == 0]
     if absent:
         log.warning("no image has 10 pixels predicted as %s: these prototypes stay zero", ", ".join(absent))
@@ -60,7 +63,7 @@ def read_prototypes(path: Path, *, class_names: Sequence[str], channels: int) ->
     try:
         with np.load(path, allow_pickle=False) as file:
             prototypes, names = file["prototypes"], [str(name) for name in file["names"]]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"prototypes {path} cannot be read ({error}): delete it, it is computed again") from error
     if names != [*class_names, "background"] or prototypes.shape != (len(names), channels):
         raise InputError(f"prototypes {path} are {prototypes.shape} of {', '.join(names)}, expected "

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from smaf.core.errors import MissingInputError
+from smaf.core.errors import InputError
 from smaf.core.files import write_text
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import write_mask
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
-from smaf.engine.inference import ViewSettings, fuse_list, start_folder
+from smaf.engine.inference import Fused, ViewSettings, fuse_list, require_fused, start_folder
 from smaf.engine.refine import refine_list
 from smaf.models import Classifier
 from smaf.ops import cams_to_mask, require_crf
@@ -26,13 +26,16 @@ log = logging.getLogger("smaf")
 BEFORE_CRF = "before_crf"
 
 
-def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path
-            ) -> Iterator[tuple[str, dict[int, np.ndarray], tuple[int, int]]]:
+def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fused, None, None]:
     for image_id in ids:
         cams = read_fused(fused_path(cam_dir, image_id), num_classes=data.num_classes)
         label = data.all_labels[image_id]
         kept = {c: cam for c, cam in cams.items() if label[c]}
         photo = data.photo(image_id)
+        if any(cam.shape != (photo.height, photo.width) for cam in kept.values()):
+            h, w = next(iter(kept.values())).shape
+            raise InputError(f"fused map {fused_path(cam_dir, image_id)} is {w}×{h} pixels, its photograph is "
+                             f"{photo.width}×{photo.height}: run stage 1 (gen_fusion) again with --overwrite")
         yield image_id, kept, (photo.height, photo.width)
 
 
@@ -50,22 +53,20 @@ def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: 
     data.labels_of(ids)
     data.require(ids)
     if isinstance(source, Path):
-        missing = [i for i in ids if not fused_path(source, i).is_file()]
-        if missing:
-            raise MissingInputError(f"fused map {fused_path(source, missing[0])} (and {len(missing) - 1} more) does "
-                                    "not exist: run stage 1 (gen_fusion) on this list, or give --weights alone")
-    record = start_folder(out, facts, overwrite=overwrite, pattern="**/*.png")
+        require_fused(source, ids, data)
+    record = start_folder(out, facts, overwrite=overwrite, patterns=("*.png", f"{BEFORE_CRF}/*.png"))
     raw = out / BEFORE_CRF if crf else out
     if distributed.rank() == 0:
         record.write(finished=False, images=len(ids))
         write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
-    todo = distributed.share([i for i in ids if not (raw / f"{i}.png").is_file()])
+    todo = [i for i in distributed.share(ids) if not (raw / f"{i}.png").is_file()]
     if isinstance(source, Path):
         results = _stored(data, todo, source)
     else:
         results = fuse_list(source.to(device).to(memory_format=torch.channels_last), data, todo, views)
-    for image_id, cams, size in results:
-        write_mask(raw / f"{image_id}.png", cams_to_mask(cams, threshold=threshold, size=size))
+    with closing(results):
+        for image_id, cams, size in results:
+            write_mask(raw / f"{image_id}.png", cams_to_mask(cams, threshold=threshold, size=size))
     distributed.wait_for_all()
     if distributed.rank() == 0:
         if crf:

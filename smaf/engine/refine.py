@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -48,7 +49,8 @@ def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, n
                 bar.update()
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
+        with ProcessPoolExecutor(num_workers, mp_context=context, initializer=signal.signal,
+                                 initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:  # Ctrl-C is for this process
             try:
                 for _ in pool.map(_refine_file, jobs, chunksize=4):
                     bar.update()

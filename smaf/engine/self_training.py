@@ -13,14 +13,14 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smaf.core.errors import MissingInputError
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot
-from smaf.data.streams import FusedStream, fused_path
+from smaf.data.streams import FusedStream
 from smaf.engine import distributed
+from smaf.engine.inference import require_fused
 from smaf.engine.loop import LoopSettings
 from smaf.engine.prototypes import PROTOTYPES, initial_prototypes, read_prototypes, write_prototypes
-from smaf.engine.training import RunFolder, train
+from smaf.engine.training import EMA_CLASSIFIER, RunFolder, train
 from smaf.engine.validation import validator
 from smaf.models import Classifier, save_classifier
 from smaf.ops import (
@@ -31,7 +31,6 @@ from smaf.ops import (
     self_training_loss,
 )
 
-EMA_CLASSIFIER = "classifier_ema.pth"
 RECTIFY = ("none", "cosine", "proda")
 
 
@@ -137,10 +136,7 @@ def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: 
     stream = FusedStream(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
     stream.whole, stream.maps_folder = settings.teacher_sees, cam_dir
     data.require(ids)
-    missing = [i for i in ids if not fused_path(cam_dir, i).is_file()]
-    if missing:
-        raise MissingInputError(f"fused map {fused_path(cam_dir, missing[0])} (and {len(missing) - 1} more) does not "
-                                "exist: run stage 1 (gen_fusion) on this list, or name its folder with --cam_dir")
+    require_fused(cam_dir, ids, data)
     folder.prepare(facts)
     model.to(device)
     prototypes = _prototypes(model, data, ids, folder, augmentation.crop) if settings.teacher_sees else None

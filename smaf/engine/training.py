@@ -21,8 +21,9 @@ from smaf.models import Classifier, save_classifier
 
 log = logging.getLogger("smaf")
 CLASSIFIER = "classifier.pth"
+EMA_CLASSIFIER = "classifier_ema.pth"
 # These may change between a stop and its resume: they do not decide the result
-FREE = ("num_workers", "checkpoint_minutes", "val_every", "val_list", "device")
+FREE = ("num_workers", "checkpoint_minutes", "val_every", "val_list", "val_long_side", "device")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class RunFolder:
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other: choose one")
         if self.overwrite and distributed.rank() == 0:
-            for name in (CHECKPOINT, CLASSIFIER, RECORD):
+            for name in (CHECKPOINT, CLASSIFIER, EMA_CLASSIFIER, RECORD):
                 (self.path / name).unlink(missing_ok=True)
         if self.resume and not (self.path / CHECKPOINT).is_file():
             raise InputError(f"--resume: {self.path / CHECKPOINT} does not exist: start without --resume, or name the "
@@ -71,9 +72,9 @@ def train(model: Classifier, task: Task, stream: TrainingStream, *, settings: Lo
         record.write(finished=False, images=len(stream.ids))
     trainer.run()
     if distributed.rank() == 0:
-        save_classifier(result, trainer.model, class_names)
-        if save_extra is not None:
+        if save_extra is not None:  # first: the classifier's file says that all is done
             save_extra(folder.path)
+        save_classifier(result, trainer.model, class_names)
         record.write(finished=True, images=len(stream.ids))
         log.info("wrote %s", result)
     distributed.wait_for_all()

@@ -44,6 +44,7 @@ def validator(data: DataRoot, list_name: str | None, *, background: float = 0.2,
         return None
     ids = data.ids(list_name)
     data.require(ids)
+    data.labels_of(ids)
     missing = [i for i in ids if not data.mask_path(i).is_file()]
     if missing:
         log.warning("no validation: %s has no mask for %s", data.root, missing[0])

