@@ -155,9 +155,10 @@ def facts_from(args: argparse.Namespace, data: DataRoot) -> dict[str, Any]:
     """The settings that decide a run's result: the options, the classes, and the weights' checksum."""
     facts = {key: value for key, value in vars(args).items() if key not in _CONTROL}
     facts["class_list"] = list(data.classes.names)
+    facts["data_root"] = str(Path(args.data_root).resolve())
     weights = facts.get("weights")
-    if weights and weights != IMAGENET and Path(weights).is_file():
-        facts["weights_sha256"] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    if weights and weights != IMAGENET and Path(weights).is_file():  # what is in the file decides, not its name
+        facts["weights"] = "sha256:" + hashlib.sha256(Path(weights).read_bytes()).hexdigest()
     return facts
 
 

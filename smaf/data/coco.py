@@ -7,23 +7,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from pycocotools import mask as mask_api
 
-from smaf.core.classes import IGNORE, MAX_CLASSES, read_class_names
+from smaf.core.classes import MAX_CLASSES, read_class_names
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import check_id, output_folder, read_json
-from smaf.core.images import IMAGE_SUFFIXES, write_mask
+from smaf.core.images import IMAGE_SUFFIXES
+from smaf.core.parallel import map_parallel
+from smaf.data.coco_masks import FIX, MaskTask, Region, write_task
 from smaf.data.layout import PHOTO_FOLDERS
-from smaf.data.voc import (
+from smaf.data.preparing import (
     LISTS,
     Summary,
     check_names,
     file_ids,
     find_name_file,
-    map_parallel,
     store_labels,
     wants,
     write_class_names,
@@ -32,25 +32,7 @@ from smaf.data.voc import (
 
 log = logging.getLogger("smaf")
 
-_FIX = "take the file from COCO's annotations_trainval2014.zip again, or mend what wrote it"
 _MAX_PIXELS = 200_000_000
-
-
-class Region(NamedTuple):
-    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as COCO writes them."""
-
-    class_index: int
-    crowd: bool
-    segmentation: Any
-
-
-class MaskTask(NamedTuple):
-    """A mask to paint: where it goes, its (height, width), its regions and the annotation file, for errors."""
-
-    path: Path
-    size: tuple[int, int]
-    regions: list[Region]
-    source: Path
 
 
 @dataclass(frozen=True)
@@ -86,14 +68,14 @@ def annotation_files(root: Path) -> list[Path]:
 def _integer(record: dict[str, Any], key: str, where: str) -> int:
     value = record.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{where}: {key} is {value!r}, expected a whole number: {_FIX}")
+        raise InputError(f"{where}: {key} is {value!r}, expected a whole number: {FIX}")
     return value
 
 
 def _records(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
     records = data.get(key) if isinstance(data, dict) else None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"annotation file {path} has no list {key!r} of records: {_FIX}")
+        raise InputError(f"annotation file {path} has no list {key!r} of records: {FIX}")
     return records
 
 
@@ -104,12 +86,12 @@ def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int]]:
     for record in records:
         name = record.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise InputError(f"annotation file {path}: a category has the name {name!r}: {_FIX}")
+            raise InputError(f"annotation file {path}: a category has the name {name!r}: {FIX}")
         named[_integer(record, "id", f"annotation file {path}, category {name}")] = name.strip()
     names = tuple(named[category] for category in sorted(named))
     if not names or len(named) < len(records) or len(set(names)) < len(names) or len(names) > MAX_CLASSES:
         raise InputError(f"annotation file {path} must have 1 to {MAX_CLASSES} categories, each id and name "
-                         f"once: {_FIX}")
+                         f"once: {FIX}")
     check_names(names, path)
     return names, {category: index for index, category in enumerate(sorted(named))}
 
@@ -122,16 +104,16 @@ def _images(data: Any, path: Path) -> dict[int, tuple[str, tuple[int, int]]]:
         image_id = Path(check_id(str(record.get("file_name") or ""), f"annotation file {path}")).stem
         height, width = (_integer(record, key, where) for key in ("height", "width"))
         if min(height, width) < 1 or height * width > _MAX_PIXELS:
-            raise InputError(f"{where}: a size of {width}×{height} pixels cannot be right: {_FIX}")
+            raise InputError(f"{where}: a size of {width}×{height} pixels cannot be right: {FIX}")
         images[_integer(record, "id", where)] = (image_id, (height, width))
     if len({image_id for image_id, _ in images.values()}) < len(data["images"]):
-        raise InputError(f"annotation file {path} has an image id or a file name twice: {_FIX}")
+        raise InputError(f"annotation file {path} has an image id or a file name twice: {FIX}")
     return images
 
 
 def read_split(path: Path) -> Split:
     """Read and check an annotation file. Shapes of regions are checked when they are painted."""
-    data = read_json(path, "annotation file", _FIX)
+    data = read_json(path, "annotation file", FIX)
     names, position = _classes(data, path)
     images = _images(data, path)
     regions: dict[str, list[Region]] = {}
@@ -139,88 +121,17 @@ def read_split(path: Path) -> Split:
         where = f"annotation file {path}, annotation {record.get('id')}"
         image, category = (_integer(record, key, where) for key in ("image_id", "category_id"))
         if image not in images:
-            raise InputError(f"{where} is of image {image}, which the file does not list: {_FIX}")
+            raise InputError(f"{where} is of image {image}, which the file does not list: {FIX}")
         if category not in position:
-            raise InputError(f"{where} has category {category}, which the file does not list: {_FIX}")
+            raise InputError(f"{where} has category {category}, which the file does not list: {FIX}")
         if not isinstance(record.get("segmentation"), list | dict):
-            raise InputError(f"{where} has no segmentation; bounding boxes alone make no mask: {_FIX}")
+            raise InputError(f"{where} has no segmentation; bounding boxes alone make no mask: {FIX}")
         region = Region(position[category], bool(record.get("iscrowd", 0)), record["segmentation"])
         regions.setdefault(images[image][0], []).append(region)
     if not regions:
-        raise InputError(f"annotation file {path} has no annotations: {_FIX}")
+        raise InputError(f"annotation file {path} has no annotations: {FIX}")
     sizes = {image_id: size for image_id, size in images.values() if image_id in regions}
     return Split(path, names, sizes, regions, len(images) - len(regions))
-
-
-def run_lengths(counts: str) -> list[int]:
-    """Decode COCO's compressed run lengths: five bits a character (offset 48), the sixth bit says that more follow.
-
-    From the third on each is the difference to the one two before.
-    """
-    lengths: list[int] = []
-    value = shift = 0
-    for character in counts:
-        bits = ord(character) - 48
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift  # two's complement
-            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-            value = shift = 0
-    return lengths
-
-
-def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Return pycocotools' run-length code of a region in an image of `size` (height, width).
-
-    `segmentation` is a list of polygons [x1, y1, x2, y2, …] in pixels, whose union is taken, or a dict of run lengths
-    down the columns (`counts`, plain or compressed). All is checked before: given NaN pycocotools takes all the memory,
-    given runs that do not fill the image it returns whatever the memory holds. Raises ValueError.
-    """
-    height, width = size
-    if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        if isinstance(counts, str):
-            counts = run_lengths(counts)
-        fit = (isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
-               and sum(counts) == height * width and segmentation.get("size") == [height, width])
-        if not fit:
-            raise ValueError(f"its run lengths do not fill an image of {width}×{height}")
-        return mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    polygons = []
-    for polygon in segmentation:
-        fit = (isinstance(polygon, list) and len(polygon) % 2 == 0
-               and all(type(value) in (int, float) for value in polygon)
-               and all(-width <= x <= 2 * width for x in polygon[::2])
-               and all(-height <= y <= 2 * height for y in polygon[1::2]))
-        if not fit:
-            raise ValueError(f"its polygon is not a list of x, y within an image of {width}×{height}")
-        if len(polygon) >= 6:  # a point or a line covers no pixel, and pycocotools takes four numbers for a box
-            polygons += mask_api.frPyObjects([polygon], height, width)
-    return mask_api.merge(polygons) if polygons else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))
-
-
-def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
-    """Paint regions to an (H, W) uint8 mask: class index + 1, 0 where nothing is.
-
-    Where objects overlap the smaller wins (of equals the later). A crowd is 255, ignored, where no object covers it:
-    its outline is too coarse to be a truth.
-    """
-    codes = [(region, encode_region(region.segmentation, size)) for region in regions]
-    mask = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools decodes
-    for region, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))):
-        mask[mask_api.decode(code) > 0] = IGNORE if region.crowd else region.class_index + 1
-    return np.ascontiguousarray(mask)
-
-
-def _write_task(task: MaskTask) -> None:
-    try:
-        mask = paint_mask(task.regions, task.size)
-    except ValueError as error:
-        raise InputError(f"annotation file {task.source}, image {task.path.stem}: a region cannot be drawn, {error}: "
-                         f"{_FIX}") from error
-    write_mask(task.path, mask)
 
 
 def _mask_path(root: Path, image_id: str) -> Path:
@@ -235,7 +146,7 @@ def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_worker
     tasks = [MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
              for image_id, regions in split.regions.items()]
     tasks = [task for task in tasks if overwrite or not task.path.is_file()]
-    map_parallel(_write_task, tasks, num_workers=num_workers, what=f"masks of {split.list_name}")
+    map_parallel(write_task, tasks, num_workers=num_workers, what=f"masks of {split.list_name}")
     return len(tasks)
 
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from smaf.core.device import autocast
@@ -32,6 +31,9 @@ from smaf.engine.checkpoint import (
 )
 from smaf.engine.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
 from smaf.models.classifier import HEAD_MODULES, Classifier
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger("smaf")
 
@@ -143,6 +145,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train from the present step to the last."""
+        from torch.utils.tensorboard import SummaryWriter  # takes a second: not at import
+
         network: nn.Module = self.model
         if distributed.world() > 1:
             network = DistributedDataParallel(self.model, broadcast_buffers=False)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from smaf.core.images import read_image, read_mask, write_mask
+from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
 from smaf.ops import MAX_VIEW_PIXELS, crf_labels, require_crf
 
@@ -41,19 +38,4 @@ def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, n
     require_crf()
     jobs = [(data.photo_path(i), masks / f"{i}.png", out / f"{i}.png", data.num_classes + 1)
             for i in ids if not (out / f"{i}.png").is_file()]
-    bar = tqdm(total=len(jobs), desc="CRF", unit="image", mininterval=1.0)
-    with bar:
-        if num_workers <= 1:
-            for job in jobs:
-                _refine_file(job)
-                bar.update()
-            return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(num_workers, mp_context=context, initializer=signal.signal,
-                                 initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:  # Ctrl-C is for this process
-            try:
-                for _ in pool.map(_refine_file, jobs, chunksize=4):
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    map_parallel(_refine_file, jobs, num_workers=num_workers, what="CRF", chunk=2)

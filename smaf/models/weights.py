@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,8 @@ from smaf.models.mxnet_params import LIST_MAGIC, published_key, read_mxnet_param
 from smaf.models.timm_backbone import rename_lite0
 
 FORMAT = "smaf-classifier-1"
+# PyTorch's lines around the reason: they advise to run the file's code
+_ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def load_torch(path: Path, what: str = "weights") -> Any:
     require_file(path, what, "name the file that you downloaded or trained")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).split("\n")[0][:200]
+    except Exception as error:  # a damaged checkpoint raises nearly anything; each is the same fault of the file
+        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_ADVICE)]
+        reason = (lines or [type(error).__name__])[0].strip()[:200]
         raise InputError(f"{what} {path} cannot be read as tensors ({reason}): the file is damaged, is no PyTorch "
                          "checkpoint, or holds more than weights; save its state dict alone") from error
 
@@ -75,12 +77,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     and the EfficientNet-Lite0 package's. Raises :class:`InputError` naming the file where it is none of these.
     """
     path = Path(path)
-    require_file(path, "weights", "name the file that you downloaded or trained")
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start == struct.pack("<Q", LIST_MAGIC):
+    if _is_mxnet(path):
         return _from_mxnet(path)
     return _state_dict(load_torch(path), path)
+
+
+def _is_mxnet(path: Path) -> bool:
+    require_file(path, "weights", "name the file that you downloaded or trained")
+    with path.open("rb") as file:
+        return file.read(8) == struct.pack("<Q", LIST_MAGIC)
 
 
 def _from_mxnet(path: Path) -> dict[str, Tensor]:
@@ -102,7 +107,7 @@ def read_info(path: str | Path) -> ClassifierInfo | None:
     None where the file has no head (ImageNet weights).
     """
     path = Path(path)
-    if path.suffix == ".params":
+    if _is_mxnet(path):
         return None
     value = load_torch(path)
     if isinstance(value, Mapping) and value.get("format") == FORMAT:

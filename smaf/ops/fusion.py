@@ -60,7 +60,7 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
 
     Args:
         model: a classifier of :func:`smaf.models.build_classifier`; its device is used, its mode left as it was.
-        image: PIL RGB image, W×H.
+        image: PIL image, W×H; other modes are converted to RGB.
         labels: (C,), 1 where the image shows the class.
         scales: factors of the image's size.
         flip: also use each view's mirror image.
@@ -76,6 +76,7 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
         raise ValueError(f"expected labels ({num_classes},), got {labels.shape}")
     if not scales or min(scales) <= 0:
         raise ValueError(f"scales {tuple(scales)}: expected at least one, all above 0")
+    image = image if image.mode == "RGB" else image.convert("RGB")
     classes = np.flatnonzero(labels > 0)
     size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
     parameter = next(model.parameters())

@@ -17,13 +17,15 @@ import pytest
 from PIL import Image
 from pycocotools import mask as mask_api
 
+from smaf.core import parallel
 from smaf.core.classes import VOC_CLASSES
 from smaf.core.command import run_command
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import read_mask, write_mask
 from smaf.core.labels import read_image_labels
 from smaf.data import voc
-from smaf.data.coco import Region, encode_region, paint_mask, read_split, run_lengths
+from smaf.data.coco import read_split
+from smaf.data.coco_masks import Region, encode_region, paint_mask, run_lengths
 from smaf.data.layout import open_data
 from smaf.data.voc import read_xml_label
 from smaf.prepare import main
@@ -167,7 +169,7 @@ def test_voc_labels_that_commands_do_not_take_are_said(voc_root: Path, messages:
 
 
 def test_voc_labels_in_two_processes_are_the_same(voc_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voc, "_TASKS_A_CHUNK", 1)
+    monkeypatch.setattr(parallel, "CHUNK", 1)
     one = voc.image_labels(voc_root, VOC_CLASSES)
     two = voc.image_labels(voc_root, VOC_CLASSES, num_workers=2)
     assert list(one) == list(two) and all(np.array_equal(one[i], two[i]) for i in one)
@@ -179,9 +181,9 @@ def die(task: int) -> int:
 
 
 def test_a_killed_worker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voc, "_TASKS_A_CHUNK", 1)
+    monkeypatch.setattr(parallel, "CHUNK", 1)
     with pytest.raises(InputError, match=r"memory is full.*--num_workers"):
-        voc.map_parallel(die, [1, 2, 3], num_workers=2, what="tasks")
+        parallel.map_parallel(die, [1, 2, 3], num_workers=2, what="tasks")
 
 
 BOMB = ('<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY c "&a;&a;&a;&a;&a;&a;&a;&a;">]>'
@@ -324,7 +326,7 @@ def test_coco_masks_resume(coco_root: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_coco_masks_in_two_processes_are_the_same(coco_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voc, "_TASKS_A_CHUNK", 1)
+    monkeypatch.setattr(parallel, "CHUNK", 1)
     main([str(coco_root), "--num_workers", "2"])
     np.testing.assert_array_equal(read_mask(coco_root / "SegmentationClass/COCO_train2014_000000000009.png"), MASK_9)
     bad = copy.deepcopy(TRAIN)

@@ -1,0 +1,104 @@
+"""COCO's polygons and run lengths painted to class masks, through pycocotools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as mask_api
+
+from smaf.core.classes import IGNORE
+from smaf.core.errors import InputError
+from smaf.core.images import write_mask
+
+FIX = "take the file from COCO's annotations_trainval2014.zip again, or mend what wrote it"
+
+
+class Region(NamedTuple):
+    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as COCO writes them."""
+
+    class_index: int
+    crowd: bool
+    segmentation: Any
+
+
+class MaskTask(NamedTuple):
+    """A mask to paint: where it goes, its (height, width), its regions and the annotation file, for errors."""
+
+    path: Path
+    size: tuple[int, int]
+    regions: list[Region]
+    source: Path
+
+
+def run_lengths(counts: str) -> list[int]:
+    """Decode COCO's compressed run lengths: five bits a character (offset 48), the sixth bit says that more follow.
+
+    From the third on each is the difference to the one two before.
+    """
+    lengths: list[int] = []
+    value = shift = 0
+    for character in counts:
+        bits = ord(character) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift  # two's complement
+            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+            value = shift = 0
+    return lengths
+
+
+def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """Return pycocotools' run-length code of a region in an image of `size` (height, width).
+
+    `segmentation` is a list of polygons [x1, y1, x2, y2, …] in pixels, whose union is taken, or a dict of run lengths
+    down the columns (`counts`, plain or compressed). All is checked before: given NaN pycocotools takes all the memory,
+    given runs that do not fill the image it returns whatever the memory holds. Raises ValueError.
+    """
+    height, width = size
+    if isinstance(segmentation, dict):
+        counts = segmentation.get("counts")
+        if isinstance(counts, str):
+            counts = run_lengths(counts)
+        fit = (isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+               and sum(counts) == height * width and segmentation.get("size") == [height, width])
+        if not fit:
+            raise ValueError(f"its run lengths do not fill an image of {width}×{height}")
+        return mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    polygons = []
+    for polygon in segmentation:
+        fit = (isinstance(polygon, list) and len(polygon) % 2 == 0
+               and all(type(value) in (int, float) for value in polygon)
+               and all(-width <= x <= 2 * width for x in polygon[::2])
+               and all(-height <= y <= 2 * height for y in polygon[1::2]))
+        if not fit:
+            raise ValueError(f"its polygon is not a list of x, y within an image of {width}×{height}")
+        if len(polygon) >= 6:  # a point or a line covers no pixel, and pycocotools takes four numbers for a box
+            polygons += mask_api.frPyObjects([polygon], height, width)
+    return mask_api.merge(polygons) if polygons else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))
+
+
+def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
+    """Paint regions to an (H, W) uint8 mask: class index + 1, 0 where nothing is.
+
+    Where objects overlap the smaller wins (of equals the later). A crowd is 255, ignored, where no object covers it:
+    its outline is too coarse to be a truth.
+    """
+    codes = [(region, encode_region(region.segmentation, size)) for region in regions]
+    mask = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools decodes
+    for region, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))):
+        mask[mask_api.decode(code) > 0] = IGNORE if region.crowd else region.class_index + 1
+    return np.ascontiguousarray(mask)
+
+
+def write_task(task: MaskTask) -> None:
+    try:
+        mask = paint_mask(task.regions, task.size)
+    except ValueError as error:
+        raise InputError(f"annotation file {task.source}, image {task.path.stem}: a region cannot be drawn, {error}: "
+                         f"{FIX}") from error
+    write_mask(task.path, mask)

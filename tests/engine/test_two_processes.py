@@ -1,0 +1,52 @@
+"""Two processes under torchrun, on the CPU: the same weights as one process with twice the batch, and all maps."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_set import NETWORK, PICTURES, SGD, distance, good, stage0, weights_of
+
+from smaf.core.fused_maps import read_fused
+
+pytestmark = pytest.mark.slow
+
+
+def torchrun(module: str, *argv: object) -> str:
+    """Run a module in two processes that meet at a free port; return what it wrote to standard error."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port),
+               "-m", f"smaf.{module}", *map(str, argv), "--num_workers", "0", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(small: Path, tmp_path: Path) -> None:
+    steps = ("--steps", 5, *SGD)
+    good(stage0(small, tmp_path / "one", *steps, "--batch_size", 4))
+    torchrun("train_eps", "--data_root", small, "--list", "train", "--out", tmp_path / "two", *NETWORK, "--crop", 64,
+             "--resize_long", 48, 72, "--batch_size", 2, *steps)
+    one, two = (weights_of(tmp_path / name / "classifier.pth") for name in ("one", "two"))
+    start = good(stage0(small, tmp_path / "start", "--steps", 1, "--lr", 1e-12)) and weights_of(
+        tmp_path / "start/classifier.pth")
+    assert distance(one, two) < 1e-4 < 1e-2 < distance(one, start)
+
+
+def test_two_processes_write_every_map(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+    out = tmp_path / "cams"
+    torchrun("gen_fusion", "--data_root", small, "--list", "all", "--weights", classifier, "--out", out,
+             "--scales", 0.5, 1.0)
+    assert sorted(path.stem for path in out.glob("*.npz")) == sorted(PICTURES)
+    for image_id in PICTURES:
+        ours, theirs = (read_fused(folder / f"{image_id}.npz", num_classes=3) for folder in (out, cams))
+        assert ours.keys() == theirs.keys()
+        assert all(np.abs(ours[c] - theirs[c]).max() <= 0.0011 for c in ours)
