@@ -10,7 +10,7 @@ import numpy as np
 
 from smaf import options
 from smaf.core.command import make_parser, run_command
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder
 from smaf.engine.evaluation import SWEEP_NOTE, evaluate_cams, evaluate_masks, write_evaluation, write_sweep
 
@@ -38,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--sweep needs fused maps: name their folder with --cam_dir")
     data = options.data_from(args)
     folder = Path(args.cam_dir or args.pred_dir)
+    if not folder.is_dir():
+        raise MissingInputError(f"predictions {folder} do not exist: make them first (gen_pm, gen_fusion), or name "
+                                "their folder")
     out = Path(args.out) if args.out else folder / f"evaluation_{Path(args.list).stem}.json"
     if out.is_dir():
         raise InputError(f"--out {out} is a folder: name a JSON file in it")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from smaf import gen_fusion, gen_pm, train_eps, train_fusion
 from smaf.core.command import run_command
+from smaf.core.fused_maps import read_fused
 from smaf.core.images import write_mask
 
 CLASSES = ("ball", "box", "tent")
@@ -91,7 +92,7 @@ class Done:
     def lines(self) -> list[str]:
         """Lines on standard error, without progress bars."""
         lines = [line.strip() for line in re.split(r"[\r\n]", self.err)]
-        return [line for line in lines if line and not re.search(r"\d+%\||[/ ](step|image)[/s]|s/(step|image)\]", line)]
+        return [line for line in lines if line and not re.search(r"\d+%\||(step|image)/s\b|\bs/(step|image)\b", line)]
 
 
 def run(main: Callable[[Sequence[str] | None], None], *argv: object) -> Done:
@@ -113,7 +114,8 @@ def good(done: Done) -> Done:
 
 def stage0(root: Path, out: Path, *extra: object) -> Done:
     """Stage 0 with the tiny network."""
-    return run(train_eps.main, "--data_root", root, "--list", "train", "--out", out, *NETWORK, *_TRAINING, *_RUN, *extra)
+    return run(train_eps.main, "--data_root", root, "--list", "train", "--out", out, *NETWORK, *_TRAINING, *_RUN,
+               *extra)
 
 
 def stage1(root: Path, weights: Path, out: Path, *extra: object) -> Done:
@@ -131,6 +133,14 @@ def stage2(root: Path, weights: Path, cams: Path, out: Path, *extra: object) -> 
 def stage3(root: Path, out: Path, *extra: object) -> Done:
     """Stage 3; name --weights or --cam_dir."""
     return run(gen_pm.main, "--data_root", root, "--list", "all", "--out", out, "--scales", "0.5", "1.0", *_RUN, *extra)
+
+
+def near_ties(fused: Path, *, threshold: float = 0.2) -> np.ndarray:
+    """(H, W): where the background and the stored maps' two best are so close that rounding may decide."""
+    maps = list(read_fused(fused, num_classes=len(CLASSES)).values())
+    values = np.sort(np.stack([np.full(maps[0].shape, threshold), *maps]), axis=0)
+    close: np.ndarray = values[-1] - values[-2] < 0.0021
+    return close
 
 
 def weights_of(path: Path) -> dict[str, Tensor]:

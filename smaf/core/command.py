@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+from tqdm import tqdm
+
 from smaf.core.errors import InputError
 
 log = logging.getLogger("smaf")
@@ -63,12 +65,18 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
         return _status(main, argv)
 
 
+class _BesideBars(logging.Handler):
+    """Writes each message on a line of its own, also while a progress bar is on the last one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 @contextmanager
 def _messages() -> Iterator[None]:
     """Show the package's log on standard error for the block, and leave the logger as it was."""
     before = log.level, log.propagate
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler = _BesideBars()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -7,8 +7,6 @@ all zero: about a tenth of the bytes of the published pickled float32 maps on re
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +40,29 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("classes", "size", "low", "high")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, TypeError,
-            AttributeError) as error:
+            arrays = {name: file[name] for name in ("classes", "size", "low", "high")}
+    except Exception as error:  # a damaged archive raises nearly anything; each is the same fault of the file
         raise InputError(f"fused map {path} cannot be read ({error}): {_FIX}") from error
+    classes, size, low, high = arrays.values()
+    if classes.ndim != 1 or size.shape != (2,) or {a.dtype.kind for a in (classes, size)} - {"u", "i"}:
+        raise InputError(f"fused map {path} has classes {classes.shape} {classes.dtype} and size {size.shape} "
+                         f"{size.dtype}, expected (n,) and (2,) integers: {_FIX}")
+    shape = (len(classes), *size.tolist())
+    if low.shape != shape or high.shape != shape or low.dtype != np.uint8 or high.dtype != np.uint8:
+        raise InputError(f"fused map {path} has planes of {low.shape} {low.dtype} and {high.shape} {high.dtype}, "
+                         f"expected {shape} uint8: {_FIX}")
+    return arrays
+
+
+def _decode(path: Path) -> dict[int, np.ndarray]:
+    arrays = _read_arrays(path)
+    zigzag = arrays["low"].astype(np.int32) | (arrays["high"].astype(np.int32) << 8)
+    delta = (zigzag >> 1) ^ -(zigzag & 1)
+    levels = delta.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
+    if levels.min(initial=0) < 0 or levels.max(initial=0) > LEVELS:
+        raise InputError(f"fused map {path} has values outside 0..1: {_FIX}")
+    maps = levels.astype(np.float32) / np.float32(LEVELS)
+    return {int(c): plane for c, plane in zip(arrays["classes"], maps, strict=True)}
 
 
 def read_fused(path: Path, *, num_classes: int) -> dict[int, np.ndarray]:
@@ -53,19 +70,7 @@ def read_fused(path: Path, *, num_classes: int) -> dict[int, np.ndarray]:
 
     Raises :class:`InputError` where the file is damaged or names a class outside 0..num_classes - 1.
     """
-    if path.suffix == ".npy":
-        cams = read_published(path)
-    else:
-        arrays = _read_arrays(path)
-        size = tuple(int(s) for s in arrays["size"])
-        shape = (len(arrays["classes"]), *size)
-        if arrays["low"].shape != shape or arrays["high"].shape != shape or arrays["low"].dtype != np.uint8:
-            raise InputError(f"fused map {path} has planes of {arrays['low'].shape}, expected {shape}: {_FIX}")
-        zigzag = arrays["low"].astype(np.int32) | (arrays["high"].astype(np.int32) << 8)
-        delta = (zigzag >> 1) ^ -(zigzag & 1)
-        levels = delta.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
-        maps = levels.astype(np.float32) / np.float32(LEVELS)
-        cams = {int(c): plane for c, plane in zip(arrays["classes"], maps, strict=True)}
+    cams = read_published(path) if path.suffix == ".npy" else _decode(path)
     outside = [c for c in cams if not 0 <= c < num_classes]
     if len({cam.shape for cam in cams.values()}) > 1:
         raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
@@ -85,10 +90,14 @@ def read_published(path: Path) -> dict[int, np.ndarray]:
     """Read a published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is run."""
     cams = {}
     for key, value in read_pickled_dict(path, "fused map", _FIX).items():
-        plane = np.asarray(value, dtype=np.float32)
+        try:
+            c, plane = int(key), np.asarray(value, dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"fused map {path}, class {key!r}: expected a class index and an array ({error}): "
+                             f"{_FIX}") from error
         if plane.ndim != 2 or not np.isfinite(plane).all():
             raise InputError(f"fused map {path}, class {key}: expected finite values (H, W), got {plane.shape}: {_FIX}")
-        cams[int(key)] = plane
+        cams[c] = plane
     return cams
 
 

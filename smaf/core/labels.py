@@ -31,10 +31,15 @@ def read_image_labels(path: Path, classes: Sequence[str]) -> dict[str, np.ndarra
 def _read_npy(path: Path, num_classes: int) -> dict[str, np.ndarray]:
     labels = {}
     for key, value in read_pickled_dict(path, "image-label file", _FIX).items():
-        vector = np.asarray(value, dtype=np.float32).ravel()
+        try:
+            vector = np.asarray(value, dtype=np.float32).ravel()
+        except (ValueError, TypeError) as error:
+            raise InputError(f"image-label file {path} has no numbers for {key} ({error}): {_FIX}") from error
         if vector.size != num_classes:
             raise InputError(f"image-label file {path} has {vector.size} labels for {key}, the data set has "
                              f"{num_classes} classes: name the right file with --labels or --class_names")
+        if not np.isin(vector, (0.0, 1.0)).all():
+            raise InputError(f"image-label file {path} has labels other than 0 and 1 for {key}: {_FIX}")
         labels[check_id(str(key), path)] = vector
     return labels
 
@@ -60,6 +65,9 @@ def _read_csv(path: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
     position = {name: index for index, name in enumerate(classes)}
     labels = {}
     for number, row in enumerate(rows, start=2):
+        if any(row.get(None) or ()):  # csv keeps what has no column there
+            raise InputError(f"image-label file {path}, line {number} has more cells than the first line: separate "
+                             "class names by ;")
         vector = np.zeros(len(classes), dtype=np.float32)
         for name in split_names(row["labels"] or "", classes):
             if name not in position:

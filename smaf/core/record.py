@@ -18,6 +18,7 @@ from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_json
 
 RECORD = "run.json"
+_FIX = "delete the folder or use --overwrite"
 
 
 def _git_commit() -> str | None:
@@ -48,19 +49,27 @@ class RunRecord:
         self.settings = {key: _plain(value) for key, value in settings.items()}
         self.started = time.time()
 
+    def _runs(self) -> list[dict[str, Any]]:
+        if not self.path.is_file():
+            return []
+        runs = read_json(self.path, "run record", _FIX)
+        whole = isinstance(runs, list) and all(isinstance(run, dict) and isinstance(run.get("settings"), dict)
+                                               for run in runs)
+        if not whole:
+            raise InputError(f"run record {self.path} is not a list of runs with their settings: {_FIX}")
+        return runs
+
     def previous(self) -> dict[str, Any] | None:
         """Return the last run's entry, None where there is none."""
-        if not self.path.is_file():
-            return None
-        runs = read_json(self.path, "run record", "delete the folder or use --overwrite")
-        return runs[-1] if isinstance(runs, list) and runs else None
+        runs = self._runs()
+        return runs[-1] if runs else None
 
     def check_same(self, *, free: tuple[str, ...] = ()) -> None:
         """Raise :class:`InputError` where the folder was made with other settings (those in `free` may differ)."""
         entry = self.previous()
         if entry is None:
             return
-        before = entry.get("settings", {})
+        before = entry["settings"]
         changed = [f"{key} was {before.get(key)!r}, is {self.settings.get(key)!r}"
                    for key in sorted(set(before) | set(self.settings))
                    if key not in free and before.get(key) != self.settings.get(key)]
@@ -70,10 +79,7 @@ class RunRecord:
 
     def write(self, *, finished: bool, **facts: Any) -> None:
         """Write this run's entry; called at the start and again at the end."""
-        runs = []
-        if self.path.is_file():
-            runs = read_json(self.path, "run record", "delete the folder or use --overwrite")
-            runs = [run for run in runs if run.get("started") != self.started]
+        runs = [run for run in self._runs() if run.get("started") != self.started]
         versions = {"smaf": smaf.__version__, "python": platform.python_version(), "torch": str(torch.__version__),
                     "numpy": np.__version__}
         entry = {"started": self.started, "seconds": round(time.time() - self.started, 1), "finished": finished,

@@ -27,10 +27,12 @@ class Step:
     scores: dict[str, Any]
 
 
-def picture_row(data: DataRoot, image_id: str, folder: Path, *, cams: Mapping[str, str], masks: str, crf: bool) -> Row:
+def picture_row(data: DataRoot, image_id: str, folder: Path, *, cams: Mapping[str, str], masks: str, background: float,
+                crf: bool) -> Row:
     """Photograph, CAM, fused map, reactivated target, pseudo mask, mask after CRF, truth.
 
-    `cams` names the folders (below `folder`) of "CAM" and "fused map"; `masks` that of stage 3's masks.
+    `cams` names the folders (below `folder`) of "CAM" and "fused map", `masks` that of stage 3's masks; `background` is
+    the target's constant.
     """
     photo = data.photo(image_id)
     label = data.all_labels[image_id]
@@ -39,7 +41,7 @@ def picture_row(data: DataRoot, image_id: str, folder: Path, *, cams: Mapping[st
     planes = torch.zeros(1, data.num_classes, photo.height, photo.width)
     for c, plane in maps["fused map"].items():
         planes[0, c] = torch.from_numpy(plane)
-    target = reactivation_target(planes, torch.from_numpy(label)[None])[0].numpy()
+    target = reactivation_target(planes, torch.from_numpy(label)[None], background=background)[0].numpy()
     refined = read_mask(folder / masks / f"{image_id}.png", size=photo.size)
     mask = read_mask(folder / masks / BEFORE_CRF / f"{image_id}.png", size=photo.size) if crf else refined
     pictures: list[tuple[str, np.ndarray | None]] = [
@@ -55,14 +57,14 @@ def picture_row(data: DataRoot, image_id: str, folder: Path, *, cams: Mapping[st
 
 
 def write_report(path: Path, data: DataRoot, list_name: str, folder: Path, ladder: Sequence[Step], *,
-                 cams: Mapping[str, str], crf: bool, masks: str = "pseudo_mask") -> None:
+                 cams: Mapping[str, str], background: float, crf: bool, masks: str = "pseudo_mask") -> None:
     """Write the page with every image of the list."""
     ids = data.ids(list_name)
-    rows = [picture_row(data, i, folder, cams=cams, masks=masks, crf=crf) for i in ids]
+    rows = [picture_row(data, i, folder, cams=cams, masks=masks, background=background, crf=crf) for i in ids]
     intro = [f"From image-level labels to masks, on the {len(ids)} images of the list {list_name}, which no training "
              "has seen. The true masks in the last column are used for the scores alone.",
              "Scores are of one confusion matrix over the list, background and "
-             f"{data.num_classes} classes, at the background threshold 0.2."]
+             f"{data.num_classes} classes; background thresholds were chosen on the training list."]
     if not crf:
         intro.append("pydensecrf2 is not installed here, so there are no masks after CRF.")
     write_page(path, title="SMAF: demo report", intro=intro, ladder=[(s.title, s.scores) for s in ladder], rows=rows,

@@ -78,6 +78,8 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
         raise ValueError(f"scales {tuple(scales)}: expected at least one, all above 0")
     image = image if image.mode == "RGB" else image.convert("RGB")
     classes = np.flatnonzero(labels > 0)
+    if not len(classes):
+        return {}
     size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
     parameter = next(model.parameters())
     channels_last = parameter.device.type == "cpu"
@@ -97,7 +99,7 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
         model.train(training)
     if size != image.size:  # the size cap or long_side acted
         total = F.interpolate(total[None], size=image.size[::-1], mode="bilinear", align_corners=False)[0]
-    total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5) if len(classes) else total
+    total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
     return {int(c): plane for c, plane in zip(classes, total.cpu().numpy(), strict=True)}
 
 

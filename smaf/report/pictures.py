@@ -17,7 +17,7 @@ _CONTOUR_COLOUR = (255, 255, 255)
 
 def mask_colours() -> np.ndarray:
     """(256, 3) uint8 RGB: VOC's colour of each mask value, white-grey for 255 (ignored)."""
-    colours = voc_palette()
+    colours = voc_palette().copy()
     colours[IGNORE] = IGNORE_COLOUR
     return colours
 

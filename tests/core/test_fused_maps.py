@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.fused_maps import fused_size, read_fused, read_published, write_fused, write_published
+from smaf.core.fused_maps import fused_size, read_fused, write_fused, write_published
 
 HALF_STEP = 5e-4 + 1e-6
 
@@ -28,7 +28,7 @@ def test_golden_maps_survive_and_take_a_quarter_of_the_published_bytes(
     for c, cam in cams.items():
         assert again[c].dtype == np.float32 and float(np.abs(again[c] - cam).max()) <= HALF_STEP
         np.testing.assert_array_equal(exact[c], cam)
-        assert 0 <= again[c].min() and again[c].max() <= 1
+        assert again[c].min() >= 0 and again[c].max() <= 1
 
 
 def test_worked_by_hand(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"fused map .*a\.npz"):
             read_fused(path, num_classes=20)
     np.savez(path, classes=good["classes"])
-    with pytest.raises(InputError, match="low|size"):
+    with pytest.raises(InputError, match=r"size is not a file in the archive"):
         read_fused(path, num_classes=20)
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
@@ -130,4 +130,4 @@ def test_published_files_of_another_kind_are_refused(tmp_path: Path) -> None:
                   {1: np.zeros((2, 2)), 2: np.zeros((2, 3))}):
         np.save(path, value, allow_pickle=True)  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"fused map .*a\.npy"):
-            read_published(path)
+            read_fused(path, num_classes=20)

@@ -103,9 +103,9 @@ def test_stopped_stage_2_keeps_teacher_and_prototypes(small: Path, classifier: P
 def test_ctrl_c_stops_a_real_process_after_its_step(small: Path, tmp_path: Path) -> None:
     steps = ("--steps", "60", *SGD)
     parts = tmp_path / "parts"
-    command = [sys.executable, "-m", "smaf.train_eps", "--data_root", str(small), "--list", "train", "--out", str(parts),
-               *NETWORK, "--crop", "64", "--resize_long", "48", "72", "--batch_size", "2", "--device", "cpu",
-               "--num_workers", "1", "--checkpoint_minutes", "0", *steps]
+    command = [sys.executable, "-m", "smaf.train_eps", "--data_root", str(small), "--list", "train", "--out",
+               str(parts), *NETWORK, "--crop", "64", "--resize_long", "48", "72", "--batch_size", "2", "--device",
+               "cpu", "--num_workers", "1", "--checkpoint_minutes", "0", *steps]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True,
                                env={**os.environ, "OMP_NUM_THREADS": "1"})
     until = time.monotonic() + 120

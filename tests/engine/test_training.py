@@ -25,12 +25,13 @@ def test_seed_decides_the_weights(small: Path, tmp_path: Path, dropout: None) ->
 
 def test_accumulated_batches_count_as_one(small: Path, tmp_path: Path, losses: list[float]) -> None:
     """BatchNorm is frozen and losses are means over equal batches: 4 × 1 is 2 × 2 but for rounding."""
-    one = trained(stage0(small, tmp_path / "one", "--steps", 5, *SGD, "--batch_size", 4), tmp_path / "one")
-    two = trained(stage0(small, tmp_path / "two", "--steps", 5, *SGD, "--accumulate", 2), tmp_path / "two")
-    half = trained(stage0(small, tmp_path / "half", "--steps", 5, *SGD), tmp_path / "half")
-    assert distance(one, two) < 1e-5
-    assert distance(one, half) > 1e-3
-    assert losses[:5] == pytest.approx(losses[5:10], abs=1e-5)
+    options = ("--steps", 5, *SGD, "--lr", 1)
+    one = trained(stage0(small, tmp_path / "one", *options, "--batch_size", 4), tmp_path / "one")
+    two = trained(stage0(small, tmp_path / "two", *options, "--accumulate", 2), tmp_path / "two")
+    half = trained(stage0(small, tmp_path / "half", *options), tmp_path / "half")
+    assert distance(one, two) < 1e-6
+    assert distance(one, half) > 5e-3
+    assert losses[:5] == pytest.approx(losses[5:10], abs=1e-6)
 
 
 def test_bfloat16_follows_float32(small: Path, tmp_path: Path, losses: list[float]) -> None:

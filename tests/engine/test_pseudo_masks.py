@@ -1,0 +1,132 @@
+"""Stage 3: values, palette, class names, dense CRF, and maps from a folder instead of a classifier."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_set import CLASSES, PICTURES, good, near_ties, stage3, stamps
+
+from smaf.core.fused_maps import read_fused, write_fused
+from smaf.core.images import read_image, read_mask, voc_palette
+from smaf.engine.refine import refine_mask
+from smaf.ops import crf_available
+
+needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+
+
+def masks_of(folder: Path) -> dict[str, np.ndarray]:
+    return {image_id: read_mask(folder / f"{image_id}.png") for image_id in PICTURES}
+
+
+def test_masks_are_argmax_over_background_and_maps(small: Path, cams: Path, tmp_path: Path) -> None:
+    good(stage3(small, tmp_path / "masks", "--cam_dir", cams, "--threshold", 0.6))
+    for image_id, mask in masks_of(tmp_path / "masks").items():
+        planes = np.full((4, *mask.shape), -1.0, dtype=np.float32)
+        planes[0] = 0.6
+        for c, plane in read_fused(cams / f"{image_id}.npz", num_classes=3).items():
+            planes[c + 1] = plane
+        assert np.array_equal(mask, planes.argmax(axis=0))
+        assert set(np.unique(mask)) <= {0, *(c + 1 for c in PICTURES[image_id][2])}
+    image = Image.open(tmp_path / "masks/p0.png")
+    assert image.mode == "P" and image.size == (60, 48)
+    palette = np.array(image.getpalette()).reshape(-1, 3)
+    assert palette[1].tolist() == [128, 0, 0] and palette[2].tolist() == [0, 128, 0]
+    assert np.array_equal(palette, voc_palette()[: len(palette)])
+    assert (tmp_path / "masks/classes.txt").read_text().split() == ["background", *CLASSES]
+
+
+def test_hand_made_maps(small: Path, tmp_path: Path) -> None:
+    """Values above, at and below the threshold; the map of a class that the label denies has no say."""
+    cams = tmp_path / "cams"
+    for image_id, (w, h, shown) in PICTURES.items():
+        plane = np.zeros((h, w), dtype=np.float32)
+        plane[0, :3] = 0.21, 0.2, 0.19
+        other = np.full((h, w), 0.9, dtype=np.float32)
+        absent = next(c for c in range(3) if c not in shown)
+        write_fused(cams / f"{image_id}.npz", {shown[0]: plane, absent: other}, (h, w))
+    good(stage3(small, tmp_path / "masks", "--cam_dir", cams))
+    for image_id, mask in masks_of(tmp_path / "masks").items():
+        assert mask[0, :4].tolist() == [PICTURES[image_id][2][0] + 1, 0, 0, 0]
+        assert not mask[1:].any()
+
+
+def test_classifier_and_its_stored_maps_agree(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+    """They differ only where rounding to a thousandth decides, so where two values are that close."""
+    good(stage3(small, tmp_path / "a", "--weights", classifier))
+    good(stage3(small, tmp_path / "b", "--cam_dir", cams))
+    ours, stored = masks_of(tmp_path / "a"), masks_of(tmp_path / "b")
+    for image_id in PICTURES:
+        assert not (ours[image_id] != stored[image_id])[~near_ties(cams / f"{image_id}.npz")].any()
+    assert any(mask.any() for mask in ours.values())
+
+
+def test_masks_that_are_there_stay(small: Path, cams: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    good(stage3(small, out, "--cam_dir", cams))
+    (out / "p4.png").unlink()
+    before = stamps(out)
+    good(stage3(small, out, "--cam_dir", cams))
+    after = stamps(out)
+    assert all(after[f"{i}.png"] == before[f"{i}.png"] for i in PICTURES if i != "p4")
+    refused = stage3(small, out, "--cam_dir", cams, "--threshold", 0.3)
+    assert refused.status == 2 and "threshold was 0.2, is 0.3" in refused.lines[0]
+    assert "--overwrite" in refused.lines[0]
+
+
+def test_map_of_another_size_is_refused(small: Path, cams: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(cams, tmp_path / "cams"))
+    write_fused(folder / "p1.npz", {1: np.zeros((30, 20), dtype=np.float32)}, (30, 20))
+    done = stage3(small, tmp_path / "masks", "--cam_dir", folder)
+    assert done.status == 2
+    assert done.lines[-1].startswith(f"error: fused map {folder}/p1.npz is 20×30 pixels, its photograph is 48×60")
+    assert not (tmp_path / "masks/p1.png").exists()
+
+
+@needs_crf
+def test_crf_keeps_what_was_before(small: Path, cams: Path, tmp_path: Path) -> None:
+    good(stage3(small, tmp_path / "plain", "--cam_dir", cams))
+    out = tmp_path / "one"
+    good(stage3(small, out, "--cam_dir", cams, "--crf", "--num_workers", 1))
+    plain, before, refined = masks_of(tmp_path / "plain"), masks_of(out / "before_crf"), masks_of(out)
+    for image_id in PICTURES:
+        assert np.array_equal(plain[image_id], before[image_id])
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        assert np.array_equal(refined[image_id], refine_mask(photo, before[image_id], num_classes=4))
+    assert any((before[i] != refined[i]).any() for i in PICTURES)
+    (out / "p2.png").unlink()
+    stamp = stamps(out)
+    good(stage3(small, out, "--cam_dir", cams, "--crf", "--num_workers", 1))
+    assert {name for name, value in stamps(out).items() if stamp.get(name) != value} == {
+        "p2.png", "run.json", "classes.txt"}
+
+
+@needs_crf
+@pytest.mark.slow
+def test_crf_in_two_processes_gives_the_same(small: Path, cams: Path, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        good(stage3(small, tmp_path / str(workers), "--cam_dir", cams, "--crf", "--num_workers", workers))
+    for image_id in PICTURES:
+        assert (tmp_path / f"1/{image_id}.png").read_bytes() == (tmp_path / f"2/{image_id}.png").read_bytes()
+
+
+@needs_crf
+def test_large_photograph_is_refined_at_a_smaller_size() -> None:
+    """Two halves of clean colour stay two halves when 40×40 pixels are refined as 20×20."""
+    pixels = np.zeros((40, 40, 3), dtype=np.uint8)
+    pixels[:, 20:] = 255
+    mask = np.zeros((40, 40), dtype=np.uint8)
+    mask[:, 20:] = 1
+    refined = refine_mask(Image.fromarray(pixels), mask, num_classes=2, max_pixels=400)
+    assert refined.shape == (40, 40) and np.array_equal(refined, mask)
+
+
+def test_crf_without_its_package_says_so(small: Path, cams: Path, tmp_path: Path,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smaf.ops.crf.crf_available", lambda: False)
+    done = stage3(small, tmp_path / "masks", "--cam_dir", cams, "--crf")
+    assert done.status == 2 and "pip install pydensecrf2" in done.lines[0]
+    assert not (tmp_path / "masks").exists()
