@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_data_options(parser, list_name="train_aug")
     parser.add_argument("--weights", default=str(options.LOGDIR / "eps_cls_mode" / "classifier.pth"),
                         help="stage 0's classifier, or EPS's or SMAF's published checkpoint")
+    options.add_head_option(parser)
     parser.add_argument("--cam_format", default="npz", choices=CAM_FORMATS,
                         help="npz: compact, no pickle; npy: the published format, for exchange")
     options.add_view_options(parser)
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.checked(build_parser().parse_args(argv))
     device = choose_device(args.device)
     data = options.data_from(args)
-    model = options.trained_classifier(args.weights, data)
+    model = options.trained_classifier(args.weights, data, head=args.head)
     with process_group(device):
         gen_fusion(model, data, list_name=args.list, views=options.views_from(args), out=Path(args.out),
                    facts=options.facts_from(args, data), device=device, cam_format=args.cam_format,

@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_data_options(parser, list_name="train")
     parser.add_argument("--weights", default=str(options.LOGDIR / "proda_model" / "classifier.pth"),
                         help="stage 2's student, or another classifier")
+    options.add_head_option(parser)
     parser.add_argument("--cam_dir", help="use these fused maps instead of --weights")
     parser.add_argument("--threshold", type=float, default=0.2, help="background threshold")
     parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = options.data_from(args)
     if args.cam_dir:
         args.weights = None
-    source = Path(args.cam_dir) if args.cam_dir else options.trained_classifier(args.weights, data)
+    source = Path(args.cam_dir) if args.cam_dir else options.trained_classifier(args.weights, data, head=args.head)
     with process_group(device):
         gen_pm(source, data, list_name=args.list, views=options.views_from(args), threshold=args.threshold,
                crf=args.crf, out=Path(args.out), facts=options.facts_from(args, data), device=device,

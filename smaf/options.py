@@ -18,7 +18,7 @@ from smaf.engine.inference import ViewSettings
 from smaf.engine.loop import LoopSettings
 from smaf.engine.optim import OPTIMISERS, OptimSettings
 from smaf.engine.training import RunFolder
-from smaf.models import IMAGENET, RESNET38, Classifier, build_classifier, load_weights, read_info
+from smaf.models import HEADS, IMAGENET, RESNET38, Classifier, build_classifier, load_weights, read_info
 from smaf.ops import MAX_VIEW_PIXELS, SCALES
 
 DATA_ROOT = "dataset/VOC2012"
@@ -48,6 +48,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, out: str) -> None:
     group.add_argument("--device", default="auto", choices=DEVICES, help="where to compute")
     group.add_argument("--precision", default="fp32", choices=PRECISIONS, help="mixed precision of forward passes")
     group.add_argument("--num_workers", type=int, default=2, help="processes that read photographs or run the CRF")
+
+
+def add_head_option(parser: argparse.ArgumentParser) -> None:
+    """--head of a trained classifier."""
+    parser.add_argument("--head", default=AUTO, choices=(AUTO, *HEADS),
+                        help="auto: the weights' own; cls for a release's plain-CAM checkpoint (its keys are EPS's)")
 
 
 def add_view_options(parser: argparse.ArgumentParser) -> None:
@@ -162,25 +168,21 @@ def facts_from(args: argparse.Namespace, data: DataRoot) -> dict[str, Any]:
     return facts
 
 
-def trained_classifier(weights: str, data: DataRoot, *, backbone: str = AUTO, head: str = AUTO,
-                       output_stride: int | None = None) -> Classifier:
-    """Build the classifier that a checkpoint holds; `auto` takes backbone, head and stride from it.
+def trained_classifier(weights: str, data: DataRoot, *, head: str = AUTO) -> Classifier:
+    """Build the classifier that a checkpoint holds, with its backbone, output stride and (`auto`) head.
 
     Weights of other classes than the data set keeps are refused. An EPS checkpoint fits `head="smaf"`, too.
     """
     require_file(Path(weights), "weights", "train them (stage 0: train_eps, stage 2: train_fusion), or name a "
                                            "checkpoint with --weights")
     info = read_info(weights)
-    if info is not None and info.class_names and info.class_names != data.classes.names:
+    if info is None:
+        raise InputError(f"weights {weights} have no head: they are no trained classifier; run stage 0 (train_eps "
+                         "--weights) with them first")
+    if info.class_names and info.class_names != data.classes.names:
         raise InputError(f"weights {weights} have the classes {', '.join(info.class_names)}; the data set keeps "
                          f"{', '.join(data.classes.names)}: name the right --classes, or other weights")
-    if info is None and AUTO in (backbone, head):
-        raise InputError(f"weights {weights} do not say their head: they are no trained classifier; run stage 0 "
-                         "(train_eps --weights) with them first")
-    if info is not None:
-        backbone = info.backbone if backbone == AUTO else backbone
-        head = info.head if head == AUTO else head
-        output_stride = output_stride or (info.output_stride if backbone != RESNET38 else None)
-    model = build_classifier(backbone, num_classes=data.num_classes, head=head, output_stride=output_stride)
+    model = build_classifier(info.backbone, num_classes=data.num_classes, head=info.head if head == AUTO else head,
+                             output_stride=None if info.backbone == RESNET38 else info.output_stride)
     load_weights(model, weights, adapt_head=True)
     return model

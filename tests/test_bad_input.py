@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import shutil
@@ -133,7 +134,8 @@ FILES: dict[str, tuple[Harm, tuple[str, ...], tuple[str, ...]]] = {
                          ("p2.jpg cannot be read (it is empty)", "replace the file")),
     "text for a photograph": (lambda b: b.photo.write_text("<html>not found</html>"), ("train", "fuse"),
                               ("p2.jpg cannot be read", "replace the file")),
-    "missing saliency map": (lambda b: b.saliency.unlink(), ("train",), ("SALImages/p2.png does not exist", "--network")),
+    "missing saliency map": (lambda b: b.saliency.unlink(), ("train",),
+                             ("SALImages/p2.png does not exist", "--network")),
     "truncated saliency map": (lambda b: cut(b.saliency), ("train",), ("SALImages/p2.png cannot be read", "replace")),
     "saliency map of another size": (lambda b: resize(b.saliency), ("train",),
                                      ("SALImages/p2.png is 30×24 pixels, its photograph is 60×48", "the same size")),
@@ -196,6 +198,7 @@ def test_error_in_a_reading_process_is_one_line_too(harm: str, bench: Bench) -> 
     cut(path)
     command = bench.self_train if harm == "fused map" else bench.train
     refused(command("--num_workers", 2), bench.out, f"error: {harm} {path} cannot be read")
+    assert not multiprocessing.active_children()  # Python waits for them at its exit
 
 
 class _Code:
@@ -217,7 +220,7 @@ def test_pickles_that_would_run_code_do_not(bench: Bench, tmp_path: Path) -> Non
     refused(bench.score_maps(), bench.out, "p2.npy cannot be read (it asks for posix.mkdir")
     for suffix in ("pth", "params"):
         path = tmp_path / f"trap.{suffix}"
-        path.write_bytes(pickle.dumps({"state_dict": _Code(marker)}))
+        path.write_bytes(pickle.dumps({"state_dict": _Code(marker)}, protocol=2))
         refused(bench.train("--weights", path), bench.out, f"{path} cannot be read as tensors")
     assert not marker.exists()
     pickle.loads(path.read_bytes())  # the trap is a real one

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -180,7 +179,7 @@ def test_real_disk_that_fills_up(name: str, results: list[str], made: Path, smal
     assert all((small_disk / "out" / result).is_file() for result in results)
 
 
-def test_plain_files_of_the_wrong_kind(made: Path, tmp_path: Path, **_: Any) -> None:
+def test_plain_files_of_the_wrong_kind(made: Path, tmp_path: Path) -> None:
     """A folder for a list, weights or label file is said to be missing, not read."""
     (tmp_path / "folder.txt").mkdir()
     for option in ("--list", "--class_names", "--classes"):

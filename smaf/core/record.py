@@ -71,7 +71,7 @@ class RunRecord:
             return
         before = entry["settings"]
         changed = [f"{key} was {before.get(key)!r}, is {self.settings.get(key)!r}"
-                   for key in sorted(set(before) | set(self.settings))
+                   for key in sorted(set(before) & set(self.settings))
                    if key not in free and before.get(key) != self.settings.get(key)]
         if changed:
             raise InputError(f"{self.path.parent} was made with other settings ({'; '.join(changed)}): use --overwrite "

@@ -97,13 +97,24 @@ def _leave_signals_to_the_parent(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iterator[dict[str, Tensor]]:
+@contextmanager
+def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iterator[Iterator[dict[str, Tensor]]]:
+    """The training's batches from step `start` on; the workers that read them are sent home at the block's end."""
     sampler = StreamSampler(start=start, steps=settings.steps, batch_size=settings.batch_size,
                             accumulate=settings.accumulate, rank=distributed.rank(), world=distributed.world())
     # The loader draws a worker seed from the generator it is given; the global one stays as the checkpoint has it
-    return iter(DataLoader(stream, batch_size=settings.batch_size, sampler=sampler, num_workers=settings.num_workers,
-                           pin_memory=torch.cuda.is_available(), worker_init_fn=_leave_signals_to_the_parent,
-                           generator=torch.Generator().manual_seed(0)))
+    batches = iter(DataLoader(stream, batch_size=settings.batch_size, sampler=sampler,
+                              num_workers=settings.num_workers, pin_memory=torch.cuda.is_available(),
+                              worker_init_fn=_leave_signals_to_the_parent,
+                              generator=torch.Generator().manual_seed(0)))
+    try:
+        yield batches
+    finally:
+        # An error that a worker raised holds on to the loader in a cycle. Python would wait at its exit for workers
+        # that nobody told to go and that do not hear its SIGTERM
+        shut_down = getattr(batches, "_shutdown_workers", None)
+        if shut_down is not None:
+            shut_down()
 
 
 class Trainer:
@@ -155,8 +166,7 @@ class Trainer:
         board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step) if first else None
         bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", disable=not first, mininterval=1.0)
         self.model.train()
-        with stop.listening(), bar:
-            batches = _batches(self.stream, self.settings, self.step)
+        with stop.listening(), bar, _batches(self.stream, self.settings, self.step) as batches:
             while self.step < self.settings.steps:
                 set_poly_rate(self.optimiser, self.step, self.settings.steps, power=self.settings.optim.power)
                 terms = self._step(network, batches)

@@ -76,6 +76,9 @@ def load_weights(model: Classifier, path: str | Path, *, adapt_head: bool = Fals
     if info is not None and adapt_head and (info.head, model.head) == ("eps", "smaf"):
         state = widen_eps_head(state)
         info = ClassifierInfo(info.backbone, "smaf", info.num_classes, info.output_stride, info.class_names)
+    if info is not None and not info.class_names and (info.head, model.head) == ("eps", "cls"):
+        # The keys of a release's checkpoint cannot tell EPS's C + 1 channels from plain CAM's C
+        info = ClassifierInfo(info.backbone, "cls", info.num_classes + 1, info.output_stride, ())
     if info is not None:
         _check_info(info, model, path)
     _load(model, state, Path(path))

@@ -38,6 +38,7 @@ def test_bfloat16_follows_float32(small: Path, tmp_path: Path, losses: list[floa
     good(stage0(small, tmp_path / "fp32", "--steps", 4, *SGD))
     good(stage0(small, tmp_path / "bf16", "--steps", 4, *SGD, "--precision", "bf16"))
     exact, rounded = losses[:4], losses[4:]
+    print(rounded, exact)
     assert rounded == pytest.approx(exact, rel=0.02)
     assert rounded != exact
 
