@@ -114,7 +114,6 @@ def test_cams_move_to_their_target(classifier: Path, tmp_path: Path, losses: lis
     good(run(train_fusion.main, "--data_root", root, "--list", "two", "--weights", classifier, "--cam_dir", cams,
              "--out", tmp_path / "out", "--crop", 64, "--resize_long", 60, 60, "--batch_size", 2, "--num_workers", 0,
              "--device", "cpu", "--steps", 15, "--optimiser", "adamw", "--lr", 0.002))
-    print(losses)
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
 
 

@@ -37,7 +37,6 @@ def test_two_processes_train_as_one_with_twice_the_batch(small: Path, tmp_path: 
              "--resize_long", 48, 72, "--batch_size", 2, *steps)
     one, two = (weights_of(tmp_path / name / "classifier.pth") for name in ("one", "two"))
     good(stage0(small, tmp_path / "half", *steps))
-    print(distance(one, two))
     assert distance(one, two) < 1e-4
     assert distance(one, weights_of(tmp_path / "half/classifier.pth")) > 5e-3
 
