@@ -65,14 +65,17 @@ class RunRecord:
         return runs[-1] if runs else None
 
     def check_same(self, *, free: tuple[str, ...] = ()) -> None:
-        """Raise :class:`InputError` where the folder was made with other settings (those in `free` may differ)."""
+        """Raise :class:`InputError` where the folder was made with other settings (those in `free` may differ).
+
+        A setting that one of the two does not have is not compared: another version of the project made the folder.
+        """
         entry = self.previous()
         if entry is None:
             return
         before = entry["settings"]
-        changed = [f"{key} was {before.get(key)!r}, is {self.settings.get(key)!r}"
+        changed = [f"{key} was {before[key]!r}, is {self.settings[key]!r}"
                    for key in sorted(set(before) & set(self.settings))
-                   if key not in free and before.get(key) != self.settings.get(key)]
+                   if key not in free and before[key] != self.settings[key]]
         if changed:
             raise InputError(f"{self.path.parent} was made with other settings ({'; '.join(changed)}): use --overwrite "
                              "to start afresh, or another output folder")

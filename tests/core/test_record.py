@@ -39,10 +39,9 @@ def test_changed_settings_are_named(tmp_path: Path) -> None:
     message = str(caught.value)
     assert "lr was 0.01, is 0.1; scales was [0.5, 1.0], is [1.0]" in message and "--overwrite" in message
     assert "flip" not in message and str(tmp_path) in message
-    with pytest.raises(InputError, match=r"seed was None, is 3"):
-        RunRecord(tmp_path, {**SETTINGS, "seed": 3}).check_same()
-    with pytest.raises(InputError, match=r"flip was True, is None"):
-        RunRecord(tmp_path, {key: value for key, value in SETTINGS.items() if key != "flip"}).check_same()
+    # An option that the other version does not have is not compared
+    RunRecord(tmp_path, {**SETTINGS, "seed": 3}).check_same()
+    RunRecord(tmp_path, {key: value for key, value in SETTINGS.items() if key != "flip"}).check_same()
     RunRecord(tmp_path, {**SETTINGS, "lr": 0.1}).check_same(free=("lr",))
 
 
