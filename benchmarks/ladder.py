@@ -1,4 +1,4 @@
-"""The ladder on a data set with true masks: plain CAM, EPS, EPS fused, self-trained, each with and without CRF.
+"""The ladder on a data set with true masks: plain CAM, EPS, EPS fused, self-trained; the last two also with CRF.
 
 Every background threshold is chosen on one list (`--choose_on`), then reported there and on the other (`--report_on`).
 Runs the entry scripts, so finished stages stay and a stopped run goes on.
@@ -20,8 +20,13 @@ from smaf.ops import crf_available
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE_VIEW = ("--scales", "1.0", "--no_flip")
-RUNGS = {"plain CAM": ("cls_model", ONE_VIEW), "EPS": ("eps_cls_mode", ONE_VIEW), "EPS, fused": ("eps_cls_mode", ()),
-         "self-trained": ("proda_model", ())}
+# Title: the classifier, where its maps go, the views, and whether CRF is tried
+RUNGS: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
+    "plain CAM": ("cls_model", "cam_plain", ONE_VIEW, False),
+    "EPS": ("eps_cls_mode", "cam_eps", ONE_VIEW, False),
+    "EPS, fused": ("eps_cls_mode", "cam_o_vec", (), True),
+    "self-trained": ("proda_model", "cam_self_trained", (), True),
+}
 
 
 class Ladder:
@@ -50,11 +55,11 @@ class Ladder:
         self.run(train_fusion.main, "train_fusion", *listed, *seed, "--weights", eps, "--cam_dir", at["cam_o_vec"],
                  "--out", at["proda_model"])
 
-    def scores(self, title: str, model: str, views: tuple[str, ...]) -> list[list[object]]:
+    def scores(self, title: str, model: str, cam_dir: str, views: tuple[str, ...], crf_too: bool) -> list[list[object]]:
         """A rung's rows: threshold chosen on one list, scores on both, without and with CRF."""
         weights = str(self.out / model / "classifier.pth")
         folder = self.out / title.replace(", ", "_").replace(" ", "_")
-        cams, rows = str(folder / "cams"), []
+        cams, rows = str(self.out / cam_dir), []
         for name in (self.args.choose_on, self.args.report_on):
             self.run(gen_fusion.main, "gen_fusion", "--list", name, "--weights", weights, "--out", cams, *views,
                      title=f"{title}: maps of {name}")
@@ -62,7 +67,7 @@ class Ladder:
         self.run(evaluate.main, "evaluate", "--list", self.args.choose_on, "--cam_dir", cams, "--sweep", "--out",
                  str(sweep))
         chosen = read_json(sweep, "sweep", "run again")["threshold"]
-        for crf in (False, True) if crf_available() else (False,):
+        for crf in (False, True) if crf_too and crf_available() else (False,):
             row: list[object] = [title + (" + CRF" if crf else ""), chosen]
             for name in (self.args.choose_on, self.args.report_on):
                 masks, out = str(folder / f"masks{'_crf' * crf}"), folder / f"{name}{'_crf' * crf}.json"
@@ -88,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1337)
     ladder = Ladder(parser.parse_args(argv))
     ladder.train()
-    rows = [row for title, (model, views) in RUNGS.items() for row in ladder.scores(title, model, views)]
+    rows = [row for title, rung in RUNGS.items() for row in ladder.scores(title, *rung)]
     head = ["", "threshold", *(f"{name} {score}" for name in (ladder.args.choose_on, ladder.args.report_on)
                                for score in ("mIoU", "precision", "recall"))]
     lines = ["| " + " | ".join(str(cell) for cell in row) + " |" for row in (head, ["---"] * len(head), *rows)]
