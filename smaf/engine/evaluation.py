@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import write_json
 from smaf.core.fused_maps import read_fused
@@ -114,18 +115,31 @@ def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: 
     """Evaluate fused maps at one or more background thresholds, reading each map once."""
     ids = _ready(data, list_name, cam_dir, lambda i: fused_path(cam_dir, i))
     check_classes(cam_dir, data)
-    results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
+    levels, classes, ignored = np.sort(np.asarray(thresholds, dtype=np.float32)), data.num_classes + 1, 0
+    # Pixels by the number of thresholds that they pass, their true class and their strongest class
+    passed = np.zeros((len(levels) + 1, classes, classes), dtype=np.int64)
 
     def count(image_id: str, truth: np.ndarray) -> None:
+        nonlocal ignored, passed
         path = fused_path(cam_dir, image_id)
         cams = read_fused(path, num_classes=data.num_classes)
         best = np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, dtype=np.float32)
-        winner = cams_to_mask(cams, threshold=0.0, size=truth.shape)
-        _check(winner, truth, path, data.num_classes)
-        for result in results:
-            result.matrix.update(np.where(best > np.float32(result.threshold or 0.0), winner, 0), truth)
+        winner = _check(cams_to_mask(cams, threshold=0.0, size=truth.shape), truth, path, data.num_classes)
+        kept = truth != IGNORE
+        ignored += int(kept.size - kept.sum())
+        index = np.searchsorted(levels, best[kept], side="left")
+        index = (index * classes + truth[kept]) * classes + winner[kept]
+        passed += np.bincount(index, minlength=passed.size).reshape(passed.shape)
 
     _accumulate(data, ids, count)
+    total, results = passed.sum(axis=0), []
+    for threshold in thresholds:
+        result = _new(data, list_name, ids, threshold)
+        front = passed[int(np.searchsorted(levels, np.float32(threshold))) + 1:].sum(axis=0)
+        result.matrix.counts[:] = front
+        result.matrix.counts[:, 0] += (total - front).sum(axis=1)
+        result.matrix.ignored = ignored
+        results.append(result)
     return _with_pixels(results, data)
 
 
