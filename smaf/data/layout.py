@@ -91,7 +91,7 @@ class DataRoot:
             raise InputError(f"image-label file {self.label_file} has no labels for {missing[0]}"
                              f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: add them, or take the "
                              "ids off the list")
-        labels = np.stack([self.all_labels[i] for i in ids])
+        labels = np.array([self.all_labels[i] for i in ids], dtype=np.float32).reshape(len(ids), self.num_classes)
         empty = [i for i, label in zip(ids, labels, strict=True) if not label.any()]
         if empty:
             raise InputError(f"image-label file {self.label_file}: {empty[0]}"

@@ -54,6 +54,8 @@ def test_what_is_there_stays(small: Path, classifier: Path, cams: Path, tmp_path
     after = stamps(out)
     assert all(after[name] == stamp for name, stamp in before.items() if name.endswith(".npz"))
     assert (out / "p3.npz").read_bytes() == (cams / "p3.npz").read_bytes()
+    done = good(stage1(small, classifier, out))
+    assert f"{out}: 8 of 8 images are done; --overwrite does them again" in done.lines
     good(stage1(small, classifier, out, "--overwrite"))
     assert all(stamps(out)[name] != stamp for name, stamp in after.items())
 
