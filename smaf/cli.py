@@ -12,8 +12,10 @@ COMMANDS = {
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
     "train_eps": "stage 0: train the EPS classifier, or plain CAM",
     "gen_fusion": "stage 1: fuse CAMs over scales and flips",
+    "refine_fusion": "between them: refine fused maps by edges and saliency",
     "train_fusion": "stage 2: denoise, reactivate, self-train",
     "gen_pm": "stage 3: write pseudo masks, with CRF where asked",
+    "predict": "masks of any photographs, with the weights that ship",
     "evaluate": "mIoU and more against true masks",
     "demo": "all stages on a small rendered data set, with a report",
 }

@@ -10,7 +10,7 @@ from smaf import options
 from smaf.core.command import make_parser, run_command
 from smaf.core.device import choose_device
 from smaf.engine.distributed import process_group
-from smaf.engine.pseudo_masks import gen_pm
+from smaf.engine.pseudo_masks import CRF_KINDS, gen_pm
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
     options.add_head_option(parser)
     parser.add_argument("--cam_dir", help="use these fused maps instead of --weights")
     parser.add_argument("--threshold", type=float, default=0.2, help="background threshold")
-    parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
+    parser.add_argument("--crf", nargs="?", const="masks", default="none", choices=CRF_KINDS,
+                        help="refine with dense CRF (needs pydensecrf2): on the masks, as published (--crf alone), or "
+                             "on the fused maps, with EPS's values")
     options.add_view_options(parser)
     options.add_run_options(parser, out=f"{options.DATA_ROOT}/pseudo_mask/fused")
     return parser

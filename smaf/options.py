@@ -81,6 +81,11 @@ def add_training_options(parser: argparse.ArgumentParser, *, jitter: bool) -> No
     group.add_argument("--weight_decay", type=float, default=optim.weight_decay, help="decay of weights, not of biases")
     group.add_argument("--power", type=float, default=optim.power, help="rate = lr · (1 - step/steps)^power")
     group.add_argument("--batchnorm", default="frozen", choices=("frozen", "free"), help="BatchNorm in training")
+    group.add_argument("--freeze", nargs="+", default=[], metavar="LAYER", help="layers of the backbone that stay as "
+                                                                                "they are (conv_stem blocks.0)")
+    group.add_argument("--cells", default="corners", choices=("corners", "centres"),
+                       help="where a CAM's cells lie in the crop when it is compared with a map: corners as published, "
+                            "centres where resizing takes them to be")
     group.add_argument("--resize_long", type=int, nargs=2, default=list(crops.long_side), metavar=("MIN", "MAX"),
                        help="range of the photograph's longer side")
     group.add_argument("--crop", type=int, default=crops.crop, help="side of the square crop, in pixels")
@@ -108,7 +113,7 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
     """Check the ranges of the shared options, before anything is loaded."""
     _positive(args, ("steps", "batch_size", "accumulate", "lr", "head_factor", "crop", "resize_long", "scales",
                      "long_side", "max_view_pixels", "val_every", "val_long_side", "power", "loss_weight"))
-    for name in ("num_workers", "momentum", "weight_decay", "checkpoint_minutes", "seed"):
+    for name in ("num_workers", "momentum", "weight_decay", "checkpoint_minutes", "seed", "saliency_weight"):
         if not 0 <= getattr(args, name, 0) < math.inf:
             raise InputError(f"--{name} {getattr(args, name)}: expected 0 or more")
     low, high = getattr(args, "resize_long", (1, 1))
@@ -143,7 +148,15 @@ def loop_from(args: argparse.Namespace) -> LoopSettings:
 def augmentation_from(args: argparse.Namespace) -> Augmentation:
     """The crops' ranges; stage 2 has no colour jitter."""
     jitter = None if getattr(args, "no_jitter", True) else Augmentation().jitter
-    return Augmentation(long_side=tuple(args.resize_long), crop=args.crop, jitter=jitter)
+    return Augmentation(long_side=tuple(args.resize_long), crop=args.crop, jitter=jitter,
+                        centres=args.cells == "centres")
+
+
+def prepare_training(model: Classifier, args: argparse.Namespace) -> Classifier:
+    """Freeze what the options name, let gradients reach the rest; return the model."""
+    model.freeze_batchnorm = args.batchnorm == "frozen"
+    model.freeze(args.freeze)
+    return model.set_trainable()
 
 
 def views_from(args: argparse.Namespace) -> ViewSettings:

@@ -40,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                              head="cls" if args.network == "cls" else args.head,
                              pretrained=None if args.weights == "none" else args.weights,
                              output_stride=args.output_stride)
-    model.freeze_batchnorm = args.batchnorm == "frozen"
-    task = EpsTask(tau=args.tau, lam=args.lam, saliency=args.network == "eps")
+    task = EpsTask(tau=args.tau, lam=args.lam, saliency=args.network == "eps",
+                   centres=args.cells == "centres")
     with process_group(device):
-        train_eps(model.set_trainable(), data, list_name=args.list, task=task,
+        train_eps(options.prepare_training(model, args), data, list_name=args.list, task=task,
                   augmentation=options.augmentation_from(args), seed=args.seed, settings=options.loop_from(args),
                   folder=options.folder_from(args), facts=options.facts_from(args, data), device=device,
                   val_list=args.val_list, val_long_side=args.val_long_side)

@@ -25,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
                        help="auto: the weights' own; smaf turns an EPS head into SMAF's with the same CAMs")
     group.add_argument("--cam_dir", default=str(options.LOGDIR / "cam_o_vec"), help="stage 1's fused maps (or .npy)")
     group.add_argument("--background", type=float, default=default.background, help="background constant of the target")
+    group.add_argument("--soft_background", action="store_true",
+                       help="background is what the maps leave to 1, not the constant: for those of refine_fusion")
     group.add_argument("--loss_weight", type=float, default=default.weight, help="factor of the loss")
     group.add_argument("--no_denoise", action="store_true", help="ablation: no label filter, no background constant")
     group.add_argument("--no_reactivate", action="store_true", help="ablation: fused maps as they are")
@@ -45,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = options.checked(build_parser().parse_args(argv))
     settings = SelfTrainingSettings(background=args.background, weight=args.loss_weight, denoise=not args.no_denoise,
                                     reactivate=not args.no_reactivate, rectify=args.rectify, ema=args.ema,
+                                    soft_background=args.soft_background,
+                                    centres=args.cells == "centres",
                                     ema_decay=args.ema_decay, moving_prototype=args.moving_prototype,
                                     prototype_momentum=args.prototype_momentum)
     device = choose_device(args.device)
@@ -54,12 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if model.head == "cls":
         raise InputError(f"weights {args.weights} are a plain-CAM network without a background channel: self-training "
                          "needs stage 0 with --network eps")
-    model.freeze_batchnorm = args.batchnorm == "frozen"
     with process_group(device):
-        train_fusion(model.set_trainable(), data, list_name=args.list, cam_dir=Path(args.cam_dir), settings=settings,
-                     augmentation=options.augmentation_from(args), seed=args.seed, loop=options.loop_from(args),
-                     folder=options.folder_from(args), facts=options.facts_from(args, data), device=device,
-                     val_list=args.val_list, val_long_side=args.val_long_side)
+        train_fusion(options.prepare_training(model, args), data, list_name=args.list, cam_dir=Path(args.cam_dir),
+                     settings=settings, augmentation=options.augmentation_from(args), seed=args.seed,
+                     loop=options.loop_from(args), folder=options.folder_from(args),
+                     facts=options.facts_from(args, data), device=device, val_list=args.val_list,
+                     val_long_side=args.val_long_side)
 
 
 if __name__ == "__main__":

@@ -17,15 +17,17 @@ from smaf.core.pickles import read_pickled_dict
 _FIX = "run `smaf prepare` on the data set, or name the file with --labels"
 
 
-def read_image_labels(path: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
+def read_image_labels(path: Path, classes: Sequence[str], *, unknown: set[str] | None = None
+                      ) -> dict[str, np.ndarray]:
     """Read image id → (C,) float32 of 0 and 1, C the data set's classes.
 
     `.npy` is the field's pickled dict (read without running code); `.csv` has the columns image (file name or
-    id) and labels (class names separated by `;`, `,` or, where no name has a space, by spaces).
+    id) and labels (class names separated by `;`, `,` or, where no name has a space, by spaces). A name that is not
+    in `classes` is an :class:`InputError`, or goes into `unknown` where that is given.
     """
     if path.suffix == ".npy":
         return _read_npy(path, len(classes))
-    return _read_csv(path, classes)
+    return _read_csv(path, classes, unknown)
 
 
 def _read_npy(path: Path, num_classes: int) -> dict[str, np.ndarray]:
@@ -53,7 +55,7 @@ def split_names(cell: str, classes: Sequence[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _read_csv(path: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
+def _read_csv(path: Path, classes: Sequence[str], unknown: set[str] | None) -> dict[str, np.ndarray]:
     require_file(path, "image-label file", _FIX)
     try:
         rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
@@ -70,6 +72,9 @@ def _read_csv(path: Path, classes: Sequence[str]) -> dict[str, np.ndarray]:
                              "class names by ;")
         vector = np.zeros(len(classes), dtype=np.float32)
         for name in split_names(row["labels"] or "", classes):
+            if name not in position and unknown is not None:
+                unknown.add(name)
+                continue
             if name not in position:
                 raise InputError(f"image-label file {path}, line {number}: unknown class name {name!r}: the data set "
                                  f"has {', '.join(classes)}")

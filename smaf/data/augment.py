@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import functional as colour
+
+TARGET_STRIDE = 4  # pixels of the crop between those of stage 2's target
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,15 @@ class Augmentation:
     """The ranges that training draws from; the defaults are EPS's recipe.
 
     `long_side` is the range of the photograph's longer side in pixels; `jitter` the strengths of brightness,
-    contrast, saturation and hue (None: no colour jitter).
+    contrast, saturation and hue (None: no colour jitter). `centres`: maps are brought to the target's size by the mean
+    over each cell, instead of align_corners=True, as in the release.
     """
 
     long_side: tuple[int, int] = (256, 512)
     crop: int = 448
     flip: float = 0.5
     jitter: tuple[float, float, float, float] | None = (0.3, 0.3, 0.3, 0.1)
+    centres: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Geometry:
     left: int
     top: int
     crop: int
+    centres: bool = False
 
     @staticmethod
     def draw(rng: np.random.Generator, size: tuple[int, int], ranges: Augmentation) -> Geometry:
@@ -48,7 +52,7 @@ class Geometry:
         w, h = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
         flip = bool(rng.random() < ranges.flip)
         left, top = (int(rng.integers(min(0, s - ranges.crop), max(0, s - ranges.crop) + 1)) for s in (w, h))
-        return Geometry((w, h), flip, left, top, ranges.crop)
+        return Geometry((w, h), flip, left, top, ranges.crop, ranges.centres)
 
     def cut(self, planes: Tensor) -> Tensor:
         """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, zeros as padding."""
@@ -71,15 +75,20 @@ class Geometry:
     def apply_planes(self, planes: Tensor, side: int) -> Tensor:
         """(K, H, W) float maps of the photograph's size, K > 0 → (K, side, side) over the crop; padding 0.
 
-        Bilinear to the resized image, cut, then bilinear with align_corners=True to `side`, as in the release.
+        Bilinear to the resized image, cut, then to `side`: bilinear with align_corners=True, as in the release, or
+        with `centres` each cell's mean.
         """
         resized = F.interpolate(planes[None], size=self.size[::-1], mode="bilinear", align_corners=False)[0]
+        if self.centres:
+            return F.interpolate(self.cut(resized)[None], size=(side, side), mode="area")[0]
         return F.interpolate(self.cut(resized)[None], size=(side, side), mode="bilinear", align_corners=True)[0]
 
     def grid(self, side: int) -> Tensor:
         """Where the pixels of a (side, side) map over the crop lie in the whole image: (side, side, 2), for
-        `grid_sample(..., align_corners=False)`. The corners of map and crop coincide, as in the target's resize."""
-        step = torch.arange(side, dtype=torch.float32) * ((self.crop - 1) / max(1, side - 1))
+        `grid_sample(..., align_corners=False)`. The corners of map and crop coincide, as in the target's resize; with
+        `centres` the cells' centres are taken."""
+        step = torch.arange(side, dtype=torch.float32)
+        step = (step + 0.5) * (self.crop / side) - 0.5 if self.centres else step * ((self.crop - 1) / max(1, side - 1))
         x = (step + self.left + 0.5) / self.size[0]
         y = (step + self.top + 0.5) / self.size[1]
         x = 1.0 - x if self.flip else x
@@ -88,6 +97,8 @@ class Geometry:
 
 def jitter_colours(rng: np.random.Generator, image: Image.Image, strengths: Sequence[float]) -> Image.Image:
     """Change brightness, contrast, saturation and hue by random factors, in random order."""
+    from torchvision.transforms import functional as colour  # seconds that only training needs to spend
+
     brightness, contrast, saturation, hue = strengths
     changes = [(colour.adjust_brightness, rng.uniform(1 - brightness, 1 + brightness)),
                (colour.adjust_contrast, rng.uniform(1 - contrast, 1 + contrast)),

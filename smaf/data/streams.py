@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from smaf.core.errors import InputError
 from smaf.core.fused_maps import read_fused
 from smaf.core.tensors import normalise
-from smaf.data.augment import Augmentation, Geometry, jitter_colours
+from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
 from smaf.data.layout import DataRoot
 
 Sample = dict[str, Tensor]
@@ -77,7 +77,7 @@ class FusedStream(TrainingStream):
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
         """See the class."""
-        side = geometry.crop // 4
+        side = geometry.crop // TARGET_STRIDE
         path = fused_path(self.maps_folder, image_id)
         cams = read_fused(path, num_classes=self.data.num_classes)
         fused = torch.zeros(self.data.num_classes, side, side)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smaf.data.augment import Augmentation
+from smaf.data.augment import TARGET_STRIDE, Augmentation
 from smaf.data.layout import DataRoot
 from smaf.data.streams import SaliencyStream, TrainingStream
 from smaf.engine.loop import LoopSettings
@@ -22,11 +23,16 @@ from smaf.ops import classification_loss, eps_loss
 
 @dataclass(frozen=True)
 class EpsTask:
-    """Classification loss plus EPS's saliency loss; a network of head `"cls"` has the first alone."""
+    """Classification loss plus EPS's saliency loss; a network of head `"cls"` has the first alone.
+
+    With `centres` the CAM's logits are brought to a quarter of the crop (bilinear, cells at their centres), where the
+    saliency map is averaged; the published recipe takes one pixel of it a cell.
+    """
 
     tau: float = 0.4
     lam: float = 0.5
     saliency: bool = True
+    centres: bool = False
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See :class:`smaf.engine.loop.Task`."""
@@ -34,7 +40,12 @@ class EpsTask:
         classification = classification_loss(scores.float(), batch["labels"])
         if not self.saliency:
             return classification, {"classification": classification}
-        saliency = eps_loss(cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam)
+        resize = "nearest"
+        if self.centres:
+            side = batch["saliency"].shape[2] // TARGET_STRIDE
+            cam = F.interpolate(cam.float(), size=(side, side), mode="bilinear", align_corners=False)
+            resize = "area"
+        saliency = eps_loss(cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam, resize=resize)
         return classification + saliency, {"classification": classification, "saliency": saliency}
 
     def after_step(self, model: Classifier) -> None:

@@ -12,18 +12,19 @@ import torch
 
 from smaf.core.errors import InputError
 from smaf.core.files import write_text
-from smaf.core.fused_maps import read_fused
+from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import write_mask
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
 from smaf.engine.inference import Fused, ViewSettings, fuse_list, require_fused, start_folder
-from smaf.engine.refine import refine_list
+from smaf.engine.refine import refine_list, refine_to_masks
 from smaf.models import Classifier
 from smaf.ops import cams_to_mask, require_crf
 
 log = logging.getLogger("smaf")
 BEFORE_CRF = "before_crf"
+CRF_KINDS = ("none", "masks", "maps")
 
 
 def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fused, None, None]:
@@ -40,22 +41,26 @@ def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fuse
 
 
 def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: ViewSettings, threshold: float,
-           crf: bool, out: Path, facts: Mapping[str, Any], device: torch.device, num_workers: int = 2,
+           crf: str, out: Path, facts: Mapping[str, Any], device: torch.device, num_workers: int = 2,
            overwrite: bool = False) -> None:
     """Run stage 3: write palette PNGs `out/<id>.png`, values 0 background, class index + 1; those there stay.
 
-    `source` is a classifier, or a folder of fused maps. With `crf` the masks before it are kept in
-    `out/before_crf`. `out/classes.txt` names the values.
+    `source` is a classifier, or a folder of fused maps. `crf` is one of :data:`CRF_KINDS`: none, on the masks (as
+    published), or on the fused maps; masks (and maps) before it are kept in `out/before_crf`. `out/classes.txt` names
+    the values.
     """
-    if crf:
+    if crf not in CRF_KINDS:
+        raise InputError(f"--crf {crf}: expected one of {', '.join(CRF_KINDS)}")
+    if crf != "none":
         require_crf()
     ids = data.ids(list_name)
     data.labels_of(ids)
     data.require(ids)
     if isinstance(source, Path):
         require_fused(source, ids, data)
-    record = start_folder(out, facts, overwrite=overwrite, patterns=("*.png", f"{BEFORE_CRF}/*.png"))
-    raw = out / BEFORE_CRF if crf else out
+    record = start_folder(out, facts, overwrite=overwrite,
+                          patterns=("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz"))
+    raw = out if crf == "none" else out / BEFORE_CRF
     if distributed.rank() == 0:
         record.write(finished=False, images=len(ids))
         write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
@@ -64,12 +69,18 @@ def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: 
         results = _stored(data, todo, source)
     else:
         results = fuse_list(source.to(device).to(memory_format=torch.channels_last), data, todo, views)
+    keep_maps = crf == "maps" and not isinstance(source, Path)
     with closing(results):
         for image_id, cams, size in results:
+            if keep_maps:
+                write_fused(raw / f"{image_id}.npz", cams, size)
             write_mask(raw / f"{image_id}.png", cams_to_mask(cams, threshold=threshold, size=size))
     distributed.wait_for_all()
     if distributed.rank() == 0:
-        if crf:
+        if crf == "masks":
             refine_list(data, ids, masks=raw, out=out, num_workers=num_workers)
+        if crf == "maps":
+            refine_to_masks(data, ids, cam_dir=raw if keep_maps else Path(str(source)), out=out, background=threshold,
+                            num_workers=num_workers)
         record.write(finished=True, images=len(ids))
         log.info("wrote %d pseudo masks to %s", len(ids), out)

@@ -36,7 +36,8 @@ RECTIFY = ("none", "cosine", "proda")
 
 @dataclass(frozen=True)
 class SelfTrainingSettings:
-    """The target and its loss (`background`, `weight`, `denoise`, `reactivate`), and ProDA's parts: `rectify` fused
+    """The target and its loss (`background`, `weight`, `soft_background`, `denoise`, `reactivate`; `centres`: as in
+    :class:`smaf.data.augment.Augmentation`), and ProDA's parts: `rectify` fused
     maps by prototypes, `ema` teacher (decay `ema_decay`), `moving_prototype` with momentum `prototype_momentum`."""
 
     background: float = 0.2
@@ -44,6 +45,8 @@ class SelfTrainingSettings:
     denoise: bool = True
     reactivate: bool = True
     rectify: str = "none"
+    soft_background: bool = False
+    centres: bool = False
     ema: bool = False
     ema_decay: float = 0.999
     moving_prototype: bool = False
@@ -70,9 +73,11 @@ class SelfTrainingTask:
         if self.settings.teacher_sees:
             fused = self._rectified(fused, batch)
         target = reactivation_target(fused, batch["labels"], background=self.settings.background,
-                                     denoise=self.settings.denoise, reactivate=self.settings.reactivate)
+                                     denoise=self.settings.denoise, reactivate=self.settings.reactivate,
+                                     soft_background=self.settings.soft_background)
         _, cam, _ = network(batch["image"])
-        return self_training_loss(cam, target, weight=self.settings.weight), {}
+        return self_training_loss(cam, target, weight=self.settings.weight,
+                                  align_corners=not self.settings.centres), {}
 
     @torch.no_grad()
     def _rectified(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:

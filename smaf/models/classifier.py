@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smaf.core.errors import InputError
 from smaf.models.resnet38 import ResNet38, run_resnet38
 from smaf.models.timm_backbone import TimmBackbone
 
@@ -81,10 +83,26 @@ class Classifier(nn.Module):
         """Set training mode, but leave frozen BatchNorm and frozen layers as in evaluation; return the module."""
         super().train(mode)
         if mode:
+            for name in self.frozen:
+                self.get_submodule(name).eval()
             for module in self.modules():
                 if self.freeze_batchnorm and isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+    def freeze(self, layers: Sequence[str]) -> None:
+        """Add `layers` of the backbone (as `named_modules` calls them) to those that training leaves as they are.
+
+        Raises :class:`InputError` where there is no such layer.
+        """
+        names = dict(self.named_modules())
+        for layer in layers:
+            found = next((name for name in (layer, f"backbone.body.{layer}") if layer and name in names), None)
+            if found is None:
+                tops = [name.removeprefix("backbone.body.") for name in names if name.count(".") in (0, 2)]
+                raise InputError(f"--freeze {layer}: {self.backbone_name} has no such layer; it has "
+                                 f"{', '.join(name for name in tops if name)}")
+            self.frozen = (*self.frozen, found)
 
     def set_trainable(self) -> Classifier:
         """Let gradients reach what the recipe trains and nothing else; return the module."""

@@ -6,13 +6,16 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smaf.core.errors import InputError
+from smaf.models.depthwise import speed_up_depthwise
+from smaf.models.lite0 import CHANNELS, EfficientNetLite0
 
 LIGHT = "tf_efficientnet_lite0"
+_LITE0_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 class TimmBackbone(nn.Module):
@@ -20,14 +23,20 @@ class TimmBackbone(nn.Module):
 
     Convolutional networks are asked for the stride, vision transformers must have it as patch size. `mean` and
     `std` are those that the network was trained with (for RGB in 0..1).
+
+    Cell i looks at the pixels around s·i + (s - 1)/2, where resizing (`align_corners=False`) takes it to be. Strided
+    convolutions alone do not give that: TensorFlow's padding ("SAME") puts the cell `shift` = 7.5 pixels to the right
+    and below at stride 16, symmetric padding as far to the left and above. Padding the images sets this right.
     """
 
     def __init__(self, name: str, *, output_stride: int, pretrained: bool = False) -> None:
         super().__init__()
-        self.body = _create(name, output_stride, pretrained)
-        self.features_only = not hasattr(self.body, "forward_head")
+        self.body = _lite0(output_stride, pretrained) if name == LIGHT else _create(name, output_stride, pretrained)
+        speed_up_depthwise(self.body)
+        self.features_only = name != LIGHT and not hasattr(self.body, "forward_head")
         self.output_stride = output_stride
-        config: Any = self.body.default_cfg
+        self.shift = 0.0
+        config: Any = getattr(self.body, "default_cfg", _LITE0_CONFIG)
         self.mean: tuple[float, ...] = tuple(config["mean"])
         self.std: tuple[float, ...] = tuple(config["std"])
         self.channels = self._check(name)
@@ -35,7 +44,7 @@ class TimmBackbone(nn.Module):
     def _check(self, name: str) -> int:
         training = self.body.training
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), _Shift(self.body) as shift:
                 self.body.eval()
                 probe = self.forward(torch.zeros(1, 3, 64, 64))
         except (AssertionError, RuntimeError, AttributeError) as error:  # wants one image size, or has no feature map
@@ -47,14 +56,28 @@ class TimmBackbone(nn.Module):
             raise InputError(f"backbone {name} gives features of {tuple(probe.shape)} for 64×64 pixels, expected "
                              f"(1, D, {expected}, {expected}): it cannot run at output stride {self.output_stride}; "
                              "take another --output_stride or --backbone")
+        self.shift = shift.pixels()
         return int(probe.shape[1])
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
+        if not self.shift:
+            return self._features(images)
+        s, (height, width) = self.output_stride, images.shape[2:]
+        skip = int(self.shift < 0)  # cells that the padding adds on the left and above
+        before = round(s * skip + self.shift)  # 8 at stride 16
+        ends = [skip - (-size // s) for size in (height, width)]
+        # Whole cells, so that every stride halves an even size
+        below, right = (max(-(-(size + before) // s), end) * s - size - before
+                        for size, end in zip((height, width), ends, strict=True))
+        features = self._features(F.pad(images, (before, right, before, below)))
+        return features[:, :, skip : ends[0], skip : ends[1]]
+
+    def _features(self, images: Tensor) -> Tensor:
         if self.features_only:
             maps: list[Tensor] = self.body(images)
             return maps[-1]
-        forward_features: Any = self.body.forward_features
+        forward_features: Any = getattr(self.body, "forward_features", self.body)
         features: Tensor = forward_features(images)
         if features.ndim == 3:  # (N, prefix + h·w, D): a vision transformer's tokens
             tokens = features[:, int(getattr(self.body, "num_prefix_tokens", 0)):]
@@ -64,7 +87,47 @@ class TimmBackbone(nn.Module):
         return features
 
 
+class _Shift:
+    """While it is entered, notes the strided layers that a pass of a square image runs through."""
+
+    def __init__(self, body: nn.Module) -> None:
+        self.body, self.errors = body, {}  # type: nn.Module, dict[int, float]
+
+    def __enter__(self) -> _Shift:
+        layers = [m for m in self.body.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
+        self.hooks = [layer.register_forward_hook(self._note) for layer in layers]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def _note(self, layer: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        kernel, stride, padding = (v if isinstance(v, int) else v[0] for v in
+                                   (layer.kernel_size, layer.stride, layer.padding))
+        if stride > 1 and inputs[0].ndim == 4:
+            if type(layer).__name__.endswith("Same"):  # TensorFlow's: at even sizes kernel - stride, less on the left
+                padding = max(kernel - stride, 0) // 2
+            # Of parallel branches the first stands for all: they agree, or their sum would make no sense
+            self.errors.setdefault(int(inputs[0].shape[2]), (kernel - stride) / 2 - padding)
+
+    def pixels(self) -> float:
+        """How far right of its place a cell looks: each layer's error times the pixels between its input's cells."""
+        sizes = sorted(self.errors, reverse=True)
+        return sum(self.errors[size] * sizes[0] / size for size in sizes)
+
+
+def _lite0(output_stride: int, pretrained: bool) -> nn.Module:
+    body = EfficientNetLite0(output_stride=output_stride)
+    if pretrained:
+        state = _create(LIGHT, output_stride, pretrained=True).state_dict()
+        body.load_state_dict({key: state[key] for key in body.state_dict()})
+    return body
+
+
 def _create(name: str, output_stride: int, pretrained: bool) -> nn.Module:
+    import timm  # with torchvision it takes seconds, which EfficientNet-Lite0 does not need
+
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:8]}*")[:6]) or LIGHT
         raise InputError(f"--backbone {name}: neither resnet38 nor a timm model (did you mean {near}?)")
@@ -101,7 +164,9 @@ def rename_lite0(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Raises :class:`InputError` where they do not.
     """
-    names = timm.create_model(LIGHT).state_dict()
+    names = EfficientNetLite0().state_dict()
+    classes = len(next(reversed(state.values()))) if state else 0
+    names |= {"classifier.weight": torch.empty(classes, CHANNELS), "classifier.bias": torch.empty(classes)}
     pairs = list(zip(names.items(), state.items(), strict=False))
     wrong = [theirs for (ours, a), (theirs, b) in pairs if a.shape != b.shape]
     if len(names) != len(state) or wrong:

@@ -34,12 +34,31 @@ class ClassifierInfo:
     class_names: tuple[str, ...]
 
 
-def save_classifier(path: Path, model: Classifier, class_names: tuple[str, ...]) -> None:
-    """Write the project's own classifier file: the state dict and what is needed to build the network again."""
+@dataclass(frozen=True)
+class PredictSettings:
+    """How `smaf predict` uses a classifier: the views, the background threshold of its fused maps, and the score from
+    which a class counts as shown. All were chosen on a list that the model card names."""
+
+    scales: tuple[float, ...]
+    flip: bool
+    long_side: int | None
+    background: float
+    score: float
+
+
+def save_classifier(path: Path, model: Classifier, class_names: tuple[str, ...], *,
+                    predict: PredictSettings | None = None, half: bool = False) -> None:
+    """Write the project's own classifier file: the state dict and what is needed to build the network again.
+
+    `half` stores float16, for weights that are only used; `predict` goes along for :func:`read_predict_settings`.
+    """
     info = ClassifierInfo(model.backbone_name, model.head, model.num_classes, model.output_stride, class_names)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     stream = io.BytesIO()
-    torch.save({"format": FORMAT, "info": asdict(info), "state_dict": state}, stream)
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    extra = {} if predict is None else {"predict": asdict(predict)}
+    torch.save({"format": FORMAT, "info": asdict(info), "state_dict": state, **extra}, stream)
     write_bytes(path, stream.getvalue())
 
 
@@ -118,6 +137,22 @@ def read_info(path: str | Path) -> ClassifierInfo | None:
         return None
     head = "smaf" if "cov_feat.weight" in state else "eps"
     return ClassifierInfo(RESNET38, head, len(state["fc8.weight"]) - 1, 8, ())
+
+
+def read_predict_settings(path: str | Path) -> PredictSettings | None:
+    """The settings that :func:`save_classifier` was given, None where it was given none."""
+    path = Path(path)
+    value = None if _is_mxnet(path) else load_torch(path)
+    if not isinstance(value, Mapping) or value.get("format") != FORMAT or "predict" not in value:
+        return None
+    settings = dict(value["predict"])
+    return PredictSettings(**{**settings, "scales": tuple(settings["scales"])})
+
+
+def shipped_weights() -> dict[str, Path]:
+    """The classifiers that the package ships, by name; beside each lies its model card (`.md`)."""
+    folder = Path(__file__).resolve().parent.parent / "weights"
+    return {path.stem: path for path in sorted(folder.glob("*.pth"))}
 
 
 def widen_eps_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -80,6 +80,38 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
     classes = np.flatnonzero(labels > 0)
     if not len(classes):
         return {}
+    total = _sum_views(model, image, classes, num_classes, scales=scales, flip=flip, long_side=long_side,
+                       max_pixels=max_pixels)
+    return normalise_maps(total, classes)
+
+
+def normalise_maps(total: Tensor, classes: Sequence[int] | np.ndarray) -> dict[int, np.ndarray]:
+    """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H, W)}`."""
+    total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
+    return {int(c): plane for c, plane in zip(classes, total.cpu().numpy(), strict=True)}
+
+
+@torch.inference_mode()
+def mean_maps(model: nn.Module, image: Image.Image, *, scales: Sequence[float] = SCALES, flip: bool = True,
+              long_side: int | None = None, max_pixels: int = MAX_VIEW_PIXELS) -> Tensor:
+    """All class maps of a photograph, (C, H, W): the mean of :func:`fuse_cams`' views, in 0..1, not normalised."""
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    num_classes = int(model.num_classes)  # type: ignore[arg-type]
+    classes = np.arange(num_classes)
+    total = _sum_views(model, image, classes, num_classes, scales=scales, flip=flip, long_side=long_side,
+                       max_pixels=max_pixels)
+    return total / (len(scales) * (2 if flip else 1))
+
+
+def peak_scores(maps: Tensor) -> Tensor:
+    """Score of each class in 0..1: the mean of the strongest hundredth of its map (n, H, W) → (n,)."""
+    flat = maps.flatten(1)
+    return flat.topk(max(1, flat.shape[1] // 100), dim=1).values.mean(dim=1)
+
+
+def _sum_views(model: nn.Module, image: Image.Image, classes: np.ndarray, num_classes: int, *, scales: Sequence[float],
+               flip: bool, long_side: int | None, max_pixels: int) -> Tensor:
+    """The views' softmax maps of `classes`, brought to the image's size, flipped back and summed: (n, H, W)."""
     size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
     parameter = next(model.parameters())
     channels_last = parameter.device.type == "cpu"
@@ -99,8 +131,7 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
         model.train(training)
     if size != image.size:  # the size cap or long_side acted
         total = F.interpolate(total[None], size=image.size[::-1], mode="bilinear", align_corners=False)[0]
-    total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
-    return {int(c): plane for c, plane in zip(classes, total.cpu().numpy(), strict=True)}
+    return total
 
 
 def _statistics(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:

@@ -38,15 +38,17 @@ def saliency_estimate(cam: Tensor, saliency: Tensor, labels: Tensor, *, tau: flo
     return front, 1.0 - back
 
 
-def eps_loss(cam: Tensor, saliency: Tensor, labels: Tensor, *, tau: float = 0.4, lam: float = 0.5) -> Tensor:
+def eps_loss(cam: Tensor, saliency: Tensor, labels: Tensor, *, tau: float = 0.4, lam: float = 0.5,
+             resize: str = "nearest") -> Tensor:
     """EPS's saliency loss (Lee et al., CVPR 2021, eq. 3-5): how well labelled classes explain the saliency map.
 
     Args:
         cam: (N, C+1, h, w) logits, the last channel background.
-        saliency: (N, 1, H, W) or (N, H, W) in [0, 1]; brought to the CAM's size (nearest).
+        saliency: (N, 1, H, W) or (N, H, W) in [0, 1]; brought to the CAM's size.
         labels: (N, C), 1 where the image shows the class.
         tau: overlap above which a labelled class counts as salient (0.4 for VOC).
         lam: share of the foreground estimate against that of the background.
+        resize: how: `"nearest"`, as published (the pixel at the cell's upper left), or `"area"`, the cell's mean.
 
     Returns:
         Scalar: mean squared error between the estimate and the saliency map.
@@ -57,21 +59,23 @@ def eps_loss(cam: Tensor, saliency: Tensor, labels: Tensor, *, tau: float = 0.4,
     if saliency.ndim != 4 or saliency.shape[:2] != (len(cam), 1):
         raise ValueError(f"expected saliency (N, 1, H, W) with N = {len(cam)}, got {tuple(saliency.shape)}")
     cam = cam.float()  # under autocast: the squares of small differences
-    saliency = F.interpolate(saliency.to(cam), size=cam.shape[2:], mode="nearest")
+    saliency = F.interpolate(saliency.to(cam), size=cam.shape[2:], mode=resize)
     front, back = saliency_estimate(cam, saliency, labels, tau=tau)
     return F.mse_loss(lam * front + (1.0 - lam) * back, saliency)
 
 
-def self_training_loss(logits: Tensor, target: Tensor, *, weight: float = 100.0) -> Tensor:
+def self_training_loss(logits: Tensor, target: Tensor, *, weight: float = 100.0, align_corners: bool = True
+                       ) -> Tensor:
     """SMAF's self-training loss: `weight` times the mean squared error of the softmax against the target.
 
     Args:
-        logits: (N, C+1, h, w), brought to the target's size (bilinear, align_corners=True).
+        logits: (N, C+1, h, w), brought to the target's size (bilinear).
         target: (N, C+1, H, W) from :func:`smaf.ops.reactivation_target`.
         weight: 100 in the release.
+        align_corners: True in the release: the corner cells' centres lie on the target's corners.
     """
     if logits.ndim != 4 or target.ndim != 4 or logits.shape[:2] != target.shape[:2]:
         raise ValueError(f"expected logits and target with the same N and C+1, got {tuple(logits.shape)} and "
                          f"{tuple(target.shape)}")
-    logits = F.interpolate(logits.float(), size=target.shape[2:], mode="bilinear", align_corners=True)
+    logits = F.interpolate(logits.float(), size=target.shape[2:], mode="bilinear", align_corners=align_corners)
     return weight * F.mse_loss(logits.softmax(dim=1), target.to(logits))

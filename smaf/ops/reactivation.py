@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def reactivation_target(fused: Tensor, labels: Tensor, *, background: float = 0.2, denoise: bool = True,
-                        reactivate: bool = True) -> Tensor:
+                        reactivate: bool = True, soft_background: bool = False) -> Tensor:
     """Denoise and reactivate fused maps.
 
     Denoise: multiply by the image label and append a constant background channel, so that weaker responses lose to
@@ -19,6 +19,8 @@ def reactivation_target(fused: Tensor, labels: Tensor, *, background: float = 0.
         background: the constant, 0.2 in the release.
         denoise: False appends an all but empty background channel (1e-5) and keeps unlabelled classes; ablation.
         reactivate: False leaves the values as they are; ablation.
+        soft_background: the background channel is what the maps leave to 1, not the constant; for refined maps, which
+            are probabilities. Departs from the paper.
 
     Returns:
         (N, C+1, H, W), the last channel background.
@@ -31,6 +33,8 @@ def reactivation_target(fused: Tensor, labels: Tensor, *, background: float = 0.
     if denoise:
         fused = fused * labels.to(fused)[:, :, None, None]
     constant = torch.full_like(fused[:, :1], background if denoise else 1e-5)
+    if soft_background:
+        constant = (1.0 - fused.sum(dim=1, keepdim=True)).clamp(min=1e-5)
     channels = torch.cat([fused, constant], dim=1)
     if not reactivate:
         return channels

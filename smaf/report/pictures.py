@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 from PIL import Image
 
@@ -69,6 +68,8 @@ def overlay_cam(image: Image.Image, cams: Mapping[int, np.ndarray], *, alpha: fl
     """
     heat = np.max(list(cams.values()), axis=0) if cams else np.zeros((image.height, image.width), dtype=np.float32)
     photo = _photo_of(image, heat.shape, "CAM")
+    import matplotlib  # half a second that masks alone do not need
+
     colours = np.asarray(matplotlib.colormaps["turbo"](np.clip(heat, 0.0, 1.0), bytes=True))[..., :3]
     return _blend(photo, colours, alpha)
 
