@@ -19,14 +19,15 @@ if [[ -z "${PYTHON:-}" ]]; then
 fi
 
 run_stage() { # run_stage STAGE OPTION…: with the recipe's options first, so that later ones win
-  local stage="$1" launch=("$PYTHON" -m) recipe="$ROOT/script/recipes/${RECIPE:-none}/$1.args" options=()
+  local stage="$1" computes=1 launch=("$PYTHON" -m) recipe="$ROOT/script/recipes/${RECIPE:-none}/$1.args" options=()
   shift
-  if [[ "${NPROC:-1}" -gt 1 && "$stage" != evaluate ]]; then
+  if [[ "$stage" == evaluate || "$stage" == refine_fusion ]]; then computes=0; fi # no network in them
+  if [[ "${NPROC:-1}" -gt 1 && $computes == 1 ]]; then
     launch=("$PYTHON" -m torch.distributed.run --nproc_per_node "$NPROC" -m)
   fi
   if [[ -n "${RECIPE:-}" && -f "$recipe" ]]; then options+=("@$recipe"); fi
   options+=(--data_root "$DATA_ROOT")
   if [[ -n "${CLASSES:-}" ]]; then options+=(--classes "$CLASSES"); fi
-  if [[ "$stage" != evaluate ]]; then options+=(--device "$DEVICE"); fi
+  if [[ $computes == 1 ]]; then options+=(--device "$DEVICE"); fi
   "${launch[@]}" "smaf.$stage" "${options[@]}" "$@"
 }

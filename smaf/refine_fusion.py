@@ -8,6 +8,7 @@ from pathlib import Path
 
 from smaf import options
 from smaf.core.command import make_parser, run_command
+from smaf.core.errors import InputError
 from smaf.engine.refine import refine_fusion
 
 
@@ -21,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="power of the saliency map's odds that multiply the classes'; 0: without saliency")
     parser.add_argument("--long_side", type=int, help="longer side at which the CRF runs, its kernels shrunk alike; "
                                                       "default: the photograph's own")
+    parser.add_argument("--no_crf", action="store_true", help="saliency alone; needs no pydensecrf2")
     parser.add_argument("--num_workers", type=int, default=2, help="processes that run the CRF")
     parser.add_argument("--out", default=str(options.LOGDIR / "cam_refined"), help="output folder; a run in it goes on")
     parser.add_argument("--overwrite", action="store_true", help="start afresh")
@@ -30,9 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = options.checked(build_parser().parse_args(argv))
+    if args.no_crf and not args.saliency_weight:
+        raise InputError("--no_crf without --saliency_weight refines nothing: give one of them")
     data = options.data_from(args)
     refine_fusion(data, list_name=args.list, cam_dir=Path(args.cam_dir), out=Path(args.out),
-                  background=args.background, saliency_weight=args.saliency_weight, long_side=args.long_side,
+                  background=args.background, saliency_weight=args.saliency_weight, long_side=args.long_side, crf=not args.no_crf,
                   facts=options.facts_from(args, data), num_workers=args.num_workers, overwrite=args.overwrite)
 
 

@@ -43,7 +43,16 @@ def test_settings_from_the_environment_and_options_after_them(tmp_path: Path) ->
     (command,) = commands(tmp_path, "train_fusion.sh", "--steps", "7", **settings)
     assert command[2] == f"@{ROOT}/script/recipes/light/train_fusion.args" and command[-2:] == ["--steps", "7"]
     assert [value(command, f"--{name}") for name in ("data_root", "device", "classes", "list", "cam_dir", "out")] == [
-        "my set", "cpu", "some.txt", "mine", "logs/cam_o_vec", "logs/proda_model"]
+        "my set", "cpu", "some.txt", "mine", "logs/cam_refined", "logs/proda_model"]
+
+
+def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None:
+    (command,) = commands(tmp_path, "refine_fusion.sh", BACKBONE="tf_efficientnet_lite0", LOGDIR="logs", NPROC="4")
+    assert command[:3] == ["-m", "smaf.refine_fusion", f"@{ROOT}/script/recipes/light/refine_fusion.args"]
+    assert [value(command, f"--{name}") for name in ("cam_dir", "out")] == ["logs/cam_o_vec", "logs/cam_refined"]
+    assert "--device" not in command
+    for settings, maps in (({}, "logs/cam_o_vec"), ({"CAM_DIR": "m"}, "m")):  # the published recipe does not
+        assert value(commands(tmp_path, "train_fusion.sh", LOGDIR="logs", **settings)[-1], "--cam_dir") == maps
 
 
 def test_many_processes_go_through_torchrun(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from smaf.core.images import read_mask
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine.inference import check_classes
-from smaf.ops import ConfusionMatrix, cams_to_mask
+from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask
 from smaf.report.sweep_plot import plot_sweep
 
 SWEEP_NOTE = "a threshold belongs to the list that it was chosen on; report it on another list"
@@ -35,6 +35,7 @@ class Evaluation:
     images: int
     matrix: ConfusionMatrix
     threshold: float | None = None
+    strata: SizeStrata | None = None  # of masks only
 
     def to_json(self) -> dict[str, Any]:
         """Numbers in 0..1; a class that does not occur has null."""
@@ -44,12 +45,13 @@ class Evaluation:
             return {c: None if math.isnan(v) else float(v) for c, v in zip(self.classes, result[name], strict=True)}
 
         counted = int(self.matrix.counts.sum())
+        by_size = {} if self.strata is None else {"by_size": self.strata.compute()}
         return {"list": self.list_name, "images": self.images, "classes": list(self.classes),
                 "threshold": self.threshold, "pixels": counted, "ignored_pixels": self.matrix.ignored,
                 "miou": result["miou"], "precision": float(np.nanmean(result["precision"])),
                 "recall": float(np.nanmean(result["recall"])), "accuracy": result["accuracy"],
                 "fwiou": result["fwiou"], "iou": per_class("iou"), "precision_per_class": per_class("precision"),
-                "recall_per_class": per_class("recall")}
+                "recall_per_class": per_class("recall"), **by_size}
 
     def table(self) -> str:
         """A text table in per cent."""
@@ -61,6 +63,10 @@ class Evaluation:
             lines.append(f"{row[0]:<{width}}  {cells[0]:>6}     {cells[1]:>6}  {cells[2]:>6}")
         means = [100 * np.nanmean(result[name]) for name in ("iou", "precision", "recall")]
         lines.append(f"{'mean':<{width}}  {means[0]:6.2f}     {means[1]:6.2f}  {means[2]:6.2f}")
+        if self.strata is not None:
+            sizes = (f"{name} {100 * entry['iou']:.2f} % ({entry['objects']})"
+                     for name, entry in self.strata.compute().items() if entry["objects"])
+            lines.append(f"IoU by the object's share of the image (below 5 %, to 20 %, above): {', '.join(sizes)}")
         at = "" if self.threshold is None else f", background threshold {self.threshold:g}"
         lines.append(f"mIoU {100 * result['miou']:.2f} %, accuracy {100 * result['accuracy']:.2f} %, "
                      f"frequency-weighted IoU {100 * result['fwiou']:.2f} %")
@@ -101,11 +107,14 @@ def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluat
     """Evaluate `pred_dir/<id>.png`, values 0..C."""
     ids = _ready(data, list_name, pred_dir, lambda i: pred_dir / f"{i}.png")
     check_classes(pred_dir, data)
-    result = _new(data, list_name, ids)
+    strata = SizeStrata(data.num_classes + 1)
+    result = replace(_new(data, list_name, ids), strata=strata)
 
     def count(image_id: str, truth: np.ndarray) -> None:
         path = pred_dir / f"{image_id}.png"
-        result.matrix.update(_check(read_mask(path), truth, path, data.num_classes), truth)
+        pred = _check(read_mask(path), truth, path, data.num_classes)
+        result.matrix.update(pred, truth)
+        strata.update(pred, truth)
 
     _accumulate(data, ids, count)
     return _with_pixels([result], data)[0]

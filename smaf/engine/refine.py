@@ -51,8 +51,8 @@ def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float,
                 saliency: Image.Image | None = None, saliency_weight: float = 1.0, long_side: int | None = None,
-                max_pixels: int = MAX_VIEW_PIXELS) -> dict[int, np.ndarray]:
-    """:func:`smaf.ops.crf_cams`, at a smaller size where the photograph is longer than `long_side` (the kernels shrink
+                crf: bool = True, max_pixels: int = MAX_VIEW_PIXELS) -> dict[int, np.ndarray]:
+    """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where the photograph is longer than `long_side` (the kernels shrink
     with it) or has more than `max_pixels`."""
     whole, settings = photo.size, SOFTMAX
     if photo.width * photo.height > max_pixels or max(photo.size) > (long_side or max(photo.size)):
@@ -63,7 +63,7 @@ def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, backgroun
         saliency = saliency.resize(size, Image.Resampling.BILINEAR) if saliency is not None else None
     salient = None if saliency is None else np.asarray(saliency, dtype=np.float32) / 255.0
     refined = crf_cams(photo, cams, background=background, saliency=salient, saliency_weight=saliency_weight,
-                       settings=settings)
+                       settings=settings if crf else None)
     return refined if photo.size == whole else {c: _resize(cam, whole) for c, cam in refined.items()}
 
 
@@ -99,13 +99,15 @@ class _CamsJob:
     background: float
     saliency_weight: float = 0.0
     long_side: int | None = None
+    crf: bool = True
 
 
 def _refine_cams_file(job: _CamsJob) -> None:
     photo = read_image(job.photo)
     saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
     cams = refine_cams(photo, read_fused(job.cams, num_classes=job.num_classes), background=job.background,
-                       saliency=saliency, saliency_weight=job.saliency_weight, long_side=job.long_side)
+                       saliency=saliency, saliency_weight=job.saliency_weight, long_side=job.long_side,
+                       crf=job.crf)
     size = (photo.height, photo.width)
     if job.out.suffix == ".png":
         write_mask(job.out, refined_mask(cams, size))
@@ -123,19 +125,20 @@ def refine_to_masks(data: DataRoot, ids: Sequence[str], *, cam_dir: Path, out: P
 
 
 def refine_fusion(data: DataRoot, *, list_name: str, cam_dir: Path, out: Path, background: float,
-                  saliency_weight: float, long_side: int | None, facts: Mapping[str, Any], num_workers: int,
+                  saliency_weight: float, long_side: int | None, crf: bool, facts: Mapping[str, Any], num_workers: int,
                   overwrite: bool = False) -> None:
     """Refine `cam_dir/<id>.npz` into `out/<id>.npz`, class probabilities; those that are there stay."""
-    require_crf()
+    if crf:
+        require_crf("with --no_crf")
     ids = data.ids(list_name)
     data.labels_of(ids)
     data.require(ids, saliency=saliency_weight > 0)
     require_fused(cam_dir, ids, data)
     record = start_folder(out, facts, overwrite=overwrite, patterns=("*.npz",))
     jobs = [_CamsJob(data.photo_path(i), fused_path(cam_dir, i), data.saliency_path(i) if saliency_weight else None,
-                     out / f"{i}.npz", data.num_classes, background, saliency_weight, long_side)
+                     out / f"{i}.npz", data.num_classes, background, saliency_weight, long_side, crf)
             for i in ids if not (out / f"{i}.npz").is_file()]
     record.write(finished=False, images=len(ids))
-    map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
+    map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="refine", chunk=2)
     record.write(finished=True, images=len(ids))
     log.info("wrote %d refined maps to %s", len(ids), out)

@@ -39,11 +39,11 @@ def crf_available() -> bool:
     return importlib.util.find_spec("pydensecrf") is not None
 
 
-def require_crf() -> None:
-    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed."""
+def require_crf(without: str = "without --crf") -> None:
+    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed; `without` says how to do without."""
     if not crf_available():
         raise InputError("dense CRF needs the package pydensecrf2, which is not installed: `pip install pydensecrf2` "
-                         "(Python 3.10 to 3.12 and a C++ compiler), or run without --crf")
+                         f"(Python 3.10 to 3.12 and a C++ compiler), or run {without}")
 
 
 def _infer(image: np.ndarray, unary: np.ndarray, settings: CrfSettings) -> np.ndarray:
@@ -100,7 +100,7 @@ def crf_softmax(image: np.ndarray | Image.Image, probability: np.ndarray, *,
 
 def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *, background: float,
              saliency: np.ndarray | None = None, saliency_weight: float = 1.0,
-             settings: CrfSettings = SOFTMAX) -> dict[int, np.ndarray]:
+             settings: CrfSettings | None = SOFTMAX) -> dict[int, np.ndarray]:
     """Refine fused maps by the photograph's edges: CRF on [background constant, class maps], scaled to sum 1.
 
     Only the labels of the maps and background take part, which the image-level label allows. Departs from the paper,
@@ -113,7 +113,7 @@ def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *,
         saliency: (H, W) in [0, 1] or None. Where it is salient (above 0.5), its odds (at most 19) to the power
             `saliency_weight` multiply the classes' values. Elsewhere it says nothing: a detector misses objects, and
             held against the classes it cost more than it gave.
-        settings: the kernels.
+        settings: the kernels; None for no CRF at all (which needs no pydensecrf2), saliency alone.
 
     Returns:
         `{class index: (H, W) float32}`, probabilities; background has what is left to 1.
@@ -125,5 +125,6 @@ def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *,
         s = np.clip(saliency, 0.5, 0.95)
         maps = maps * ((s / (1.0 - s)) ** saliency_weight).astype(np.float32)
     channels = np.concatenate([np.full_like(maps[:1], background), maps])
-    refined = crf_softmax(image, channels / channels.sum(axis=0), settings=settings)
+    channels /= channels.sum(axis=0)
+    refined = channels if settings is None else crf_softmax(image, channels, settings=settings)
     return dict(zip(cams, refined[1:], strict=True))

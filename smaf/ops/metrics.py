@@ -68,3 +68,41 @@ class ConfusionMatrix:
         return {"miou": float(np.nanmean(iou)), "iou": iou, "precision": _ratio(hit, predicted),
                 "recall": _ratio(hit, true), "accuracy": float(hit.sum() / total),
                 "fwiou": float(np.nansum(true / total * np.where(true > 0, iou, 0.0)))}
+
+
+class SizeStrata:
+    """IoU by the size of what is to be found: small, medium and large shares of the image.
+
+    Each class that an image truly shows falls in the stratum of its share of the pixels that are not ignored; its
+    intersection and union in that image are summed there, class by class. A class predicted where it is not counts
+    nowhere, so these numbers compare predictions with each other and are not parts of the mIoU.
+
+    Args:
+        num_classes: T, background (class 0, left out) included.
+        bounds: shares at which medium and large begin.
+    """
+
+    names = ("small", "medium", "large")
+
+    def __init__(self, num_classes: int, *, bounds: tuple[float, float] = (0.05, 0.2), ignore_index: int = 255) -> None:
+        self.bounds, self.ignore_index = bounds, ignore_index
+        self.counts = np.zeros((3, num_classes, 2), dtype=np.int64)  # intersection, union
+        self.objects = np.zeros(3, dtype=np.int64)
+
+    def update(self, pred: np.ndarray, target: np.ndarray) -> None:
+        """Add an image's predicted and true masks of one shape."""
+        if pred.shape != target.shape:
+            raise ValueError(f"prediction {pred.shape} and target {target.shape} differ in shape")
+        kept = target != self.ignore_index
+        pred, target = pred[kept], target[kept]
+        for c in np.unique(target[target > 0]):
+            true, found = target == c, pred == c
+            stratum = int(np.searchsorted(self.bounds, true.mean(), side="right"))
+            self.counts[stratum, c] += (true & found).sum(), (true | found).sum()
+            self.objects[stratum] += 1
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        """`{"small": {"iou": mean over the classes in it (NaN where none is), "objects": their number}, …}`."""
+        iou = _ratio(self.counts[..., 0], self.counts[..., 1])
+        return {name: {"iou": float(np.nanmean(iou[i])) if self.objects[i] else float("nan"),
+                       "objects": int(self.objects[i])} for i, name in enumerate(self.names)}

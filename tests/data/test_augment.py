@@ -28,12 +28,13 @@ def test_cut_by_hand() -> None:
     assert Geometry((3, 2), False, 2, -1, 3).cut(torch.zeros(1, 2, 5)).shape == (1, 3, 3)
 
 
+@pytest.mark.parametrize("centres", [False, True])
 @pytest.mark.parametrize("seed", range(8))
-def test_grid_cut_and_planes_agree_on_a_ramp(seed: int) -> None:
+def test_grid_cut_and_planes_agree_on_a_ramp(seed: int, centres: bool) -> None:
     """Sampling the whole image by `grid` gives what resizing and cutting gives, flip and padding included."""
     rng = np.random.default_rng(seed)
     w, h = int(rng.integers(30, 120)), int(rng.integers(30, 120))
-    geometry = Geometry.draw(rng, (w, h), Augmentation(long_side=(40, 130), crop=64))
+    geometry = Geometry.draw(rng, (w, h), Augmentation(long_side=(40, 130), crop=64, centres=centres))
     side = 16
     planes = geometry.apply_planes(ramps(w, h), side)
     grid = geometry.grid(side)

@@ -112,3 +112,33 @@ def test_self_training_loss_is_zero_where_softmax_is_the_target() -> None:
     assert float(loss.detach()) < 1e-10 and float(cam.grad.abs().max()) < 1e-6
     with pytest.raises(ValueError, match="same N and C"):
         self_training_loss(cam, target[:, :-1])
+
+
+def test_soft_background_is_what_the_maps_leave() -> None:
+    """Refined maps are probabilities: 0.6 leaves 0.4, and the winner becomes 1."""
+    fused = torch.tensor([0.6, 0.2]).reshape(1, 1, 1, 2)
+    target = reactivation_target(fused, torch.ones(1, 1), soft_background=True)
+    expected = torch.tensor([[1.0, 0.25], [0.4 / 0.6, 1.0]]).reshape(1, 2, 1, 2)
+    torch.testing.assert_close(target, expected)
+
+
+def test_saliency_by_area_is_the_cells_mean() -> None:
+    """A cell of which a quarter is salient: nearest takes its upper left pixel, area its mean."""
+    cam = logits([[0.25]], [[0.75]])
+    saliency = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    loss = {kind: float(eps_loss(cam, saliency, torch.ones(1, 1), tau=0.0, lam=1.0, resize=kind))
+            for kind in ("nearest", "area")}
+    # At 0.25 the class rounds to no pixel, so it joins the background: the estimate is lam·0
+    assert loss == pytest.approx({"nearest": 1.0, "area": 0.0625})
+
+
+def test_centred_cells_lie_where_resizing_puts_them() -> None:
+    """Two cells, target twice as fine: with corners the outer target pixels are the cells themselves."""
+    cam = torch.tensor([[[[4.0, -4.0]], [[0.0, 0.0]]]])
+    for corners in (True, False):
+        expected = F.interpolate(cam, size=(1, 4), mode="bilinear", align_corners=corners).softmax(dim=1)
+        target = torch.zeros(1, 2, 1, 4)
+        loss = self_training_loss(cam, target, weight=1.0, align_corners=corners)
+        assert float(loss) == pytest.approx(float(expected.square().mean()), rel=1e-6)
+    edge = [float(self_training_loss(cam, torch.zeros(1, 2, 1, 4), align_corners=c)) for c in (True, False)]
+    assert edge[0] != pytest.approx(edge[1], rel=1e-3)

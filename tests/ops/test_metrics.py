@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from smaf.ops import ConfusionMatrix
+from smaf.ops import ConfusionMatrix, SizeStrata
 
 
 def by_loop(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> dict[str, object]:
@@ -97,3 +97,22 @@ def test_nothing_counted_is_nan() -> None:
     assert all(np.isnan(result[name]).all() for name in ("miou", "iou", "precision", "recall", "accuracy", "fwiou"))
     with pytest.raises(ValueError, match="at least 1"):
         ConfusionMatrix(0)
+
+
+def test_size_strata_by_hand() -> None:
+    """An object of 1 pixel in 100 half found, one of 30 wholly found, one of 10 missed; 50 pixels ignored."""
+    target = np.zeros((10, 10), dtype=np.uint8)
+    target[0, :2], target[1:4], target[4] = 1, 2, 1
+    small = np.where(target == 1, 0, target)
+    small[0, 0] = small[0, 1] = 1  # 2 of 100
+    pred = np.zeros((10, 10), dtype=np.uint8)
+    pred[0, 0], pred[1:4] = 1, 2
+    strata = SizeStrata(3)
+    strata.update(pred, small.astype(np.uint8))
+    medium = np.zeros((10, 10), dtype=np.uint8)
+    medium[4], medium[5:] = 1, 255  # 10 of the 50 that count
+    strata.update(np.zeros_like(medium), medium)
+    result = strata.compute()
+    assert result["small"] == {"iou": 0.5, "objects": 1}
+    assert result["large"] == {"iou": pytest.approx((1.0 + 0.0) / 2), "objects": 2}  # class 2 found, class 1 (20 %) not
+    assert np.isnan(result["medium"]["iou"]) and result["medium"]["objects"] == 0

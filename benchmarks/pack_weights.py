@@ -1,0 +1,64 @@
+"""Make the weights that `smaf predict` ships: half precision, with thresholds chosen on one list.
+
+The background threshold comes from a sweep (`smaf evaluate --sweep`); the score from which a class counts as shown is
+the one with the highest F1 over the list's image-level labels, no masks needed.
+
+    python benchmarks/pack_weights.py --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
+        --sweep smaf/logdir/animals/seed_1337/self-trained/sweep.json --data_root DATA --classes metadata/animals.txt \
+        --list train --scales 0.5 1.0 1.5 --long_side 320 --out smaf/weights/animals_lite0.pth
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from smaf import options
+from smaf.core.command import run_command
+from smaf.core.files import read_json
+from smaf.data.layout import open_data
+from smaf.models import PredictSettings, save_classifier
+from smaf.ops import SCALES, mean_maps, peak_scores
+
+
+def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """(N, C) scores and labels → the threshold with the highest F1 over all classes, with precision and recall."""
+    results = []
+    for threshold in np.round(np.arange(0.02, 1.0, 0.01), 2):
+        taken = scores >= threshold
+        hits = float((taken & (labels > 0)).sum())
+        precision, recall = hits / max(1, taken.sum()), hits / max(1, (labels > 0).sum())
+        results.append({"score": float(threshold), "precision": precision, "recall": recall,
+                        "f1": 2 * precision * recall / max(1e-9, precision + recall)})
+    return max(results, key=lambda result: result["f1"])
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Choose the score, write the file, print what was chosen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--weights", "--sweep", "--data_root", "--out"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--classes")
+    parser.add_argument("--list", default="train")
+    parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES))
+    parser.add_argument("--long_side", type=int)
+    args = parser.parse_args(argv)
+    data = open_data(args.data_root, classes=args.classes)
+    model = options.trained_classifier(args.weights, data)
+    ids = data.ids(args.list)
+    views = {"scales": tuple(args.scales), "flip": True, "long_side": args.long_side}
+    scores = np.stack([peak_scores(mean_maps(model, data.photo(i), **views)).numpy() for i in tqdm(ids)])
+    chosen = best_score(scores, data.labels_of(ids))
+    background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
+    settings = PredictSettings(background=background, score=chosen["score"], **views)
+    save_classifier(Path(args.out), model, data.classes.names, predict=settings, half=True)
+    print(json.dumps({"list": args.list, "images": len(ids), "background": background, **chosen}, indent=2))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_command(main))

@@ -1,0 +1,203 @@
+"""`smaf predict`: files, values, labels, scores, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_set import CLASSES, PICTURES, run
+from torch import Tensor, nn
+
+from smaf import predict
+from smaf.core.images import read_mask, voc_palette
+from smaf.engine.predict import Predictor
+from smaf.models import PredictSettings, build_classifier, read_predict_settings, save_classifier, shipped_weights
+from smaf.ops import crf_available, mean_maps, peak_scores
+
+needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+SETTINGS = PredictSettings(scales=(1.0, 2.0), flip=True, long_side=64, background=0.4, score=0.3)
+
+
+class Colours(nn.Module):
+    """Two classes: red and green, background where neither is bright. Four pixels a cell."""
+
+    mean, std, num_classes = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(8.0))
+
+    def forward_cam(self, images: Tensor) -> Tensor:
+        cells = nn.functional.avg_pool2d(images, 4)
+        return self.scale * torch.cat([cells[:, :2], torch.zeros_like(cells[:, :1])], dim=1)
+
+
+def red_left() -> Image.Image:
+    pixels = np.zeros((48, 64, 3), dtype=np.uint8)
+    pixels[:, :32, 0] = 255
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture()
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = build_classifier("test_efficientnet", num_classes=3, head="eps")
+    save_classifier(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS, half=True)
+    return tmp_path / "w.pth"
+
+
+def report(out: Path) -> dict:
+    return json.loads((out / "predictions.json").read_text())
+
+
+def test_scores_and_masks_by_hand() -> None:
+    """Red fills the left half: softmax(8, -8, 0) there, (-8, -8, 0) on the right."""
+    settings = PredictSettings(scales=(1.0,), flip=True, long_side=None, background=0.4, score=0.5)
+    predictor = Predictor(Colours(), ("red", "green"), settings)
+    maps = mean_maps(predictor.model, red_left(), scales=(1.0,), flip=True)
+    high = np.exp(8.0) / (np.exp(8.0) + 1.0 + np.exp(-8.0))
+    assert maps.shape == (2, 48, 64)
+    assert float(maps[0, 20, 10]) == pytest.approx(high, abs=1e-6) and float(maps[1].max()) < 1e-3
+    assert peak_scores(maps)[0] == pytest.approx(high, abs=1e-6)
+    mask, scores = predictor(red_left())
+    assert list(scores) == [0] and scores[0] == pytest.approx(high, abs=1e-5)
+    assert mask.dtype == np.uint8 and (mask[:, :30] == 1).all() and (mask[:, 34:] == 0).all()
+    mask, scores = predictor(red_left(), [1])  # the user says green: its map alone counts, and it is scored
+    assert list(scores) == [1] and scores[1] < 1e-3 and 1 not in mask
+    mask, scores = predictor(red_left(), [])
+    assert scores == {} and not mask.any()
+
+
+def test_peak_score_is_the_mean_of_the_strongest_hundredth() -> None:
+    maps = torch.zeros(2, 20, 20)
+    maps[0, 0, :4] = torch.tensor([1.0, 0.8, 0.6, 0.4])
+    maps[1, 5, 5] = 0.4
+    assert peak_scores(maps).tolist() == pytest.approx([0.7, 0.1])
+    assert peak_scores(torch.full((1, 2, 2), 0.3)).tolist() == pytest.approx([0.3])
+
+
+def test_files_of_a_folder(small: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run(predict.main, small / "JPEGImages", "--weights", weights, "--out", out, "--labels",
+               small / "labels.csv", "--device", "cpu")
+    assert done.status == 0, done.err
+    names = {f"{i}.png" for i in PICTURES} | {f"{i}_overlay.jpg" for i in PICTURES} | {"predictions.json"}
+    assert {path.name for path in out.iterdir()} == names
+    said = report(out)
+    assert said["classes"] == ["background", *CLASSES] and len(said["photographs"]) == len(PICTURES)
+    for entry in said["photographs"]:
+        stem = Path(entry["photograph"]).stem
+        w, h, shown = PICTURES[stem]
+        mask = read_mask(out / entry["mask"], size=(w, h))
+        assert [c["name"] for c in entry["classes"]] == [CLASSES[c] for c in shown]
+        assert set(np.unique(mask)) <= {0, *(c + 1 for c in shown)}
+        for c in entry["classes"]:
+            share = float((mask == CLASSES.index(c["name"]) + 1).mean())
+            assert c["share"] == pytest.approx(share, abs=1e-5) and 0 <= c["score"] <= 1
+        image = Image.open(out / entry["mask"])
+        assert image.mode == "P" and image.getpalette()[:9] == voc_palette()[:3].ravel().tolist()
+        overlay = Image.open(out / entry["overlay"])
+        assert (overlay.format, overlay.size) == ("JPEG", (w, h))
+
+
+def test_labels_and_scores_choose_the_classes(small: Path, weights: Path, tmp_path: Path) -> None:
+    photo, out = small / "JPEGImages/p3.jpg", tmp_path / "out"
+    assert run(predict.main, photo, "--weights", weights, "--out", out, "--labels", "tent,ball").status == 0
+    assert [c["name"] for c in report(out)["photographs"][0]["classes"]] == ["ball", "tent"]
+    assert run(predict.main, photo, "--weights", weights, "--out", out, "--score", 0.001).status == 0
+    every = report(out)["photographs"][0]["classes"]
+    assert [c["name"] for c in every] == list(CLASSES) and report(out)["score"] == 0.001
+    between = sorted(c["score"] for c in every)[1] + 1e-5  # the strongest alone
+    assert run(predict.main, photo, "--weights", weights, "--out", out, "--score", between).status == 0
+    best = max(every, key=lambda c: c["score"])["name"]
+    assert [c["name"] for c in report(out)["photographs"][0]["classes"]] == [best]
+
+
+def test_unknown_labels_are_ignored_with_one_warning(small: Path, weights: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("image,labels\np0.jpg,ball;zebra\np1.jpg,box;okapi\n")
+    photos = [small / "JPEGImages/p0.jpg", small / "JPEGImages/p1.jpg"]
+    done = run(predict.main, *photos, "--weights", weights, "--out", tmp_path / "out", "--labels", table)
+    assert done.status == 0 and done.err.count("warning:") == 1 and "okapi, zebra ignored" in done.err
+    assert [[c["name"] for c in e["classes"]] for e in report(tmp_path / "out")["photographs"]] == [["ball"], ["box"]]
+    done = run(predict.main, photos[0], "--weights", weights, "--out", tmp_path / "out", "--labels", "zebra")
+    assert done.status == 2 and "which have ball, box, tent" in done.lines[0]
+
+
+@needs_crf
+def test_crf_finds_the_edge_within_a_cell() -> None:
+    """Red ends at column 29, in the middle of a cell of four pixels."""
+    pixels = np.zeros((48, 64, 3), dtype=np.uint8)
+    pixels[:, :29, 0] = 255
+    settings = PredictSettings(scales=(1.0,), flip=False, long_side=None, background=0.02, score=0.5)
+    columns = [Predictor(Colours(), ("red", "green"), settings, crf)(Image.fromarray(pixels))[0].mean(axis=0)
+               for crf in (False, True)]
+    edges = [int((column > 0.5).sum()) for column in columns]
+    assert edges[0] > 29 and edges[1] == 29
+
+
+def test_bad_photograph_does_not_stop_the_others(small: Path, weights: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no photograph")
+    done = run(predict.main, broken, small / "JPEGImages/p0.jpg", "--weights", weights, "--out", tmp_path / "out",
+               "--labels", "ball")
+    assert done.status == 2 and "error: 1 of 2 photographs were left out" in done.err and "broken.jpg" in done.err
+    assert (tmp_path / "out/p0.png").is_file() and len(report(tmp_path / "out")["photographs"]) == 1
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("nowhere.jpg",), "nowhere.jpg names no photograph"),
+    (("{small}/JPEGImages/p0.jpg", "{other}/p0.png"), "would both be written to p0.png"),
+    (("{small}/JPEGImages/p0.jpg", "--labels", "{other}/t.csv"), "has no line for p0.jpg"),
+    (("{small}/JPEGImages/p0.jpg", "--weights", "nothing.pth"), "weights nothing.pth does not exist"),
+    (("{small}/JPEGImages/p0.jpg", "--score", "1.5"), "--score 1.5: expected"),
+    (("{other}/p0.png", "--out", "{other}", "--labels", "ball"), "would replace"),
+])
+def test_bad_input_is_one_line(words: tuple[str, ...], message: str, small: Path, weights: Path,
+                               tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    red_left().save(other / "p0.png")
+    (other / "t.csv").write_text("image,labels\np9.jpg,ball\n")
+    words = tuple(word.format(small=small, other=other) for word in words)
+    more = () if "--weights" in words else ("--weights", weights)
+    out = () if "--out" in words else ("--out", tmp_path / "out")
+    done = run(predict.main, *words, *more, *out)
+    assert done.status == 2 and len(done.lines) == 1 and message in done.lines[0]
+    assert not (tmp_path / "out" / "p0.png").exists() and Image.open(other / "p0.png").mode == "RGB"
+
+
+def test_settings_travel_with_the_weights(weights: Path, tmp_path: Path) -> None:
+    assert read_predict_settings(weights) == SETTINGS
+    state = torch.load(weights, weights_only=True)["state_dict"]
+    assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float16}
+    model = build_classifier("test_efficientnet", num_classes=3, head="eps", pretrained=weights)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    save_classifier(tmp_path / "plain.pth", model, CLASSES)
+    assert read_predict_settings(tmp_path / "plain.pth") is None
+
+
+def test_import_is_quick() -> None:
+    """`import smaf` loads nothing heavy; 0.3 s is the promise, the interpreter's own start included here."""
+    best = 9.0
+    for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import smaf, sys; assert 'torch' not in sys.modules"], check=True)
+        best = min(best, time.monotonic() - started)
+    assert best < 0.3
+
+
+@pytest.mark.parametrize("name", sorted(shipped_weights()))
+def test_shipped_weights(name: str) -> None:
+    path = shipped_weights()[name]
+    assert path.stat().st_size <= 12e6 and path.with_suffix(".md").is_file()
+    assert read_predict_settings(path) is not None
+    state = torch.load(path, weights_only=True)
+    assert all(v.dtype == torch.float16 for v in state["state_dict"].values() if v.is_floating_point())

@@ -1,0 +1,101 @@
+"""Between stages 1 and 2: fused maps refined by edges and saliency; and stage 3's CRF on maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_set import PICTURES, good, run, stage2, stage3, stamps
+
+from smaf import refine_fusion
+from smaf.core.fused_maps import read_fused
+from smaf.core.images import read_image, read_mask
+from smaf.engine.refine import refine_cams, refined_mask
+from smaf.ops import crf_available, crf_cams
+from smaf.ops.crf import SOFTMAX
+
+pytestmark = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+
+
+def refine(small: Path, cams: Path, out: Path, *extra: object):
+    return run(refine_fusion.main, "--data_root", small, "--list", "all", "--cam_dir", cams, "--out", out,
+               "--num_workers", 0, *extra)
+
+
+def test_files_are_what_the_operation_gives(small: Path, cams: Path, tmp_path: Path) -> None:
+    good(refine(small, cams, tmp_path / "r", "--background", 0.3, "--saliency_weight", 0.6))
+    for image_id, (w, h, shown) in PICTURES.items():
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        saliency = np.array(Image.open(small / "SALImages" / f"{image_id}.png"), dtype=np.float32) / 255
+        expected = crf_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3), background=0.3,
+                            saliency=saliency, saliency_weight=0.6)
+        refined = read_fused(tmp_path / "r" / f"{image_id}.npz", num_classes=3)
+        assert set(refined) == set(shown) and refined[shown[0]].shape == (h, w)
+        for c in shown:
+            assert np.abs(refined[c] - expected[c]).max() < 6e-4
+    before = stamps(tmp_path / "r")
+    good(refine(small, cams, tmp_path / "r", "--background", 0.3, "--saliency_weight", 0.6))
+    assert {k: v for k, v in stamps(tmp_path / "r").items() if k.endswith(".npz")} == \
+           {k: v for k, v in before.items() if k.endswith(".npz")}
+    done = refine(small, cams, tmp_path / "r", "--background", 0.4)
+    assert done.status == 2 and "other settings" in done.lines[0]
+
+
+def test_refined_maps_train_the_student(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+    good(refine(small, cams, tmp_path / "r"))
+    good(stage2(small, classifier, tmp_path / "r", tmp_path / "s", "--steps", 2, "--soft_background", "--cells",
+                "centres"))
+    assert (tmp_path / "s/classifier.pth").is_file()
+
+
+def test_stage3_on_maps(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+    """From stored maps and from the classifier: the same masks but where rounding decides."""
+    good(stage3(small, tmp_path / "a", "--cam_dir", cams, "--threshold", 0.3, "--crf", "maps"))
+    good(stage3(small, tmp_path / "b", "--weights", classifier, "--threshold", 0.3, "--crf", "maps"))
+    for image_id, (w, h, _) in PICTURES.items():
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        expected = refined_mask(refine_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3),
+                                            background=0.3), (h, w))
+        assert np.array_equal(read_mask(tmp_path / "a" / f"{image_id}.png"), expected)
+        assert np.array_equal(read_mask(tmp_path / "b" / f"{image_id}.png"), expected)
+    assert (tmp_path / "b/before_crf/p0.npz").is_file()
+
+
+def test_missing_saliency_is_named(small: Path, cams: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "set"
+    shutil.copytree(small, root)
+    (root / "SALImages/p2.png").unlink()
+    done = refine(root, cams, tmp_path / "r", "--saliency_weight", 1)
+    assert done.status == 2 and "p2.png" in done.lines[0] and not list((tmp_path / "r").glob("*.npz"))
+    good(refine(root, cams, tmp_path / "r"))  # without saliency it is not needed
+
+
+def test_smaller_size_shrinks_the_kernels() -> None:
+    """At half the side the refined map is about the whole one: the square's edge is found in both."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 20, (80, 120, 3)).astype(np.uint8)
+    pixels[20:60, 30:90] += 150
+    cam = np.zeros((80, 120), dtype=np.float32)
+    cam[12:68, 22:98] = 0.7
+    photo = Image.fromarray(pixels)
+    whole = refined_mask(refine_cams(photo, {1: cam}, background=0.5), (80, 120))
+    half = refine_cams(photo, {1: cam}, background=0.5, long_side=60)
+    assert half[1].shape == (80, 120)
+    assert (refined_mask(half, (80, 120)) != whole).mean() < 0.05
+    scaled = SOFTMAX.scaled(0.5)
+    assert (scaled.bilateral_xy, scaled.gaussian_xy, scaled.bilateral_rgb) == (33.5, 1.0, 3)
+
+
+def test_saliency_speaks_for_classes_and_never_against() -> None:
+    photo = Image.fromarray(np.full((20, 30, 3), 90, dtype=np.uint8))
+    cam = np.full((20, 30), 0.3, dtype=np.float32)
+    plain = crf_cams(photo, {0: cam}, background=0.3)[0]
+    quiet = crf_cams(photo, {0: cam}, background=0.3, saliency=np.zeros((20, 30), dtype=np.float32))[0]
+    loud = crf_cams(photo, {0: cam}, background=0.3, saliency=np.ones((20, 30), dtype=np.float32))[0]
+    assert np.array_equal(plain, quiet) and plain == pytest.approx(0.5, abs=1e-3)
+    assert (loud > 0.9).all()
+    assert crf_cams(photo, {}, background=0.3) == {}
