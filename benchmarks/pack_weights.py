@@ -1,4 +1,4 @@
-"""Make the weights that `smaf predict` ships: half precision, with thresholds chosen on one list.
+"""Make the weights that `smaf predict` ships: half precision, `.pth` and `.onnx`, thresholds chosen on one list.
 
 The background threshold comes from a sweep (`smaf evaluate --sweep`); the score from which a class counts as shown is
 the one with the highest F1 over the list's image-level labels, no masks needed.
@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from smaf import options
 from smaf.core.command import run_command
 from smaf.core.files import read_json
 from smaf.data.layout import open_data
+from smaf.engine.networks import TorchNetwork
 from smaf.models import PredictSettings, save_classifier
+from smaf.models.export import export_onnx
 from smaf.ops import SCALES, mean_maps, peak_scores
 
 
@@ -49,14 +50,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--long_side", type=int)
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
-    model = options.trained_classifier(args.weights, data)
+    network = TorchNetwork(Path(args.weights))
     ids = data.ids(args.list)
     views = {"scales": tuple(args.scales), "flip": True, "long_side": args.long_side}
-    scores = np.stack([peak_scores(mean_maps(model, data.photo(i), **views)).numpy() for i in tqdm(ids)])
+    scores = np.stack([peak_scores(mean_maps(network.cam, data.photo(i), mean=network.mean, std=network.std, **views))
+                       for i in tqdm(ids)])
     chosen = best_score(scores, data.labels_of(ids))
     background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
     settings = PredictSettings(background=background, score=chosen["score"], **views)
-    save_classifier(Path(args.out), model, data.classes.names, predict=settings, half=True)
+    out = Path(args.out)
+    save_classifier(out, network.model, data.classes.names, predict=settings, half=True)
+    export_onnx(out.with_suffix(".onnx"), network.model.float(), data.classes.names, predict=settings, half=True)
     print(json.dumps({"list": args.list, "images": len(ids), "background": background, **chosen}, indent=2))
 
 

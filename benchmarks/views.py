@@ -17,13 +17,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from smaf import options
 from smaf.core.classes import IGNORE
 from smaf.core.command import run_command
 from smaf.core.files import write_json, write_text
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import read_ahead
-from smaf.models import Classifier
+from smaf.engine.networks import TorchNetwork
 from smaf.ops import SCALES, ConfusionMatrix, SizeStrata, cams_to_mask, mean_maps
 
 THRESHOLDS = np.round(np.arange(0.1, 0.81, 0.02), 2)
@@ -35,14 +34,14 @@ COMBINATIONS: dict[str, tuple[tuple[float, ...], bool]] = {
     "0.5 + 1 + 1.5": ((0.5, 1.0, 1.5), True), "all": (SCALES, True)}
 
 
-def views_of(model: Classifier, photo: Image.Image, label: np.ndarray, long_side: int) -> dict[float, np.ndarray]:
+def views_of(model: TorchNetwork, photo: Image.Image, label: np.ndarray, long_side: int) -> dict[float, np.ndarray]:
     """Scale → (2, n, H, W): the labelled classes' maps of the photograph and of its mirror image, flipped back."""
     shown = np.flatnonzero(label)
     mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     result = {}
     for scale in SCALES:
-        maps = [mean_maps(model, image, scales=(scale,), flip=False, long_side=long_side).numpy()[shown]
-                for image in (photo, mirrored)]
+        maps = [mean_maps(model.cam, image, mean=model.mean, std=model.std, scales=(scale,), flip=False,
+                          long_side=long_side)[shown] for image in (photo, mirrored)]
         result[scale] = np.stack([maps[0], maps[1][..., ::-1]])
     return result
 
@@ -55,7 +54,7 @@ def fused(views: dict[float, np.ndarray], label: np.ndarray, scales: Sequence[fl
     return dict(zip(np.flatnonzero(label).tolist(), total, strict=True))
 
 
-def walk(model: Classifier, data: DataRoot, name: str, long_side: int
+def walk(model: TorchNetwork, data: DataRoot, name: str, long_side: int
          ) -> Iterator[tuple[dict[float, np.ndarray], np.ndarray, np.ndarray]]:
     """(views, label, true mask) of each photograph of a list."""
     ids = data.ids(name)
@@ -64,7 +63,7 @@ def walk(model: Classifier, data: DataRoot, name: str, long_side: int
         yield views_of(model, photo, label, long_side), label, data.mask(image_id)
 
 
-def choose(model: Classifier, data: DataRoot, name: str, long_side: int) -> dict[str, float]:
+def choose(model: TorchNetwork, data: DataRoot, name: str, long_side: int) -> dict[str, float]:
     """The background threshold of each combination with the highest mIoU on a list."""
     classes = data.num_classes + 1
     passed = {title: np.zeros((len(THRESHOLDS) + 1, classes, classes), dtype=np.int64) for title in COMBINATIONS}
@@ -87,7 +86,7 @@ def choose(model: Classifier, data: DataRoot, name: str, long_side: int) -> dict
     return chosen
 
 
-def report(model: Classifier, data: DataRoot, name: str, long_side: int, thresholds: dict[str, float]
+def report(model: TorchNetwork, data: DataRoot, name: str, long_side: int, thresholds: dict[str, float]
            ) -> dict[str, dict[str, float]]:
     """mIoU and IoU by size of each combination at its threshold."""
     matrices = {title: (ConfusionMatrix(data.num_classes + 1), SizeStrata(data.num_classes + 1))
@@ -113,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--report_on", nargs="+", default=["train", "val"])
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
-    model = options.trained_classifier(args.weights, data)
+    model = TorchNetwork(Path(args.weights))
     thresholds = choose(model, data, args.choose_on, args.long_side)
     results = {name: report(model, data, name, args.long_side, thresholds) for name in args.report_on}
     columns = [f"{name} {key}" for name in results for key in next(iter(results[name].values()))]

@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--no_crf without --saliency_weight refines nothing: give one of them")
     data = options.data_from(args)
     refine_fusion(data, list_name=args.list, cam_dir=Path(args.cam_dir), out=Path(args.out),
-                  background=args.background, saliency_weight=args.saliency_weight, long_side=args.long_side, crf=not args.no_crf,
+                  background=args.background, saliency_weight=args.saliency_weight, long_side=args.long_side,
+                  crf=not args.no_crf,
                   facts=options.facts_from(args, data), num_workers=args.num_workers, overwrite=args.overwrite)
 
 

@@ -8,19 +8,25 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from torch import nn
 
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder, write_bytes, write_json
 from smaf.core.images import IMAGE_SUFFIXES, read_image, write_mask
 from smaf.core.labels import read_image_labels
-from smaf.engine.refine import refine_cams, refined_mask
-from smaf.models import PredictSettings
-from smaf.ops import cams_to_mask, mean_maps, normalise_maps, peak_scores, require_crf
+from smaf.core.predict_settings import PredictSettings
+from smaf.ops import (
+    cams_to_mask,
+    mean_maps,
+    normalise_maps,
+    peak_scores,
+    refine_cams,
+    refined_mask,
+    require_crf,
+)
 from smaf.report.pictures import overlay_mask
 
 log = logging.getLogger("smaf")
@@ -98,12 +104,22 @@ class Labels:
         return None if self.table is None else [int(c) for c in np.flatnonzero(self.table[photograph.stem])]
 
 
+class Network(Protocol):
+    """What predicts: a classifier behind ONNX Runtime or PyTorch (:mod:`smaf.engine.networks`)."""
+
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def cam(self, images: np.ndarray) -> np.ndarray:
+        """(n, 3, h, w) float32 normalised images → (n, C+1, h', w') CAM logits, the last channel background."""
+
+
 @dataclass(frozen=True)
 class Predictor:
-    """A classifier and how it is used; `crf` refines its maps."""
+    """A network and how it is used; `crf` refines its maps."""
 
-    model: nn.Module
-    class_names: tuple[str, ...]
+    network: Network
     settings: PredictSettings
     crf: bool = False
 
@@ -113,7 +129,8 @@ class Predictor:
         `labels` are the class indices that it shows; None takes those whose score reaches the settings' threshold.
         """
         s = self.settings
-        maps = mean_maps(self.model, photo, scales=s.scales, flip=s.flip, long_side=s.long_side)
+        maps = mean_maps(self.network.cam, photo, mean=self.network.mean, std=self.network.std, scales=s.scales,
+                         flip=s.flip, long_side=s.long_side)
         scores = peak_scores(maps).tolist()
         classes = [c for c, score in enumerate(scores) if score >= s.score] if labels is None else list(labels)
         cams, size = normalise_maps(maps[classes], classes), (photo.height, photo.width)
@@ -148,7 +165,7 @@ def predict(predictor: Predictor, photographs: Sequence[Path], labels: Labels, *
         require_crf()
     labels.check(photographs)
     output_folder(out)
-    names, faults = predictor.class_names, []
+    names, faults = predictor.network.class_names, []
     entries: list[dict[str, Any]] = []
     for path in photographs:
         if out.resolve() == path.resolve().parent and path.suffix.lower() == ".png":

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask, read_saliency, write_mask
@@ -18,53 +14,9 @@ from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine.inference import require_fused, start_folder
-from smaf.ops import MAX_VIEW_PIXELS, cams_to_mask, crf_cams, crf_labels, require_crf
-from smaf.ops.crf import SOFTMAX
+from smaf.ops import refine_cams, refine_mask, refined_mask, require_crf
 
 log = logging.getLogger("smaf")
-
-
-def refine_mask(photo: Image.Image, mask: np.ndarray, *, num_classes: int,
-                max_pixels: int = MAX_VIEW_PIXELS) -> np.ndarray:
-    """Stage 3's CRF on (H, W) labels; a photograph of more than `max_pixels` is refined at a smaller size."""
-    if mask.size <= max_pixels:
-        return crf_labels(photo, mask, num_classes=num_classes)
-    size = _smaller(photo, max_pixels)
-    small = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    refined = crf_labels(photo.resize(size, Image.Resampling.BICUBIC), small, num_classes=num_classes)
-    return np.array(Image.fromarray(refined).resize(photo.size, Image.Resampling.NEAREST))
-
-
-def _smaller(photo: Image.Image, max_pixels: int) -> tuple[int, int]:
-    factor = math.sqrt(max_pixels / (photo.width * photo.height))
-    return max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
-
-
-def _at_long_side(photo: Image.Image, long_side: int) -> tuple[int, int]:
-    factor = long_side / max(photo.size)
-    return max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
-
-
-def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.array(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
-
-
-def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float,
-                saliency: Image.Image | None = None, saliency_weight: float = 1.0, long_side: int | None = None,
-                crf: bool = True, max_pixels: int = MAX_VIEW_PIXELS) -> dict[int, np.ndarray]:
-    """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where the photograph is longer than `long_side` (the kernels shrink
-    with it) or has more than `max_pixels`."""
-    whole, settings = photo.size, SOFTMAX
-    if photo.width * photo.height > max_pixels or max(photo.size) > (long_side or max(photo.size)):
-        size = _smaller(photo, max_pixels) if long_side is None else _at_long_side(photo, long_side)
-        if long_side is not None:
-            settings = SOFTMAX.scaled(max(size) / max(photo.size))
-        photo, cams = photo.resize(size, Image.Resampling.BICUBIC), {c: _resize(cam, size) for c, cam in cams.items()}
-        saliency = saliency.resize(size, Image.Resampling.BILINEAR) if saliency is not None else None
-    salient = None if saliency is None else np.asarray(saliency, dtype=np.float32) / 255.0
-    refined = crf_cams(photo, cams, background=background, saliency=salient, saliency_weight=saliency_weight,
-                       settings=settings if crf else None)
-    return refined if photo.size == whole else {c: _resize(cam, whole) for c, cam in refined.items()}
 
 
 def _refine_file(job: tuple[Path, Path, Path, int]) -> None:
@@ -79,12 +31,6 @@ def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, n
     jobs = [(data.photo_path(i), masks / f"{i}.png", out / f"{i}.png", data.num_classes + 1)
             for i in ids if not (out / f"{i}.png").is_file()]
     map_parallel(_refine_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
-
-
-def refined_mask(cams: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """The most probable of refined maps and background: (H, W) uint8, 0 background, class index + 1; `size` (H, W)."""
-    rest = 1.0 - np.sum(list(cams.values()), axis=0) if cams else 0.0
-    return cams_to_mask({c: cam - rest for c, cam in cams.items()}, threshold=0.0, size=size)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from smaf.core.tensors import normalise
 from smaf.data.layout import DataRoot
 from smaf.models.classifier import Classifier
 from smaf.ops import ConfusionMatrix, cams_to_mask, class_maps
-from smaf.ops.fusion import resize_view, working_size
+from smaf.ops.views import resize_view, working_size
 
 log = logging.getLogger("smaf")
 

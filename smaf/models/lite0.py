@@ -41,7 +41,7 @@ class Conv2dSame(nn.Conv2d):
         """(N, C, H, W) → (N, D, ceil(H/stride), ceil(W/stride))."""
         pads = []
         for size, kernel, stride in zip(images.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
-            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            total = max(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         return super().forward(F.pad(images, pads))
 

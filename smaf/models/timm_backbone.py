@@ -66,9 +66,9 @@ class TimmBackbone(nn.Module):
         s, (height, width) = self.output_stride, images.shape[2:]
         skip = int(self.shift < 0)  # cells that the padding adds on the left and above
         before = round(s * skip + self.shift)  # 8 at stride 16
-        ends = [skip - (-size // s) for size in (height, width)]
+        ends = [skip + (size + s - 1) // s for size in (height, width)]  # ONNX rounds negative quotients otherwise
         # Whole cells, so that every stride halves an even size
-        below, right = (max(-(-(size + before) // s), end) * s - size - before
+        below, right = (max((size + before + s - 1) // s, end) * s - size - before
                         for size, end in zip((height, width), ends, strict=True))
         features = self._features(F.pad(images, (before, right, before, below)))
         return features[:, :, skip : ends[0], skip : ends[1]]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from smaf.core.errors import InputError
 from smaf.core.files import require_file, write_bytes
+from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import FEATURES, RESNET38, Classifier
 from smaf.models.mxnet_params import LIST_MAGIC, published_key, read_mxnet_params
 from smaf.models.timm_backbone import rename_lite0
@@ -32,18 +33,6 @@ class ClassifierInfo:
     num_classes: int
     output_stride: int
     class_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """How `smaf predict` uses a classifier: the views, the background threshold of its fused maps, and the score from
-    which a class counts as shown. All were chosen on a list that the model card names."""
-
-    scales: tuple[float, ...]
-    flip: bool
-    long_side: int | None
-    background: float
-    score: float
 
 
 def save_classifier(path: Path, model: Classifier, class_names: tuple[str, ...], *,
@@ -147,12 +136,6 @@ def read_predict_settings(path: str | Path) -> PredictSettings | None:
         return None
     settings = dict(value["predict"])
     return PredictSettings(**{**settings, "scales": tuple(settings["scales"])})
-
-
-def shipped_weights() -> dict[str, Path]:
-    """The classifiers that the package ships, by name; beside each lies its model card (`.md`)."""
-    folder = Path(__file__).resolve().parent.parent / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.pth"))}
 
 
 def widen_eps_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

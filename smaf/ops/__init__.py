@@ -1,22 +1,41 @@
 """The method's mathematics on tensors and arrays: views and fusion, targets, losses, prototypes, CRF, metrics."""
 
-from smaf.ops.crf import crf_available, crf_cams, crf_labels, crf_softmax, require_crf
-from smaf.ops.fusion import (
-    MAX_VIEW_PIXELS,
-    SCALES,
-    cams_to_mask,
-    class_maps,
-    fuse_cams,
-    mean_maps,
-    normalise_maps,
-    peak_scores,
-)
-from smaf.ops.losses import classification_loss, eps_loss, saliency_estimate, self_training_loss
-from smaf.ops.metrics import ConfusionMatrix, SizeStrata
-from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
-from smaf.ops.reactivation import reactivation_target
+from __future__ import annotations
 
-__all__ = ["MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask", "class_maps", "class_prototypes",
-           "classification_loss", "crf_available", "crf_cams", "crf_labels", "crf_softmax", "eps_loss", "fuse_cams",
-           "mean_maps", "move_prototypes", "normalise_maps", "peak_scores", "prototype_weights", "reactivation_target",
-           "require_crf", "saliency_estimate", "self_training_loss"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smaf.ops.crf import crf_available, crf_cams, crf_labels, crf_softmax, require_crf
+    from smaf.ops.fusion import class_maps, fuse_cams
+    from smaf.ops.losses import classification_loss, eps_loss, saliency_estimate, self_training_loss
+    from smaf.ops.metrics import ConfusionMatrix, SizeStrata
+    from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
+    from smaf.ops.reactivation import reactivation_target
+    from smaf.ops.refine import refine_cams, refine_mask, refined_mask
+    from smaf.ops.views import MAX_VIEW_PIXELS, SCALES, cams_to_mask, mean_maps, normalise_maps, peak_scores
+
+# Where each name lives: modules are loaded when they are asked for, since half of them do without PyTorch's start-up
+_PLACES = {
+    "crf": "crf_available crf_cams crf_labels crf_softmax require_crf",
+    "fusion": "class_maps fuse_cams",
+    "losses": "classification_loss eps_loss saliency_estimate self_training_loss",
+    "metrics": "ConfusionMatrix SizeStrata",
+    "prototypes": "class_prototypes move_prototypes prototype_weights",
+    "reactivation": "reactivation_target",
+    "refine": "refine_cams refine_mask refined_mask",
+    "views": "MAX_VIEW_PIXELS SCALES cams_to_mask mean_maps normalise_maps peak_scores",
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+__all__ = ["MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask", "class_maps",
+           "class_prototypes", "classification_loss", "crf_available", "crf_cams", "crf_labels", "crf_softmax",
+           "eps_loss", "fuse_cams", "mean_maps", "move_prototypes", "normalise_maps", "peak_scores",
+           "prototype_weights", "reactivation_target", "refine_cams", "refine_mask", "refined_mask", "require_crf",
+           "saliency_estimate", "self_training_loss"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f"smaf.ops.{_MODULES[name]}"), name)

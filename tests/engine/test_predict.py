@@ -13,30 +13,28 @@ import pytest
 import torch
 from PIL import Image
 from small_set import CLASSES, PICTURES, run
-from torch import Tensor, nn
 
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
+from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
 from smaf.engine.predict import Predictor
-from smaf.models import PredictSettings, build_classifier, read_predict_settings, save_classifier, shipped_weights
-from smaf.ops import crf_available, mean_maps, peak_scores
+from smaf.models import LIGHT, PredictSettings, build_classifier, read_predict_settings, save_classifier
+from smaf.models.export import export_onnx
+from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
 
 needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 SETTINGS = PredictSettings(scales=(1.0, 2.0), flip=True, long_side=64, background=0.4, score=0.3)
 
 
-class Colours(nn.Module):
+class Colours:
     """Two classes: red and green, background where neither is bright. Four pixels a cell."""
 
-    mean, std, num_classes = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 2
+    class_names, mean, std = ("red", "green"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(8.0))
-
-    def forward_cam(self, images: Tensor) -> Tensor:
-        cells = nn.functional.avg_pool2d(images, 4)
-        return self.scale * torch.cat([cells[:, :2], torch.zeros_like(cells[:, :1])], dim=1)
+    def cam(self, images: np.ndarray) -> np.ndarray:
+        n, _, h, w = images.shape
+        cells = images.reshape(n, 3, h // 4, 4, w // 4, 4).mean(axis=(3, 5))
+        return 8.0 * np.concatenate([cells[:, :2], np.zeros_like(cells[:, :1])], axis=1)
 
 
 def red_left() -> Image.Image:
@@ -60,8 +58,8 @@ def report(out: Path) -> dict:
 def test_scores_and_masks_by_hand() -> None:
     """Red fills the left half: softmax(8, -8, 0) there, (-8, -8, 0) on the right."""
     settings = PredictSettings(scales=(1.0,), flip=True, long_side=None, background=0.4, score=0.5)
-    predictor = Predictor(Colours(), ("red", "green"), settings)
-    maps = mean_maps(predictor.model, red_left(), scales=(1.0,), flip=True)
+    predictor = Predictor(Colours(), settings)
+    maps = mean_maps(Colours().cam, red_left(), mean=Colours.mean, std=Colours.std, scales=(1.0,), flip=True)
     high = np.exp(8.0) / (np.exp(8.0) + 1.0 + np.exp(-8.0))
     assert maps.shape == (2, 48, 64)
     assert float(maps[0, 20, 10]) == pytest.approx(high, abs=1e-6) and float(maps[1].max()) < 1e-3
@@ -76,11 +74,11 @@ def test_scores_and_masks_by_hand() -> None:
 
 
 def test_peak_score_is_the_mean_of_the_strongest_hundredth() -> None:
-    maps = torch.zeros(2, 20, 20)
-    maps[0, 0, :4] = torch.tensor([1.0, 0.8, 0.6, 0.4])
+    maps = np.zeros((2, 20, 20))
+    maps[0, 0, :4] = 1.0, 0.8, 0.6, 0.4
     maps[1, 5, 5] = 0.4
     assert peak_scores(maps).tolist() == pytest.approx([0.7, 0.1])
-    assert peak_scores(torch.full((1, 2, 2), 0.3)).tolist() == pytest.approx([0.3])
+    assert peak_scores(np.full((1, 2, 2), 0.3)).tolist() == pytest.approx([0.3])
 
 
 def test_files_of_a_folder(small: Path, weights: Path, tmp_path: Path) -> None:
@@ -137,7 +135,7 @@ def test_crf_finds_the_edge_within_a_cell() -> None:
     pixels = np.zeros((48, 64, 3), dtype=np.uint8)
     pixels[:, :29, 0] = 255
     settings = PredictSettings(scales=(1.0,), flip=False, long_side=None, background=0.02, score=0.5)
-    columns = [Predictor(Colours(), ("red", "green"), settings, crf)(Image.fromarray(pixels))[0].mean(axis=0)
+    columns = [Predictor(Colours(), settings, crf)(Image.fromarray(pixels))[0].mean(axis=0)
                for crf in (False, True)]
     edges = [int((column > 0.5).sum()) for column in columns]
     assert edges[0] > 29 and edges[1] == 29
@@ -194,10 +192,54 @@ def test_import_is_quick() -> None:
     assert best < 0.3
 
 
+def test_onnx_is_the_same_network(tmp_path: Path) -> None:
+    """Odd sizes and any batch; in half precision only the weights are rounded."""
+    torch.manual_seed(0)
+    model = build_classifier(LIGHT, num_classes=3, head="eps")
+    export_onnx(tmp_path / "w.onnx", model, CLASSES, predict=SETTINGS)
+    save_classifier(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS)
+    ours, theirs = OnnxNetwork(tmp_path / "w.onnx"), TorchNetwork(tmp_path / "w.pth", "cpu")
+    assert ours.settings == theirs.settings == SETTINGS and ours.class_names == theirs.class_names == CLASSES
+    assert (ours.mean, ours.std) == (theirs.mean, theirs.std)
+    for shape in ((1, 3, 97, 131), (3, 3, 64, 50), (2, 3, 128, 96)):
+        images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        a, b = ours.cam(images), theirs.cam(images)
+        assert a.shape == b.shape == (shape[0], 4, -(-shape[2] // 16), -(-shape[3] // 16))
+        assert np.abs(a - b).max() < 1e-4 * max(1.0, np.abs(b).max())
+
+
+def test_maps_are_stage_1s(classifier: Path, small: Path) -> None:
+    """Without PyTorch's resizing: the normalised mean of the views is the fused map."""
+    network = TorchNetwork(classifier, "cpu")
+    photo = Image.open(small / "JPEGImages/p3.jpg")
+    for long_side in (None, 90):
+        views = {"scales": (0.5, 1.0, 1.5), "flip": True, "long_side": long_side}
+        maps = mean_maps(network.cam, photo, mean=network.mean, std=network.std, **views)
+        fused = fuse_cams(network.model, photo, np.array([1.0, 1.0, 0.0]), **views)
+        ours = normalise_maps(maps[:2] * 6, [0, 1])
+        for c in (0, 1):
+            assert np.abs(ours[c] - fused[c]).max() < 1e-5
+
+
+@pytest.mark.parametrize("fault", ["no file", "damaged", "foreign"])
+def test_bad_onnx_is_named(fault: str, small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.onnx"
+    if fault == "damaged":
+        path.write_bytes(b"no network")
+    if fault == "foreign":
+        import onnx
+
+        graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["a"], ["b"])], "g", *(
+            [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])] for name in "ab"))
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8), path)
+    done = run(predict.main, small / "JPEGImages/p0.jpg", "--weights", path, "--out", tmp_path / "out")
+    assert done.status == 2 and len(done.lines) == 1 and "w.onnx" in done.lines[0]
+
+
 @pytest.mark.parametrize("name", sorted(shipped_weights()))
 def test_shipped_weights(name: str) -> None:
-    path = shipped_weights()[name]
+    path = shipped_weights()[name].with_suffix(".pth")
     assert path.stat().st_size <= 12e6 and path.with_suffix(".md").is_file()
-    assert read_predict_settings(path) is not None
+    assert read_predict_settings(path) == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
     state = torch.load(path, weights_only=True)
     assert all(v.dtype == torch.float16 for v in state["state_dict"].values() if v.is_floating_point())

@@ -12,8 +12,8 @@ from small_set import CLASSES, PICTURES, good, near_ties, stage3, stamps
 
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask, voc_palette
-from smaf.engine.refine import refine_mask
 from smaf.ops import crf_available
+from smaf.ops.refine import refine_mask
 
 needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 

@@ -12,9 +12,9 @@ from small_set import PICTURES, good, run, stage2, stage3, stamps
 from smaf import refine_fusion
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_image, read_mask
-from smaf.engine.refine import refine_cams, refined_mask
 from smaf.ops import crf_available, crf_cams
 from smaf.ops.crf import SOFTMAX
+from smaf.ops.refine import refine_cams, refined_mask
 
 pytestmark = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 
@@ -99,3 +99,15 @@ def test_saliency_speaks_for_classes_and_never_against() -> None:
     assert np.array_equal(plain, quiet) and plain == pytest.approx(0.5, abs=1e-3)
     assert (loud > 0.9).all()
     assert crf_cams(photo, {}, background=0.3) == {}
+
+
+def test_saliency_alone_needs_no_crf(small: Path, cams: Path, tmp_path: Path) -> None:
+    """Probabilities of [0.25, map · odds^weight]: where saliency is 1 (odds at most 19), by hand."""
+    good(refine(small, cams, tmp_path / "r", "--no_crf", "--saliency_weight", 0.5, "--background", 0.25))
+    saliency = np.array(Image.open(small / "SALImages/p0.png")) > 0
+    cam = read_fused(cams / "p0.npz", num_classes=3)[0]
+    refined = read_fused(tmp_path / "r/p0.npz", num_classes=3)[0]
+    strength = np.maximum(cam, 1e-4) * np.where(saliency, 19.0 ** 0.5, 1.0)
+    assert np.abs(refined - strength / (strength + 0.25)).max() < 6e-4
+    done = refine(small, cams, tmp_path / "n", "--no_crf")
+    assert done.status == 2 and "refines nothing" in done.lines[0]

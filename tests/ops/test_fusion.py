@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from smaf.ops import cams_to_mask, class_maps, fuse_cams
-from smaf.ops.fusion import MAX_VIEW_PIXELS, resize_view, working_size
+from smaf.ops.views import MAX_VIEW_PIXELS, resize_view, working_size
 
 
 class TinyNetwork(nn.Module):

@@ -1,0 +1,17 @@
+"""How `smaf predict` uses a network; travels with its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """The views, the background threshold of the fused maps, and the score from which a class counts as shown. All were
+    chosen on a list that the model card names."""
+
+    scales: tuple[float, ...]
+    flip: bool
+    long_side: int | None
+    background: float
+    score: float
