@@ -6,6 +6,8 @@ is folded into the convolution before it, which saves a quarter of a training st
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -105,6 +107,10 @@ class EfficientNetLite0(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.Sequential(*stages)
         self.conv_head, self.bn2 = _conv(channels, CHANNELS, 1), _norm(CHANNELS)
+        for conv in self.modules():
+            if isinstance(conv, nn.Conv2d):  # He et al. by the outputs, as TensorFlow's and timm's
+                fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels // conv.groups
+                nn.init.normal_(conv.weight, std=math.sqrt(2.0 / fan_out))
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""

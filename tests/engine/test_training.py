@@ -41,7 +41,7 @@ def test_bfloat16_follows_float32(small: Path, tmp_path: Path, losses: list[floa
     good(stage0(small, tmp_path / "fp32", *options))
     good(stage0(small, tmp_path / "bf16", *options, "--precision", "bf16"))
     exact, rounded = losses[:4], losses[4:]
-    assert rounded[:2] == pytest.approx(exact[:2], rel=0.02)
+    assert rounded[:2] == pytest.approx(exact[:2], rel=0.05)
     assert rounded == pytest.approx(exact, rel=0.15)  # a class at EPS's threshold may fall to the other side
     assert max(abs(a - b) for a, b in zip(exact, rounded, strict=True)) > 1e-4  # it did round
 

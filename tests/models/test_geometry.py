@@ -41,13 +41,15 @@ def test_shift_is_read_off_the_layers(name: str, stride: int, shift: float) -> N
 
 @pytest.mark.parametrize("name", [LIGHT, "resnet18"])
 def test_cells_look_where_resizing_takes_them_to_be(name: str) -> None:
-    """Cell 15 of stride 16 stands for the pixels 240..255; random weights see them with some noise."""
+    """Cell 15 of 30 stands for the pixels 240..255. Random weights see some noise, and the image's edges cut what
+    EfficientNet sees unaligned."""
     torch.manual_seed(0)
     backbone = TimmBackbone(name, output_stride=16).eval()
     aligned = looks_at(backbone, 15)
     backbone.shift = 0.0
-    assert aligned == pytest.approx(247.5, abs=3.0)
-    assert looks_at(backbone, 15) - aligned == pytest.approx(8.0 if name == LIGHT else -8.0, abs=1.0)
+    assert aligned == pytest.approx(247.5, abs=2.0)
+    away = looks_at(backbone, 15) - aligned
+    assert 3.0 < away < 9.0 if name == LIGHT else away == pytest.approx(-8.0, abs=1.0)
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
