@@ -15,7 +15,6 @@ from smaf.report.framework import draw_framework
 from smaf.report.gallery import write_gallery
 
 ROOT = Path(__file__).resolve().parents[1]
-BACKGROUND = 0.34  # the demo's
 COLUMNS = ("photograph", "CAM", "reactivated target", "pseudo mask", "mask after CRF", "truth")
 
 
@@ -27,7 +26,7 @@ def main(demo: Path = Path("demo"), rows: int = 5) -> None:
     first = [next(i for i in ids if data.all_labels[i][c] and data.all_labels[i].sum() == 1)
              for c in range(data.num_classes)][:rows]
     pictures = [dict(picture_row(data, i, demo, cams={"CAM": "cam_eps", "fused map": "cam_fused"},
-                                 masks="pseudo_mask", background=BACKGROUND, crf=crf_available()).pictures)
+                                 target="cam_refined_test", masks="pseudo_mask", crf=crf_available()).pictures)
                 for i in first]
     columns = [c for c in COLUMNS if all(row[c] is not None for row in pictures)]
     write_gallery(ROOT / "images" / "PM.png", [[row[c] for c in columns] for row in pictures], list(columns))

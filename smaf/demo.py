@@ -83,9 +83,10 @@ def _run_stages(stages: _Stages) -> None:
     stages.cams("eps_cls_mode", _EPS[1], "test", *one)
     stages.cams("eps_cls_mode", "cam_o_vec", "train")
     stages.cams("eps_cls_mode", _FUSED[1], "test")
-    stages.run(refine_fusion.main, "refine_fusion", "--list", "train", "--cam_dir", stages.at("cam_o_vec"), "--out",
-               stages.at("cam_refined"), "--background", _BACKGROUND, "--saliency_weight", "0.8",
-               *([] if crf_available() else ["--no_crf"]))
+    for name, fused, refined in (("train", "cam_o_vec", "cam_refined"), ("test", _FUSED[1], "cam_refined_test")):
+        stages.run(refine_fusion.main, "refine_fusion", "--list", name, "--cam_dir", stages.at(fused), "--out",
+                   stages.at(refined), "--background", _BACKGROUND, "--saliency_weight", "0.8",
+                   *([] if crf_available() else ["--no_crf"]))  # the test list's for the report's pictures alone
     stages.run(train_fusion.main, "train_fusion", "--list", "train", "--weights", stages.classifier("eps_cls_mode"),
                "--cam_dir", stages.at("cam_refined"), "--out", stages.at("proda_model"), "--soft_background", "--lr",
                "1e-4", *_TRAIN, *stages.training)
@@ -130,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     _run_stages(stages)
     ladder = _evaluate(stages)
     write_report(Path(args.report), open_data(stages.data), "test", stages.out, ladder,
-                 cams={"CAM": _EPS[1], "fused map": _FUSED[1]}, background=float(_BACKGROUND), crf=crf_available())
+                 cams={"CAM": _EPS[1], "fused map": _FUSED[1]}, target="cam_refined_test",
+                 crf=crf_available())
     _predict(stages, args.device)
     print("\nmIoU on the demo's test list, at background thresholds chosen on its training list:")
     for step in ladder:
