@@ -65,15 +65,19 @@ def _decode(path: Path) -> dict[int, np.ndarray]:
     return {int(c): plane for c, plane in zip(arrays["classes"], maps, strict=True)}
 
 
-def read_fused(path: Path, *, num_classes: int) -> dict[int, np.ndarray]:
+def read_fused(path: Path, *, num_classes: int, size: tuple[int, int] | None = None) -> dict[int, np.ndarray]:
     """Read `{class index: (H, W) float32 in [0, 1]}` from `path` (`.npz`, or the published `.npy`).
 
-    Raises :class:`InputError` where the file is damaged or names a class outside 0..num_classes - 1.
+    `size` is the photograph's (width, height). Raises :class:`InputError` where the file is damaged, has another size,
+    or names a class outside 0..num_classes - 1.
     """
     cams = read_published(path) if path.suffix == ".npy" else _decode(path)
     outside = [c for c in cams if not 0 <= c < num_classes]
     if len({cam.shape for cam in cams.values()}) > 1:
         raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
+    if cams and size is not None and (shape := next(iter(cams.values())).shape) != size[::-1]:
+        raise InputError(f"fused map {path} is {shape[1]}×{shape[0]} pixels, its photograph is {size[0]}×{size[1]}: "
+                         "run stage 1 (gen_fusion) again with --overwrite")
     if outside:
         raise InputError(f"fused map {path} has the classes {outside}, the task has {num_classes}: it was made with "
                          "another class list; run stage 1 (gen_fusion) again with --overwrite")

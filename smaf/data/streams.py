@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from smaf.core.errors import InputError
 from smaf.core.fused_maps import read_fused
 from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
@@ -79,13 +78,10 @@ class FusedStream(TrainingStream):
         """See the class."""
         side = geometry.crop // TARGET_STRIDE
         path = fused_path(self.maps_folder, image_id)
-        cams = read_fused(path, num_classes=self.data.num_classes)
+        cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
         fused = torch.zeros(self.data.num_classes, side, side)
         if cams:
             planes = torch.from_numpy(np.stack(list(cams.values())))
-            if planes.shape[1:] != (photo.height, photo.width):
-                raise InputError(f"fused map {path} is {planes.shape[2]}×{planes.shape[1]} pixels, its photograph is "
-                                 f"{photo.width}×{photo.height}: run stage 1 (gen_fusion) again with --overwrite")
             fused[list(cams)] = geometry.apply_planes(planes, side)
         if not self.whole:
             return {"fused": fused}

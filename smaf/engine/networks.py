@@ -11,7 +11,6 @@ import numpy as np
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
 from smaf.core.predict_settings import PredictSettings
-from smaf.engine.predict import Network
 
 _FIX = "name a classifier of this project (.pth, .onnx), or one of the shipped weights"
 
@@ -93,5 +92,3 @@ def open_network(weights: str, device: str = "auto") -> OnnxNetwork | TorchNetwo
         raise InputError(f"--device {device}: ONNX files run on the CPU; name the .pth file they were made from")
     return TorchNetwork(path, device)
 
-
-__all__ = ["Network", "OnnxNetwork", "TorchNetwork", "open_network", "shipped_weights"]

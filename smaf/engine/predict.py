@@ -38,7 +38,7 @@ def find_photographs(arguments: Sequence[str]) -> list[Path]:
 
     Raises :class:`InputError` where an argument names none, or where two photographs would get the same mask file.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
@@ -49,14 +49,15 @@ def find_photographs(arguments: Sequence[str]) -> list[Path]:
         if not paths:
             raise MissingInputError(f"{argument} names no photograph: expected an image file, a folder of them "
                                     f"({', '.join(s for s in IMAGE_SUFFIXES if s.islower())}) or a glob")
-        found.update(dict.fromkeys(paths))
+        for path in paths:  # one file may be named in two ways
+            found.setdefault(path.resolve(), path)
     stems: dict[str, Path] = {}
-    for path in found:
+    for path in found.values():
         other = stems.setdefault(path.stem, path)
         if other != path:
             raise InputError(f"{other} and {path} would both be written to {path.stem}.png: rename one, or predict "
                              "them into two folders")
-    return list(found)
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,17 @@ class Predictor:
         return mask, {c: scores[c] for c in classes}
 
 
+def _outputs(path: Path) -> tuple[str, str]:
+    """The names of a photograph's mask and overlay."""
+    return f"{path.stem}.png", f"{path.stem}_overlay.jpg"
+
+
 def _entry(path: Path, mask: np.ndarray, scores: dict[int, float], names: Sequence[str]) -> dict[str, Any]:
     """What `predictions.json` says of a photograph."""
     classes = [{"name": names[c], "share": round(float((mask == c + 1).mean()), 5), "score": round(score, 5)}
                for c, score in scores.items()]
-    return {"photograph": str(path), "mask": f"{path.stem}.png", "overlay": f"{path.stem}_overlay.jpg",
+    mask_name, overlay_name = _outputs(path)
+    return {"photograph": str(path), "mask": mask_name, "overlay": overlay_name,
             "width": mask.shape[1], "height": mask.shape[0], "classes": classes}
 
 
@@ -167,10 +174,11 @@ def predict(predictor: Predictor, photographs: Sequence[Path], labels: Labels, *
     output_folder(out)
     names, faults = predictor.network.class_names, []
     entries: list[dict[str, Any]] = []
+    written = {(out / name).resolve() for path in photographs for name in _outputs(path)}
     for path in photographs:
-        if out.resolve() == path.resolve().parent and path.suffix.lower() == ".png":
-            raise InputError(f"--out {out} holds the photograph {path.name}, which its mask would replace: choose "
-                             "another folder")
+        if path.resolve() in written:
+            raise InputError(f"--out {out} holds the photograph {path.name}, which a mask or overlay would replace: "
+                             "choose another folder")
     for path in photographs:
         try:
             photo = read_image(path)
@@ -179,9 +187,9 @@ def predict(predictor: Predictor, photographs: Sequence[Path], labels: Labels, *
             faults.append(str(error))
             continue
         mask, scores = predictor(photo, labels.of(path))
-        write_mask(out / f"{path.stem}.png", mask)
-        _write_overlay(out / f"{path.stem}_overlay.jpg", photo, mask)
         entries.append(_entry(path, mask, scores, names))
+        write_mask(out / entries[-1]["mask"], mask)
+        _write_overlay(out / entries[-1]["overlay"], photo, mask)
         shown = ", ".join(f"{e['name']} {100 * e['share']:.0f} %" for e in entries[-1]["classes"]) or "background only"
         log.info("%s: %s", path, shown)
     s = predictor.settings

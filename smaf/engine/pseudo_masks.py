@@ -29,14 +29,9 @@ CRF_KINDS = ("none", "masks", "maps")
 
 def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fused, None, None]:
     for image_id in ids:
-        cams = read_fused(fused_path(cam_dir, image_id), num_classes=data.num_classes)
-        label = data.all_labels[image_id]
+        photo, label = data.photo(image_id), data.all_labels[image_id]
+        cams = read_fused(fused_path(cam_dir, image_id), num_classes=data.num_classes, size=photo.size)
         kept = {c: cam for c, cam in cams.items() if label[c]}
-        photo = data.photo(image_id)
-        if any(cam.shape != (photo.height, photo.width) for cam in kept.values()):
-            h, w = next(iter(kept.values())).shape
-            raise InputError(f"fused map {fused_path(cam_dir, image_id)} is {w}×{h} pixels, its photograph is "
-                             f"{photo.width}×{photo.height}: run stage 1 (gen_fusion) again with --overwrite")
         yield image_id, kept, (photo.height, photo.width)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask, read_saliency, write_mask
 from smaf.core.parallel import map_parallel
@@ -35,13 +37,13 @@ def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, n
 
 @dataclass(frozen=True)
 class _CamsJob:
-    """Where `out` is a PNG, the mask is written, else the maps."""
+    """Maps of the labelled classes take part. Where `out` is a PNG, the mask is written, else the maps."""
 
+    labels: np.ndarray  # (C,)
     photo: Path
     cams: Path
     saliency: Path | None
     out: Path
-    num_classes: int
     background: float
     saliency_weight: float = 0.0
     long_side: int | None = None
@@ -51,9 +53,10 @@ class _CamsJob:
 def _refine_cams_file(job: _CamsJob) -> None:
     photo = read_image(job.photo)
     saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
-    cams = refine_cams(photo, read_fused(job.cams, num_classes=job.num_classes), background=job.background,
-                       saliency=saliency, saliency_weight=job.saliency_weight, long_side=job.long_side,
-                       crf=job.crf)
+    cams = {c: cam for c, cam in read_fused(job.cams, num_classes=len(job.labels), size=photo.size).items()
+            if job.labels[c]}
+    cams = refine_cams(photo, cams, background=job.background, saliency=saliency, saliency_weight=job.saliency_weight,
+                       long_side=job.long_side, crf=job.crf)
     size = (photo.height, photo.width)
     if job.out.suffix == ".png":
         write_mask(job.out, refined_mask(cams, size))
@@ -65,7 +68,7 @@ def refine_to_masks(data: DataRoot, ids: Sequence[str], *, cam_dir: Path, out: P
                     num_workers: int) -> None:
     """Refine the maps `cam_dir/<id>.npz` and write their masks `out/<id>.png`; those that are there stay."""
     require_crf()
-    jobs = [_CamsJob(data.photo_path(i), fused_path(cam_dir, i), None, out / f"{i}.png", data.num_classes, background)
+    jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i), None, out / f"{i}.png", background)
             for i in ids if not (out / f"{i}.png").is_file()]
     map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
 
@@ -81,8 +84,9 @@ def refine_fusion(data: DataRoot, *, list_name: str, cam_dir: Path, out: Path, b
     data.require(ids, saliency=saliency_weight > 0)
     require_fused(cam_dir, ids, data)
     record = start_folder(out, facts, overwrite=overwrite, patterns=("*.npz",))
-    jobs = [_CamsJob(data.photo_path(i), fused_path(cam_dir, i), data.saliency_path(i) if saliency_weight else None,
-                     out / f"{i}.npz", data.num_classes, background, saliency_weight, long_side, crf)
+    jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i),
+                     data.saliency_path(i) if saliency_weight else None, out / f"{i}.npz", background, saliency_weight,
+                     long_side, crf)
             for i in ids if not (out / f"{i}.npz").is_file()]
     record.write(finished=False, images=len(ids))
     map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="refine", chunk=2)

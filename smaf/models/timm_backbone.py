@@ -91,7 +91,8 @@ class _Shift:
     """While it is entered, notes the strided layers that a pass of a square image runs through."""
 
     def __init__(self, body: nn.Module) -> None:
-        self.body, self.errors = body, {}  # type: nn.Module, dict[int, float]
+        self.body = body
+        self.errors: dict[int, float] = {}
 
     def __enter__(self) -> _Shift:
         layers = [m for m in self.body.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]

@@ -17,7 +17,7 @@ from small_set import CLASSES, PICTURES, run
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
 from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
-from smaf.engine.predict import Predictor
+from smaf.engine.predict import Predictor, find_photographs
 from smaf.models import LIGHT, PredictSettings, build_classifier, read_predict_settings, save_classifier
 from smaf.models.export import export_onnx
 from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
@@ -105,6 +105,13 @@ def test_files_of_a_folder(small: Path, weights: Path, tmp_path: Path) -> None:
         assert (overlay.format, overlay.size) == ("JPEG", (w, h))
 
 
+def test_a_photograph_named_twice_is_one(small: Path, tmp_path: Path) -> None:
+    folder = small / "JPEGImages"
+    again = folder / ".." / "JPEGImages" / "p0.jpg"
+    assert find_photographs([str(folder / "p0.jpg"), str(again), str(folder / "p[01].jpg")]) == [
+        folder / "p0.jpg", folder / "p1.jpg"]
+
+
 def test_labels_and_scores_choose_the_classes(small: Path, weights: Path, tmp_path: Path) -> None:
     photo, out = small / "JPEGImages/p3.jpg", tmp_path / "out"
     assert run(predict.main, photo, "--weights", weights, "--out", out, "--labels", "tent,ball").status == 0
@@ -157,12 +164,14 @@ def test_bad_photograph_does_not_stop_the_others(small: Path, weights: Path, tmp
     (("{small}/JPEGImages/p0.jpg", "--weights", "nothing.pth"), "weights nothing.pth does not exist"),
     (("{small}/JPEGImages/p0.jpg", "--score", "1.5"), "--score 1.5: expected"),
     (("{other}/p0.png", "--out", "{other}", "--labels", "ball"), "would replace"),
+    (("{other}/p0.png", "{other}/p0_overlay.jpg", "--out", "{other}", "--labels", "ball"), "would replace"),
 ])
 def test_bad_input_is_one_line(words: tuple[str, ...], message: str, small: Path, weights: Path,
                                tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     red_left().save(other / "p0.png")
+    red_left().save(other / "p0_overlay.jpg")
     (other / "t.csv").write_text("image,labels\np9.jpg,ball\n")
     words = tuple(word.format(small=small, other=other) for word in words)
     more = () if "--weights" in words else ("--weights", weights)

@@ -10,7 +10,7 @@ from PIL import Image
 from small_set import PICTURES, good, run, stage2, stage3, stamps
 
 from smaf import refine_fusion
-from smaf.core.fused_maps import read_fused
+from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask
 from smaf.ops import crf_available, crf_cams
 from smaf.ops.crf import SOFTMAX
@@ -111,3 +111,24 @@ def test_saliency_alone_needs_no_crf(small: Path, cams: Path, tmp_path: Path) ->
     assert np.abs(refined - strength / (strength + 0.25)).max() < 6e-4
     done = refine(small, cams, tmp_path / "n", "--no_crf")
     assert done.status == 2 and "refines nothing" in done.lines[0]
+
+
+def test_label_and_size_are_held_before_the_crf(small: Path, cams: Path, tmp_path: Path) -> None:
+    """A map of a class that the label denies has no say; one of another size is an error that names it."""
+    import shutil
+
+    folder = tmp_path / "cams"
+    shutil.copytree(cams, folder)
+    (w, h, (shown,)) = PICTURES["p0"]
+    own = read_fused(cams / "p0.npz", num_classes=3)[shown]
+    write_fused(folder / "p0.npz", {shown: own, 2: np.ones((h, w), dtype=np.float32)}, (h, w))
+    good(refine(small, folder, tmp_path / "a"))
+    good(refine(small, cams, tmp_path / "b"))
+    a, b = (read_fused(tmp_path / name / "p0.npz", num_classes=3) for name in "ab")
+    assert set(a) == set(b) == {shown} and np.array_equal(a[shown], b[shown])
+    for name, source in (("c", folder), ("d", cams)):
+        good(stage3(small, tmp_path / name, "--cam_dir", source, "--threshold", 0.3, "--crf", "maps"))
+    assert np.array_equal(*(read_mask(tmp_path / name / "p0.png") for name in "cd"))
+    write_fused(folder / "p0.npz", {shown: own[:-1]}, (h - 1, w))
+    done = refine(small, folder, tmp_path / "e")
+    assert done.status == 2 and "p0.npz is 60×47 pixels, its photograph is 60×48" in done.lines[-1]
