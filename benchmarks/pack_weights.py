@@ -24,7 +24,7 @@ from smaf.data.layout import open_data
 from smaf.engine.networks import TorchNetwork
 from smaf.models import PredictSettings, save_classifier
 from smaf.models.export import export_onnx
-from smaf.ops import SCALES, mean_maps, peak_scores
+from smaf.ops import LABEL_FILTERS, SCALES, mean_maps, peak_scores
 
 
 def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--list", default="train")
     parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES))
     parser.add_argument("--long_side", type=int)
+    parser.add_argument("--label_filter", default="maps", choices=LABEL_FILTERS)
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
     network = TorchNetwork(Path(args.weights))
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                        for i in tqdm(ids)])
     chosen = best_score(scores, data.labels_of(ids))
     background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
-    settings = PredictSettings(background=background, score=chosen["score"], **views)
+    settings = PredictSettings(background=background, score=chosen["score"], label_filter=args.label_filter,
+                               **views)
     out = Path(args.out)
     save_classifier(out, network.model, data.classes.names, predict=settings, half=True)
     export_onnx(out.with_suffix(".onnx"), network.model.float(), data.classes.names, predict=settings, half=True)

@@ -19,7 +19,7 @@ from smaf.engine.loop import LoopSettings
 from smaf.engine.optim import OPTIMISERS, OptimSettings
 from smaf.engine.training import RunFolder
 from smaf.models import HEADS, IMAGENET, RESNET38, Classifier, build_classifier, load_weights, read_info
-from smaf.ops import MAX_VIEW_PIXELS, SCALES
+from smaf.ops import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES
 
 DATA_ROOT = "dataset/VOC2012"
 LOGDIR = Path("smaf/logdir")
@@ -62,6 +62,9 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scales", type=float, nargs="+", default=list(SCALES), help="factors of the photograph's size")
     group.add_argument("--no_flip", action="store_true", help="do not use mirror images")
     group.add_argument("--long_side", type=int, help="longer side in pixels at scale 1; default: the photograph's own")
+    group.add_argument("--label_filter", default="maps", choices=LABEL_FILTERS,
+                       help="image-level labels act on the softmax's maps, as published, or on the logits before it: "
+                            "then classes that the photograph does not show take nothing from those it does")
     group.add_argument("--max_view_pixels", type=int, default=MAX_VIEW_PIXELS, help="size cap of a view")
 
 
@@ -162,7 +165,8 @@ def prepare_training(model: Classifier, args: argparse.Namespace) -> Classifier:
 def views_from(args: argparse.Namespace) -> ViewSettings:
     """Stage 1's views."""
     return ViewSettings(scales=tuple(args.scales), flip=not args.no_flip, long_side=args.long_side,
-                        max_pixels=args.max_view_pixels, precision=args.precision)
+                        max_pixels=args.max_view_pixels, precision=args.precision,
+                        label_filter=args.label_filter)
 
 
 def folder_from(args: argparse.Namespace) -> RunFolder:

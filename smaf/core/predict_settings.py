@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """The views, the background threshold of the fused maps, and the score from which a class counts as shown. All were
-    chosen on a list that the model card names."""
+    """The views, the background threshold of the fused maps, the score from which a class counts as shown,
+    and `label_filter` of :func:`smaf.ops.fuse_cams`. All were chosen on a list that the model card names."""
 
     scales: tuple[float, ...]
     flip: bool
     long_side: int | None
     background: float
     score: float
+    label_filter: str = "maps"

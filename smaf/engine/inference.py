@@ -40,6 +40,7 @@ class ViewSettings:
     long_side: int | None = None
     max_pixels: int = MAX_VIEW_PIXELS
     precision: str = "fp32"
+    label_filter: str = "maps"
 
 
 def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4) -> Iterator[T]:
@@ -84,7 +85,7 @@ def fuse_list(model: Classifier, data: DataRoot, ids: Sequence[str], views: View
         with warnings.catch_warnings(record=True) as caught, autocast(device, views.precision):
             warnings.simplefilter("always")
             cams = fuse_cams(model, photo, label, scales=views.scales, flip=views.flip, long_side=views.long_side,
-                             max_pixels=views.max_pixels)
+                             max_pixels=views.max_pixels, label_filter=views.label_filter)
         for entry in caught:
             notice(entry.message)
         yield image_id, cams, (photo.height, photo.width)

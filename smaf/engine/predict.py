@@ -20,12 +20,12 @@ from smaf.core.labels import read_image_labels
 from smaf.core.predict_settings import PredictSettings
 from smaf.ops import (
     cams_to_mask,
-    mean_maps,
     normalise_maps,
     peak_scores,
     refine_cams,
     refined_mask,
     require_crf,
+    view_logits,
 )
 from smaf.report.pictures import overlay_mask
 
@@ -130,11 +130,13 @@ class Predictor:
         `labels` are the class indices that it shows; None takes those whose score reaches the settings' threshold.
         """
         s = self.settings
-        maps = mean_maps(self.network.cam, photo, mean=self.network.mean, std=self.network.std, scales=s.scales,
-                         flip=s.flip, long_side=s.long_side)
+        views = view_logits(self.network.cam, photo, mean=self.network.mean, std=self.network.std, scales=s.scales,
+                            flip=s.flip, long_side=s.long_side)
+        maps = views.maps()
         scores = peak_scores(maps).tolist()
         classes = [c for c, score in enumerate(scores) if score >= s.score] if labels is None else list(labels)
-        cams, size = normalise_maps(maps[classes], classes), (photo.height, photo.width)
+        kept = maps[classes] if s.label_filter == "maps" else views.maps(classes, label_filter=s.label_filter)
+        cams, size = normalise_maps(kept, classes), (photo.height, photo.width)
         if self.crf and cams:
             cams = refine_cams(photo, cams, background=s.background)
             mask = refined_mask(cams, size)

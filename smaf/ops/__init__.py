@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
     from smaf.ops.refine import refine_cams, refine_mask, refined_mask
-    from smaf.ops.views import MAX_VIEW_PIXELS, SCALES, cams_to_mask, mean_maps, normalise_maps, peak_scores
+    from smaf.ops.views import (
+        LABEL_FILTERS,
+        MAX_VIEW_PIXELS,
+        SCALES,
+        cams_to_mask,
+        mean_maps,
+        normalise_maps,
+        peak_scores,
+        view_logits,
+    )
 
 # Where each name lives: modules are loaded when they are asked for, since half of them do without PyTorch's start-up
 _PLACES = {
@@ -24,15 +33,15 @@ _PLACES = {
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
     "refine": "refine_cams refine_mask refined_mask",
-    "views": "MAX_VIEW_PIXELS SCALES cams_to_mask mean_maps normalise_maps peak_scores",
+    "views": "LABEL_FILTERS MAX_VIEW_PIXELS SCALES cams_to_mask mean_maps normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-__all__ = ["MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask", "class_maps",
+__all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask", "class_maps",
            "class_prototypes", "classification_loss", "crf_available", "crf_cams", "crf_labels", "crf_softmax",
            "eps_loss", "fuse_cams", "mean_maps", "move_prototypes", "normalise_maps", "peak_scores",
            "prototype_weights", "reactivation_target", "refine_cams", "refine_mask", "refined_mask", "require_crf",
-           "saliency_estimate", "self_training_loss"]
+           "saliency_estimate", "self_training_loss", "view_logits"]
 
 
 def __getattr__(name: str) -> Any:

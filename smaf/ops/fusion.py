@@ -11,20 +11,30 @@ from PIL import Image
 from torch import Tensor, nn
 
 from smaf.core.tensors import normalise
-from smaf.ops.views import MAX_VIEW_PIXELS, SCALES, resize_view, working_size
+from smaf.ops.views import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES, resize_view, working_size
 
 
-def class_maps(cam: Tensor, num_classes: int) -> Tensor:
-    """CAM logits (N, C+1, h, w) → softmax's foreground channels; (N, C, h, w) of a plain-CAM network → its ReLU."""
+def class_maps(cam: Tensor, num_classes: int, *, classes: Sequence[int] | None = None,
+               label_filter: str = "maps") -> Tensor:
+    """CAM logits (N, C+1, h, w) → softmax's foreground channels; (N, C, h, w) of a plain-CAM network → its ReLU.
+
+    `classes` are those wanted, None all. With `label_filter="logits"` the softmax has these and the background alone;
+    see :func:`fuse_cams`.
+    """
+    if label_filter not in LABEL_FILTERS:
+        raise ValueError(f"label_filter {label_filter!r}: expected one of {', '.join(LABEL_FILTERS)}")
+    wanted = list(range(num_classes) if classes is None else classes)
     if cam.shape[1] == num_classes:
-        return F.relu(cam)
-    return cam.softmax(dim=1)[:, :-1]
+        return F.relu(cam[:, wanted])
+    if label_filter == "logits":
+        return cam[:, [*wanted, num_classes]].softmax(dim=1)[:, :-1]
+    return cam.softmax(dim=1)[:, wanted]
 
 
 @torch.inference_mode()
 def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor, *,
               scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
-              max_pixels: int = MAX_VIEW_PIXELS) -> dict[int, np.ndarray]:
+              max_pixels: int = MAX_VIEW_PIXELS, label_filter: str = "maps") -> dict[int, np.ndarray]:
     """Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
     For each scale the image is resized (bicubic) and normalised with the model's `mean` and `std`; the CAM's softmax
@@ -39,6 +49,9 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
         flip: also use each view's mirror image.
         long_side: length of the longer side at scale 1; None is the photograph's own. Departs from the paper.
         max_pixels: cap on a view's pixels, which bounds memory; a warning says where it acts.
+        label_filter: `"maps"`, as published: softmax over all channels, then the labelled ones are kept; `"logits"`:
+            softmax over the labelled channels and background alone, so that a cow that looks like a horse is no
+            background. Departs from the paper.
 
     Returns:
         `{class index: (H, W) float32 in [0, 1)}`, labelled classes only.
@@ -54,13 +67,13 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
     if not len(classes):
         return {}
     total = _sum_views(model, image, classes, num_classes, scales=scales, flip=flip, long_side=long_side,
-                       max_pixels=max_pixels)
+                       max_pixels=max_pixels, label_filter=label_filter)
     total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
     return {int(c): plane for c, plane in zip(classes, total.cpu().numpy(), strict=True)}
 
 
 def _sum_views(model: nn.Module, image: Image.Image, classes: np.ndarray, num_classes: int, *, scales: Sequence[float],
-               flip: bool, long_side: int | None, max_pixels: int) -> Tensor:
+               flip: bool, long_side: int | None, max_pixels: int, label_filter: str) -> Tensor:
     """The views' softmax maps of `classes`, brought to the image's size, flipped back and summed: (n, H, W)."""
     size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
     parameter = next(model.parameters())
@@ -74,7 +87,8 @@ def _sum_views(model: nn.Module, image: Image.Image, classes: np.ndarray, num_cl
             views = torch.cat([view, view.flip(3)]) if flip else view
             if channels_last:
                 views = views.contiguous(memory_format=torch.channels_last)
-            maps = class_maps(model.forward_cam(views).float(), num_classes)[:, classes]  # type: ignore[operator]
+            cam = model.forward_cam(views).float()  # type: ignore[operator]
+            maps = class_maps(cam, num_classes, classes=classes.tolist(), label_filter=label_filter)
             maps = F.interpolate(maps, size=total.shape[1:], mode="bilinear", align_corners=False)
             total += maps[0] + maps[1].flip(2) if flip else maps[0]
     finally:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
+LABEL_FILTERS = ("maps", "logits")
 MAX_VIEW_PIXELS = 2_000_000  # VOC's and COCO's largest views have 1.0 and 1.6 million
 
 
@@ -59,29 +61,61 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-def mean_maps(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, mean: Sequence[float],
-              std: Sequence[float], scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
-              max_pixels: int = MAX_VIEW_PIXELS) -> np.ndarray:
-    """All class maps of a photograph, the mean over the views of :func:`smaf.ops.fuse_cams`, not normalised.
+@dataclass(frozen=True)
+class ViewLogits:
+    """A network's logits of a photograph's views; each is (1 or 2, C+1, h', w'), the second its mirror image's.
+
+    `size` and `whole` are (W, H) at scale 1 and of the photograph.
+    """
+
+    logits: tuple[np.ndarray, ...]
+    size: tuple[int, int]
+    whole: tuple[int, int]
+
+    def maps(self, classes: Sequence[int] | None = None, *, label_filter: str = "maps") -> np.ndarray:
+        """Maps of `classes` (None: all), the mean over the views of :func:`smaf.ops.fuse_cams`, not normalised.
+
+        (n, H, W) float32 in 0..1. The views are brought to the size of scale 1, their mean to the photograph's.
+        """
+        total: np.ndarray | float = 0.0
+        for logits in self.logits:
+            wanted = list(range(logits.shape[1] - 1) if classes is None else classes)
+            if label_filter == "logits":
+                shares = softmax(logits[:, [*wanted, logits.shape[1] - 1]])[:, :-1]
+            else:
+                shares = softmax(logits)[:, wanted]
+            maps = upsample(shares, self.size[::-1])
+            total = total + ((maps[0] + maps[1][..., ::-1]) / 2 if len(maps) == 2 else maps[0])
+        result = np.asarray(total, dtype=np.float32) / len(self.logits)
+        return result if self.size == self.whole else upsample(result[None], self.whole[::-1])[0]
+
+
+def view_logits(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, mean: Sequence[float],
+                std: Sequence[float], scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
+                max_pixels: int = MAX_VIEW_PIXELS) -> ViewLogits:
+    """Run a network over the views of a photograph.
 
     Args:
         cam: (n, 3, h, w) float32 normalised images → (n, C+1, h', w') logits, the last channel background.
         image: RGB, W×H.
         mean, std: of RGB in 0..1.
-
-    Returns:
-        (C, H, W) float32 in 0..1. The views are brought to the size of scale 1, their mean to the image's.
+        scales, flip, long_side, max_pixels: see :func:`smaf.ops.fuse_cams`.
     """
     size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
-    total: np.ndarray | float = 0.0
+    logits = []
     for scale in scales:
         pixels = np.asarray(resize_view(image, size, scale), dtype=np.float32) / 255.0
         view = ((pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)).transpose(2, 0, 1)[None]
-        views = np.concatenate([view, view[..., ::-1]]) if flip else view
-        maps = upsample(softmax(cam(np.ascontiguousarray(views)))[:, :-1], size[::-1])
-        total = total + ((maps[0] + maps[1][..., ::-1]) / 2 if flip else maps[0])
-    result = np.asarray(total, dtype=np.float32) / len(scales)
-    return result if size == image.size else upsample(result[None], image.size[::-1])[0]
+        logits.append(cam(np.ascontiguousarray(np.concatenate([view, view[..., ::-1]]) if flip else view)))
+    return ViewLogits(tuple(logits), size, image.size)
+
+
+def mean_maps(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, mean: Sequence[float],
+              std: Sequence[float], scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
+              max_pixels: int = MAX_VIEW_PIXELS) -> np.ndarray:
+    """All class maps of a photograph, (C, H, W) float32: :func:`view_logits`, then their mean."""
+    return view_logits(cam, image, mean=mean, std=std, scales=scales, flip=flip, long_side=long_side,
+                       max_pixels=max_pixels).maps()
 
 
 def peak_scores(maps: np.ndarray) -> np.ndarray:

@@ -252,3 +252,18 @@ def test_shipped_weights(name: str) -> None:
     assert read_predict_settings(path) == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
     state = torch.load(path, weights_only=True)
     assert all(v.dtype == torch.float16 for v in state["state_dict"].values() if v.is_floating_point())
+
+
+def test_labels_can_act_on_the_logits() -> None:
+    """Where the label says green, red's share goes to green; found classes are handled alike."""
+    views = {"scales": (1.0,), "flip": True, "long_side": None, "background": 0.4, "score": 0.5}
+    maps = {kind: Predictor(Colours(), PredictSettings(**views, label_filter=kind)) for kind in ("maps", "logits")}
+    yellow = np.zeros((48, 64, 3), dtype=np.uint8)
+    yellow[:, :32, :2] = 255
+    yellow[:, 16:32, 1] = 190  # green falls behind red there
+    for labels in ([1], [0, 1], None):
+        masks = {kind: predictor(Image.fromarray(yellow), labels)[0] for kind, predictor in maps.items()}
+        if labels == [1]:
+            assert (masks["logits"][:, :30] == 2).all() and (masks["maps"][:, 18:30] == 0).all()
+        else:
+            assert np.array_equal(masks["logits"], masks["maps"])

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from smaf.ops import cams_to_mask, class_maps, fuse_cams
-from smaf.ops.views import MAX_VIEW_PIXELS, resize_view, working_size
+from smaf.ops.views import MAX_VIEW_PIXELS, ViewLogits, resize_view, working_size
 
 
 class TinyNetwork(nn.Module):
@@ -124,6 +124,25 @@ def test_size_cap_bounds_the_views_and_warns_once() -> None:
     with pytest.warns(RuntimeWarning):
         w, h = working_size((6000, 4000), (2.0,))
     assert 4 * w * h <= 1.01 * MAX_VIEW_PIXELS and abs(w / h - 1.5) < 0.01
+
+
+def test_labels_on_logits_leave_nothing_to_other_classes() -> None:
+    """Two classes and background with odds 3 : 5 : 2: the first one's share is 0.3 of all, 0.6 against background."""
+    cam = torch.tensor([3.0, 5.0, 2.0]).log().view(1, 3, 1, 1)
+    taken = {kind: class_maps(cam, 2, classes=[0], label_filter=kind).flatten() for kind in ("maps", "logits")}
+    torch.testing.assert_close(taken["maps"], torch.tensor([0.3]))
+    torch.testing.assert_close(taken["logits"], torch.tensor([0.6]))
+    views = ViewLogits((cam.numpy(),), (1, 1), (1, 1))
+    np.testing.assert_allclose(views.maps([1], label_filter="logits").ravel(), [5 / 7], rtol=1e-6)
+    np.testing.assert_allclose(views.maps().ravel(), [0.3, 0.5], rtol=1e-6)
+    network, image = TinyNetwork(), photo(40, 30)
+    both = [fuse_cams(network, image, np.ones(2), label_filter=kind) for kind in ("maps", "logits")]
+    for c in (0, 1):  # every class is labelled: no difference
+        np.testing.assert_allclose(both[0][c], both[1][c], atol=1e-6)
+    one = [fuse_cams(network, image, np.array([1, 0]), label_filter=kind) for kind in ("maps", "logits")]
+    assert np.abs(one[0][0] - one[1][0]).max() > 0.05
+    with pytest.raises(ValueError, match="expected one of maps, logits"):
+        fuse_cams(network, image, np.ones(2), label_filter="masks")
 
 
 def test_plain_cam_network_gives_relu() -> None:
