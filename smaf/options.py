@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smaf.core.device import DEVICES, PRECISIONS
 from smaf.core.errors import InputError
@@ -18,12 +18,23 @@ from smaf.engine.inference import ViewSettings
 from smaf.engine.loop import LoopSettings
 from smaf.engine.optim import OPTIMISERS, OptimSettings
 from smaf.engine.training import RunFolder
-from smaf.models import HEADS, IMAGENET, RESNET38, Classifier, build_classifier, load_weights, read_info
+from smaf.models import (
+    HEADS,
+    IMAGENET,
+    RESNET38,
+    Classifier,
+    Trainable,
+    build_classifier,
+    load_weights,
+    read_info,
+    read_segmenter_info,
+)
 from smaf.ops import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES
 
 DATA_ROOT = "dataset/VOC2012"
 LOGDIR = Path("smaf/logdir")
 AUTO = "auto"
+Net = TypeVar("Net", bound=Trainable)
 # They say how a run goes, not what it gives
 _CONTROL = {"resume", "overwrite", "out"}
 
@@ -70,22 +81,10 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
 
 def add_training_options(parser: argparse.ArgumentParser, *, jitter: bool) -> None:
     """The optimiser, the schedule and the crops of stages 0 and 2; defaults are the published recipe's."""
-    loop, optim, crops = LoopSettings(), OptimSettings(), Augmentation()
+    crops = Augmentation()
     group = parser.add_argument_group("training")
-    group.add_argument("--seed", type=int, default=1337, help="seed of initial weights, order, crops and dropout")
-    group.add_argument("--steps", type=int, default=loop.steps, help="steps of the optimiser")
-    group.add_argument("--batch_size", type=int, default=loop.batch_size, help="photographs a forward pass and process")
-    group.add_argument("--accumulate", type=int, default=loop.accumulate, help="forward passes a step")
-    group.add_argument("--optimiser", default=optim.optimiser, choices=OPTIMISERS, help="optimiser")
-    group.add_argument("--lr", type=float, default=optim.lr, help="first rate of convolution weights; biases have ×2")
-    group.add_argument("--head_factor", type=float, default=optim.head_factor, help="rate of new layers, times --lr")
-    group.add_argument("--momentum", type=float, default=optim.momentum,
-                       help="SGD's momentum; the release passes its weight decay in this place, so 5e-4 is faithful")
-    group.add_argument("--weight_decay", type=float, default=optim.weight_decay, help="decay of weights, not of biases")
-    group.add_argument("--power", type=float, default=optim.power, help="rate = lr · (1 - step/steps)^power")
-    group.add_argument("--batchnorm", default="frozen", choices=("frozen", "free"), help="BatchNorm in training")
-    group.add_argument("--freeze", nargs="+", default=[], metavar="LAYER", help="layers of the backbone that stay as "
-                                                                                "they are (conv_stem blocks.0)")
+    add_loop_options(group, LoopSettings(), momentum="SGD's momentum; the release passes its weight decay in this "
+                                                     "place, so 5e-4 is faithful")
     group.add_argument("--cells", default="corners", choices=("corners", "centres"),
                        help="where a CAM's cells lie in the crop when it is compared with a map: corners as published, "
                             "centres where resizing takes them to be")
@@ -94,6 +93,29 @@ def add_training_options(parser: argparse.ArgumentParser, *, jitter: bool) -> No
     group.add_argument("--crop", type=int, default=crops.crop, help="side of the square crop, in pixels")
     if jitter:
         group.add_argument("--no_jitter", action="store_true", help="no colour jitter")
+    add_course_options(group, LoopSettings())
+
+
+def add_loop_options(group: argparse._ArgumentGroup, loop: LoopSettings, *, momentum: str) -> None:
+    """Seed, schedule and optimiser; the defaults are those of `loop`."""
+    optim = loop.optim
+    group.add_argument("--seed", type=int, default=1337, help="seed of initial weights, order, crops and dropout")
+    group.add_argument("--steps", type=int, default=loop.steps, help="steps of the optimiser")
+    group.add_argument("--batch_size", type=int, default=loop.batch_size, help="photographs a forward pass and process")
+    group.add_argument("--accumulate", type=int, default=loop.accumulate, help="forward passes a step")
+    group.add_argument("--optimiser", default=optim.optimiser, choices=OPTIMISERS, help="optimiser")
+    group.add_argument("--lr", type=float, default=optim.lr, help="first rate of convolution weights; biases have ×2")
+    group.add_argument("--head_factor", type=float, default=optim.head_factor, help="rate of new layers, times --lr")
+    group.add_argument("--momentum", type=float, default=optim.momentum, help=momentum)
+    group.add_argument("--weight_decay", type=float, default=optim.weight_decay, help="decay of weights, not of biases")
+    group.add_argument("--power", type=float, default=optim.power, help="rate = lr · (1 - step/steps)^power")
+    group.add_argument("--batchnorm", default="frozen", choices=("frozen", "free"), help="BatchNorm in training")
+    group.add_argument("--freeze", nargs="+", default=[], metavar="LAYER", help="layers of the backbone that stay as "
+                                                                                "they are (conv_stem blocks.0)")
+
+
+def add_course_options(group: argparse._ArgumentGroup, loop: LoopSettings) -> None:
+    """Resume, checkpoints and validation."""
     group.add_argument("--resume", action="store_true", help="go on from --out's checkpoint, fail if there is none "
                                                              "(without it: go on if there is one)")
     group.add_argument("--checkpoint_minutes", type=float, default=loop.checkpoint_minutes,
@@ -114,14 +136,15 @@ def _positive(args: argparse.Namespace, names: Sequence[str]) -> None:
 
 def checked(args: argparse.Namespace) -> argparse.Namespace:
     """Check the ranges of the shared options, before anything is loaded."""
-    _positive(args, ("steps", "batch_size", "accumulate", "lr", "head_factor", "crop", "resize_long", "scales",
-                     "long_side", "max_view_pixels", "val_every", "val_long_side", "power", "loss_weight"))
+    _positive(args, ("steps", "batch_size", "accumulate", "lr", "head_factor", "crop", "resize_long", "scale", "scales",
+                     "long_side", "max_view_pixels", "val_every", "val_long_side", "power", "rate_every", "loss_weight"))
     for name in ("num_workers", "momentum", "weight_decay", "checkpoint_minutes", "seed", "saliency_weight"):
         if not 0 <= getattr(args, name, 0) < math.inf:
             raise InputError(f"--{name} {getattr(args, name)}: expected 0 or more")
-    low, high = getattr(args, "resize_long", (1, 1))
-    if low > high:
-        raise InputError(f"--resize_long {low} {high}: expected the smaller length first")
+    for name in ("resize_long", "scale"):
+        low, high = getattr(args, name, None) or (1, 1)
+        if low > high:
+            raise InputError(f"--{name} {low} {high}: expected the smaller one first")
     if getattr(args, "crop", 8) < 8:
         raise InputError(f"--crop {args.crop}: expected at least 8 pixels")
     for name in ("tau", "lam", "ema_decay", "prototype_momentum"):
@@ -142,20 +165,23 @@ def data_from(args: argparse.Namespace) -> DataRoot:
 def loop_from(args: argparse.Namespace) -> LoopSettings:
     """The training loop's settings."""
     optim = OptimSettings(optimiser=args.optimiser, lr=args.lr, momentum=args.momentum,
-                          weight_decay=args.weight_decay, power=args.power, head_factor=args.head_factor)
+                          weight_decay=args.weight_decay, power=args.power, head_factor=args.head_factor,
+                          rate_every=getattr(args, "rate_every", 1))
     return LoopSettings(steps=args.steps, batch_size=args.batch_size, accumulate=args.accumulate,
                         precision=args.precision, optim=optim, num_workers=args.num_workers,
                         checkpoint_minutes=args.checkpoint_minutes, val_every=args.val_every)
 
 
 def augmentation_from(args: argparse.Namespace) -> Augmentation:
-    """The crops' ranges; stage 2 has no colour jitter."""
-    jitter = None if getattr(args, "no_jitter", True) else Augmentation().jitter
+    """The crops' ranges; stage 2 has no colour jitter, stage 4 only where it is asked for."""
+    jitter = Augmentation().jitter if not getattr(args, "no_jitter", True) or getattr(args, "jitter", False) else None
+    if args.resize_long is None:
+        return Augmentation(scale=tuple(args.scale), crop=args.crop, jitter=jitter)
     return Augmentation(long_side=tuple(args.resize_long), crop=args.crop, jitter=jitter,
-                        centres=args.cells == "centres")
+                        centres=getattr(args, "cells", "corners") == "centres")
 
 
-def prepare_training(model: Classifier, args: argparse.Namespace) -> Classifier:
+def prepare_training(model: Net, args: argparse.Namespace) -> Net:
     """Freeze what the options name, let gradients reach the rest; return the model."""
     model.freeze_batchnorm = args.batchnorm == "frozen"
     model.freeze(args.freeze)
@@ -185,6 +211,21 @@ def facts_from(args: argparse.Namespace, data: DataRoot) -> dict[str, Any]:
     return facts
 
 
+def check_start(weights: str, data: DataRoot) -> None:
+    """Refuse weights to start from that were trained for other classes than the data set keeps."""
+    if weights in {IMAGENET, "none"}:
+        return
+    info = read_segmenter_info(weights) or read_info(weights)
+    if info is not None:
+        _check_classes(weights, info.class_names, data)
+
+
+def _check_classes(weights: str, names: tuple[str, ...], data: DataRoot) -> None:
+    if names and names != data.classes.names:
+        raise InputError(f"weights {weights} have the classes {', '.join(names)}; the data set keeps "
+                         f"{', '.join(data.classes.names)}: name the right --classes, or other weights")
+
+
 def trained_classifier(weights: str, data: DataRoot, *, head: str = AUTO) -> Classifier:
     """Build the classifier that a checkpoint holds, with its backbone, output stride and (`auto`) head.
 
@@ -196,9 +237,7 @@ def trained_classifier(weights: str, data: DataRoot, *, head: str = AUTO) -> Cla
     if info is None:
         raise InputError(f"weights {weights} have no head: they are no trained classifier; run stage 0 (train_eps "
                          "--weights) with them first")
-    if info.class_names and info.class_names != data.classes.names:
-        raise InputError(f"weights {weights} have the classes {', '.join(info.class_names)}; the data set keeps "
-                         f"{', '.join(data.classes.names)}: name the right --classes, or other weights")
+    _check_classes(weights, info.class_names, data)
     model = build_classifier(info.backbone, num_classes=data.num_classes, head=info.head if head == AUTO else head,
                              output_stride=None if info.backbone == RESNET38 else info.output_stride)
     load_weights(model, weights, adapt_head=True)

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from smaf.core.classes import IGNORE
+
 TARGET_STRIDE = 4  # pixels of the crop between those of stage 2's target
 
 
@@ -18,7 +20,8 @@ TARGET_STRIDE = 4  # pixels of the crop between those of stage 2's target
 class Augmentation:
     """The ranges that training draws from; the defaults are EPS's recipe.
 
-    `long_side` is the range of the photograph's longer side in pixels; `jitter` the strengths of brightness,
+    `long_side` is the range of the photograph's longer side in pixels; `scale`, where given, that of a factor of its own
+    size instead; `jitter` the strengths of brightness,
     contrast, saturation and hue (None: no colour jitter). `centres`: maps are brought to the target's size by the mean
     over each cell, instead of align_corners=True, as in the release.
     """
@@ -28,6 +31,7 @@ class Augmentation:
     flip: float = 0.5
     jitter: tuple[float, float, float, float] | None = (0.3, 0.3, 0.3, 0.1)
     centres: bool = False
+    scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,23 @@ class Geometry:
     @staticmethod
     def draw(rng: np.random.Generator, size: tuple[int, int], ranges: Augmentation) -> Geometry:
         """Draw a geometry for an image of `size` (w, h)."""
-        long_side = int(rng.integers(ranges.long_side[0], ranges.long_side[1] + 1))
-        factor = long_side / max(size)
+        if ranges.scale is None:
+            factor = int(rng.integers(ranges.long_side[0], ranges.long_side[1] + 1)) / max(size)
+        else:
+            factor = float(rng.uniform(*ranges.scale))
         w, h = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
         flip = bool(rng.random() < ranges.flip)
         left, top = (int(rng.integers(min(0, s - ranges.crop), max(0, s - ranges.crop) + 1)) for s in (w, h))
         return Geometry((w, h), flip, left, top, ranges.crop, ranges.centres)
 
-    def cut(self, planes: Tensor) -> Tensor:
-        """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, zeros as padding."""
+    def cut(self, planes: Tensor, *, padding: int = 0) -> Tensor:
+        """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, with `padding` around."""
         if self.flip:
             planes = planes.flip(2)
         planes = planes[:, max(0, self.top):self.top + self.crop, max(0, self.left):self.left + self.crop]
         before_x, before_y = max(0, -self.left), max(0, -self.top)
         after_x, after_y = self.crop - before_x - planes.shape[2], self.crop - before_y - planes.shape[1]
-        return F.pad(planes, (before_x, after_x, before_y, after_y))
+        return F.pad(planes, (before_x, after_x, before_y, after_y), value=padding)
 
     def resize_image(self, image: Image.Image) -> Image.Image:
         """Bicubic resize of the photograph, before colour jitter and normalisation."""
@@ -71,6 +77,11 @@ class Geometry:
         """Greyscale image of the photograph's size → (1, crop, crop) in [0, 1]; bilinear."""
         resized = np.array(image.resize(self.size, Image.Resampling.BILINEAR), dtype=np.float32) / 255.0
         return self.cut(torch.from_numpy(resized)[None])
+
+    def apply_mask(self, mask: np.ndarray) -> Tensor:
+        """(H, W) uint8 mask of the photograph's size → (crop, crop) int64; nearest pixel, padding 255."""
+        resized = np.array(Image.fromarray(mask).resize(self.size, Image.Resampling.NEAREST))
+        return self.cut(torch.from_numpy(resized)[None].long(), padding=IGNORE)[0]
 
     def apply_planes(self, planes: Tensor, side: int) -> Tensor:
         """(K, H, W) float maps of the photograph's size, K > 0 → (K, side, side) over the crop; padding 0.

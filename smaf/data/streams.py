@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from smaf.core.fused_maps import read_fused
+from smaf.core.images import read_mask
 from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
 from smaf.data.layout import DataRoot
@@ -25,11 +26,13 @@ class TrainingStream(Dataset[Sample]):
     Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels` (C,). Subclasses add supervision.
     """
 
+    needs_labels, bgr = True, False
+
     def __init__(self, data: DataRoot, ids: Sequence[str], *, augmentation: Augmentation, seed: int,
                  mean: Sequence[float], std: Sequence[float]) -> None:
         self.data, self.ids, self.augmentation, self.seed = data, list(ids), augmentation, seed
         self.mean, self.std = mean, std
-        self.labels = torch.from_numpy(data.labels_of(ids))
+        self.labels = torch.from_numpy(data.labels_of(ids)) if self.needs_labels else None
         self._epoch: tuple[int, np.ndarray] = (-1, np.zeros(0, dtype=np.int64))
 
     def place(self, k: int) -> int:
@@ -48,7 +51,9 @@ class TrainingStream(Dataset[Sample]):
         image = geometry.resize_image(photo)
         if self.augmentation.jitter is not None:
             image = jitter_colours(rng, image, self.augmentation.jitter)
-        sample = {"image": geometry.cut(normalise(image, self.mean, self.std)), "labels": self.labels[index]}
+        sample = {"image": geometry.cut(normalise(image, self.mean, self.std, bgr=self.bgr))}
+        if self.labels is not None:
+            sample["labels"] = self.labels[index]
         return {**sample, **self.supervision(self.ids[index], photo, geometry)}
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
@@ -87,6 +92,26 @@ class FusedStream(TrainingStream):
             return {"fused": fused}
         squeezed = photo.resize((geometry.crop, geometry.crop), Image.Resampling.BICUBIC)
         return {"fused": fused, "whole": normalise(squeezed, self.mean, self.std), "grid": geometry.grid(side)}
+
+
+class MaskStream(TrainingStream):
+    """Stage 4's samples: `image` and `mask` (crop, crop), int64 values 0..C or 255.
+
+    Masks are those of `masks_folder/<id>.png`, in the task's values; None: the data set's true masks.
+    """
+
+    needs_labels = False
+    masks_folder: Path | None = None
+
+    def mask(self, image_id: str, size: tuple[int, int] | None = None) -> np.ndarray:
+        """(H, W) uint8 target of an image, checked to be of `size` (W, H)."""
+        if self.masks_folder is None:
+            return self.data.mask(image_id, size=size)
+        return read_mask(self.masks_folder / f"{image_id}.png", size=size)
+
+    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+        """See the class."""
+        return {"mask": geometry.apply_mask(self.mask(image_id, photo.size))}
 
 
 def fused_path(folder: Path, image_id: str) -> Path:

@@ -17,7 +17,7 @@ from smaf.data.streams import SaliencyStream, TrainingStream
 from smaf.engine.loop import LoopSettings
 from smaf.engine.training import RunFolder, train
 from smaf.engine.validation import validator
-from smaf.models import Classifier
+from smaf.models import Classifier, save_classifier
 from smaf.ops import classification_loss, eps_loss
 
 
@@ -68,4 +68,5 @@ def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTas
     stream = kind(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
     data.require(ids, saliency=task.saliency)
     return train(model, task, stream, settings=settings, folder=folder, facts=facts, device=device,
-                 class_names=data.classes.names, validate=validator(data, val_list, long_side=val_long_side))
+                 save=lambda path: save_classifier(path, model, data.classes.names),
+                 validate=validator(data, val_list, long_side=val_long_side))

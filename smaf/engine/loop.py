@@ -1,4 +1,4 @@
-"""The training loop of stages 0 and 2."""
+"""The training loop of stages 0, 2 and 4."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from smaf.engine.checkpoint import (
     write_checkpoint,
 )
 from smaf.engine.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
-from smaf.models.classifier import HEAD_MODULES, Classifier
+from smaf.models import Trainable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -58,7 +58,7 @@ class Task(Protocol):
     def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and its named terms for the log."""
 
-    def after_step(self, model: Classifier) -> None:
+    def after_step(self, model: Trainable) -> None:
         """Called after each step of the optimiser."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -120,13 +120,13 @@ def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iter
 class Trainer:
     """One training: model, task and optimiser, with a checkpoint every few minutes in `folder`."""
 
-    def __init__(self, model: Classifier, task: Task, stream: TrainingStream, *, settings: LoopSettings, folder: Path,
-                 device: torch.device, validate: Callable[[Classifier], float] | None = None) -> None:
+    def __init__(self, model: Trainable, task: Task, stream: TrainingStream, *, settings: LoopSettings, folder: Path,
+                 device: torch.device, validate: Callable[[Any], float] | None = None) -> None:
         self.model = model.to(device)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.task, self.stream, self.settings, self.folder = task, stream, settings, folder
         self.device, self.validate = device, validate
-        self.optimiser = make_optimiser(parameter_groups(model, settings.optim, head=HEAD_MODULES), settings.optim)
+        self.optimiser = make_optimiser(parameter_groups(model, settings.optim, head=model.head_modules), settings.optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.step = 0
 
@@ -168,7 +168,9 @@ class Trainer:
         self.model.train()
         with stop.listening(), bar, _batches(self.stream, self.settings, self.step) as batches:
             while self.step < self.settings.steps:
-                set_poly_rate(self.optimiser, self.step, self.settings.steps, power=self.settings.optim.power)
+                optim = self.settings.optim
+                set_poly_rate(self.optimiser, self.step - self.step % optim.rate_every, self.settings.steps,
+                              power=optim.power)
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1

@@ -19,7 +19,8 @@ _GROUPS = {"weights": (1.0, 1.0), "biases": (2.0, 0.0), "head weights": (10.0, 1
 @dataclass(frozen=True)
 class OptimSettings:
     """`momentum` 5e-4 is the release's real momentum: its optimiser passes the weight decay in that place, and what
-    it calls momentum (0.9) is the poly power. `head_factor` is 10 in the release."""
+    it calls momentum (0.9) is the poly power. `head_factor` is 10 in the release. The rate is set every `rate_every`
+    steps."""
 
     optimiser: str = "sgd"
     lr: float = 0.01
@@ -27,6 +28,7 @@ class OptimSettings:
     weight_decay: float = 5e-4
     power: float = 0.9
     head_factor: float = 10.0
+    rate_every: int = 1
 
 
 def parameter_groups(model: nn.Module, settings: OptimSettings, *, head: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -38,7 +40,8 @@ def parameter_groups(model: nn.Module, settings: OptimSettings, *, head: tuple[s
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             kind = "weights" if parameter.ndim > 1 else "biases"
-            members[f"head {kind}" if name.split(".")[0] in head else kind].append(parameter)
+            new = any(f"{name}.".startswith(f"{module}.") for module in head)
+            members[f"head {kind}" if new else kind].append(parameter)
     scale = settings.head_factor / 10.0
     groups = []
     for name, (rate, decay) in _GROUPS.items():

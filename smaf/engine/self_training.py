@@ -153,4 +153,5 @@ def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: 
 
     validate = validator(data, val_list, background=settings.background, long_side=val_long_side)
     return train(model, task, stream, settings=loop, folder=folder, facts=facts, device=device,
-                 class_names=data.classes.names, validate=validate, save_extra=save_teacher)
+                 save=lambda path: save_classifier(path, model, data.classes.names), validate=validate,
+                 save_extra=save_teacher)

@@ -1,4 +1,4 @@
-"""What stages 0 and 2 share around the loop: the folder, its record, resume and the finished classifier."""
+"""What the training stages share around the loop: the folder, its record, resume and the finished network."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from smaf.data.streams import TrainingStream
 from smaf.engine import distributed
 from smaf.engine.checkpoint import CHECKPOINT
 from smaf.engine.loop import LoopSettings, Task, Trainer
-from smaf.models import Classifier, save_classifier
+from smaf.models import Trainable
 
 log = logging.getLogger("smaf")
 CLASSIFIER = "classifier.pth"
 EMA_CLASSIFIER = "classifier_ema.pth"
+SEGMENTER = "segmenter.pth"
 # These may change between a stop and its resume: they do not decide the result
 FREE = ("num_workers", "checkpoint_minutes", "val_every", "val_list", "val_long_side", "device")
 
@@ -40,7 +41,7 @@ class RunFolder:
         if self.resume and self.overwrite:
             raise InputError("--resume and --overwrite exclude each other: choose one")
         if self.overwrite and distributed.rank() == 0:
-            for name in (CHECKPOINT, CLASSIFIER, EMA_CLASSIFIER, RECORD):
+            for name in (CHECKPOINT, CLASSIFIER, EMA_CLASSIFIER, SEGMENTER, RECORD):
                 (self.path / name).unlink(missing_ok=True)
         if self.resume and not (self.path / CHECKPOINT).is_file():
             raise InputError(f"--resume: {self.path / CHECKPOINT} does not exist: start without --resume, or name the "
@@ -51,20 +52,19 @@ class RunFolder:
         return record
 
 
-def train(model: Classifier, task: Task, stream: TrainingStream, *, settings: LoopSettings, folder: RunFolder,
-          facts: Mapping[str, Any], device: torch.device, class_names: tuple[str, ...],
-          validate: Callable[[Classifier], float] | None = None,
-          save_extra: Callable[[Path], None] | None = None) -> Path:
-    """Train in `folder`, from its checkpoint where there is one; return the path of the finished classifier.
+def train(model: Trainable, task: Task, stream: TrainingStream, *, settings: LoopSettings, folder: RunFolder,
+          facts: Mapping[str, Any], device: torch.device, save: Callable[[Path], None], result_name: str = CLASSIFIER,
+          validate: Callable[[Any], float] | None = None, save_extra: Callable[[Path], None] | None = None) -> Path:
+    """Train in `folder`, from its checkpoint where there is one; return the path of the finished network.
 
-    `facts` are the settings that the record keeps and a resumed run must share.
+    `facts` are the settings that the record keeps and a resumed run must share; `save` writes the network to a path.
     """
     record = folder.prepare(facts)
     trainer = Trainer(model, task, stream, settings=settings, folder=folder.path, device=device, validate=validate)
     distributed.wait_for_all()
     if trainer.restore():
         log.info("%s: goes on at step %d of %d", folder.path, trainer.step, settings.steps)
-    result = folder.path / CLASSIFIER
+    result = folder.path / result_name
     if trainer.step >= settings.steps and result.is_file():
         log.info("%s is finished; --overwrite trains it again", result)
         return result
@@ -72,9 +72,9 @@ def train(model: Classifier, task: Task, stream: TrainingStream, *, settings: Lo
         record.write(finished=False, images=len(stream.ids))
     trainer.run()
     if distributed.rank() == 0:
-        if save_extra is not None:  # first: the classifier's file says that all is done
+        if save_extra is not None:  # first: the network's file says that all is done
             save_extra(folder.path)
-        save_classifier(result, trainer.model, class_names)
+        save(result)
         record.write(finished=True, images=len(stream.ids))
         log.info("wrote %s", result)
     distributed.wait_for_all()

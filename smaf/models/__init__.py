@@ -2,8 +2,18 @@
 
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.build import IMAGENET, build_classifier, load_weights
+from smaf.models.build_segmenter import (
+    SegmenterInfo,
+    build_segmenter,
+    load_segmenter,
+    read_segmenter_info,
+    save_segmenter,
+)
 from smaf.models.classifier import HEADS, RESNET38, Classifier
+from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.segmenter import Segmenter
 from smaf.models.timm_backbone import LIGHT
+from smaf.models.trainable import Trainable
 from smaf.models.weights import (
     ClassifierInfo,
     read_info,
@@ -13,6 +23,7 @@ from smaf.models.weights import (
     widen_eps_head,
 )
 
-__all__ = ["HEADS", "IMAGENET", "LIGHT", "RESNET38", "Classifier", "ClassifierInfo", "PredictSettings",
-           "build_classifier", "load_weights", "read_info", "read_predict_settings", "read_weights", "save_classifier",
+__all__ = ["DEEPLAB", "HEADS", "IMAGENET", "LIGHT", "RESNET38", "Classifier", "ClassifierInfo", "PredictSettings", "Segmenter",
+           "SegmenterInfo", "Trainable", "build_classifier", "build_segmenter", "load_segmenter", "load_weights", "read_info",
+           "read_predict_settings", "read_segmenter_info", "read_weights", "save_classifier", "save_segmenter",
            "widen_eps_head"]

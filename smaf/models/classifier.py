@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smaf.core.errors import InputError
 from smaf.models.resnet38 import ResNet38, run_resnet38
 from smaf.models.timm_backbone import TimmBackbone
+from smaf.models.trainable import Trainable
 
 Head = Literal["smaf", "eps", "cls"]
 HEADS: tuple[str, ...] = get_args(Head)
@@ -21,23 +20,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HEAD_MODULES = ("cov_feat", "bn", "fc8")
 
 
-class Classifier(nn.Module):
+class Classifier(Trainable):
     """Image classifier with class activation maps; see :func:`smaf.models.build_classifier`.
 
     Heads: `"eps"`, one 1×1 convolution to C + 1 channels, the last one background (EPS, CVPR 2021); `"smaf"`, a
     1×1 convolution to 128 features, BN and ReLU before it (SMAF's release); `"cls"`, EPS's with C channels, the
     plain-CAM baseline (Zhou et al., CVPR 2016).
-
-    BatchNorm stays frozen in training (running statistics, no gradient to its weights) unless
-    `freeze_batchnorm` is set to False; so do the layers that the backbone names in `frozen`.
     """
 
     backbone_name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     output_stride: int
-
-    frozen: tuple[str, ...] = ()
+    head_modules = HEAD_MODULES
 
     def __init__(self, layers: dict[str, nn.Module], channels: int, *, num_classes: int, head: str) -> None:
         super().__init__()
@@ -45,7 +40,6 @@ class Classifier(nn.Module):
             self.add_module(name, layer)
         self.num_classes = num_classes
         self.head = head
-        self.freeze_batchnorm = True
         outputs = num_classes if head == "cls" else num_classes + 1
         if head == "smaf":
             self.cov_feat = nn.Conv2d(channels, FEATURES, 1, bias=False)
@@ -78,45 +72,6 @@ class Classifier(nn.Module):
     def forward_cam(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images → CAM logits (N, C+1, h, w)."""
         return self.forward(images)[1]
-
-    def train(self, mode: bool = True) -> Classifier:
-        """Set training mode, but leave frozen BatchNorm and frozen layers as in evaluation; return the module."""
-        super().train(mode)
-        if mode:
-            for name in self.frozen:
-                self.get_submodule(name).eval()
-            for module in self.modules():
-                if self.freeze_batchnorm and isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        return self
-
-    def freeze(self, layers: Sequence[str]) -> None:
-        """Add `layers` of the backbone (as `named_modules` calls them) to those that training leaves as they are.
-
-        Raises :class:`InputError` where there is no such layer.
-        """
-        names = dict(self.named_modules())
-        for layer in layers:
-            found = next((name for name in (layer, f"backbone.body.{layer}") if layer and name in names), None)
-            if found is None:
-                tops = [name.removeprefix("backbone.body.") for name in names if name.count(".") in (0, 2)]
-                raise InputError(f"--freeze {layer}: {self.backbone_name} has no such layer; it has "
-                                 f"{', '.join(name for name in tops if name)}")
-            self.frozen = (*self.frozen, found)
-
-    def set_trainable(self) -> Classifier:
-        """Let gradients reach what the recipe trains and nothing else; return the module."""
-        for parameter in self.parameters():
-            parameter.requires_grad_(True)
-        if self.freeze_batchnorm:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    for parameter in module.parameters(recurse=False):
-                        parameter.requires_grad_(False)
-        for name in self.frozen:
-            for parameter in self.get_submodule(name).parameters():
-                parameter.requires_grad_(False)
-        return self
 
 
 class ResNet38Classifier(Classifier):

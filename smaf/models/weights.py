@@ -129,10 +129,10 @@ def read_info(path: str | Path) -> ClassifierInfo | None:
 
 
 def read_predict_settings(path: str | Path) -> PredictSettings | None:
-    """The settings that :func:`save_classifier` was given, None where it was given none."""
+    """The settings that :func:`save_classifier` or `save_segmenter` was given, None where it was given none."""
     path = Path(path)
     value = None if _is_mxnet(path) else load_torch(path)
-    if not isinstance(value, Mapping) or value.get("format") != FORMAT or "predict" not in value:
+    if not isinstance(value, Mapping) or "format" not in value or not isinstance(value.get("predict"), Mapping):
         return None
     settings = dict(value["predict"])
     return PredictSettings(**{**settings, "scales": tuple(settings["scales"])})

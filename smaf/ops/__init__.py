@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smaf.ops.crf import crf_available, crf_cams, crf_labels, crf_softmax, require_crf
     from smaf.ops.fusion import class_maps, fuse_cams
-    from smaf.ops.losses import classification_loss, eps_loss, saliency_estimate, self_training_loss
+    from smaf.ops.losses import classification_loss, eps_loss, saliency_estimate, segmentation_loss, self_training_loss
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "crf": "crf_available crf_cams crf_labels crf_softmax require_crf",
     "fusion": "class_maps fuse_cams",
-    "losses": "classification_loss eps_loss saliency_estimate self_training_loss",
+    "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
     "metrics": "ConfusionMatrix SizeStrata",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
@@ -41,7 +41,7 @@ __all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "Siz
            "class_prototypes", "classification_loss", "crf_available", "crf_cams", "crf_labels", "crf_softmax",
            "eps_loss", "fuse_cams", "mean_maps", "move_prototypes", "normalise_maps", "peak_scores",
            "prototype_weights", "reactivation_target", "refine_cams", "refine_mask", "refined_mask", "require_crf",
-           "saliency_estimate", "self_training_loss", "view_logits"]
+           "saliency_estimate", "segmentation_loss", "self_training_loss", "view_logits"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,14 @@
-"""The losses of stages 0 and 2."""
+"""The losses of stages 0, 2 and 4."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from smaf.core.classes import IGNORE
 
 
 def _check_cam(cam: Tensor, labels: Tensor, extra: int, name: str = "cam") -> None:
@@ -79,3 +83,26 @@ def self_training_loss(logits: Tensor, target: Tensor, *, weight: float = 100.0,
                          f"{tuple(target.shape)}")
     logits = F.interpolate(logits.float(), size=target.shape[2:], mode="bilinear", align_corners=align_corners)
     return weight * F.mse_loss(logits.softmax(dim=1), target.to(logits))
+
+
+def segmentation_loss(logits: Sequence[Tensor], mask: Tensor, *, stride: int | None = None) -> Tensor:
+    """Cross-entropy of each of the logits against the mask, summed (stage 4, DeepLab-V2).
+
+    Args:
+        logits: each (N, T, h, w), T with background.
+        mask: (N, H, W) integers 0..T-1, or 255: ignored. Brought to the logits' size by the nearest pixel.
+        stride: compare at a `stride`th of the mask's size instead, with the logits brought there (bilinear). Coarse
+            logits learn more of edges so; departs from DeepLab-V2.
+
+    Returns:
+        Scalar: the sum over `logits` of the mean over pixels that are not ignored; 0 where all are.
+    """
+    total = torch.zeros((), device=mask.device)
+    for part in logits:
+        size = part.shape[2:] if stride is None else tuple(max(1, n // stride) for n in mask.shape[1:])
+        target = F.interpolate(mask[:, None].float(), size=size, mode="nearest-exact")[:, 0].long()
+        if part.shape[2:] != size:
+            part = F.interpolate(part, size=size, mode="bilinear", align_corners=False)
+        losses = F.cross_entropy(part.float(), target, ignore_index=IGNORE, reduction="sum")
+        total = total + losses / (target != IGNORE).sum().clamp(min=1)
+    return total

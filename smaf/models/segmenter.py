@@ -1,0 +1,93 @@
+"""Segmentation networks of stage 4 behind one face, and the light one on any timm backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from smaf.models.timm_backbone import TimmBackbone
+from smaf.models.trainable import Trainable
+
+LIGHT_RATES = (3, 6, 9, 12)  # DeepLab-V2's in pixels of the image, at twice its stride
+_ASPP_STD = 0.01
+
+
+class ASPP(nn.Module):
+    """Sum of 3×3 convolutions `c0`, `c1` … with these dilations (and as much padding), weights N(0, 0.01)."""
+
+    def __init__(self, channels: int, num_classes: int, rates: Sequence[int]) -> None:
+        super().__init__()
+        for index, rate in enumerate(rates):
+            conv = nn.Conv2d(channels, num_classes, 3, padding=rate, dilation=rate)
+            nn.init.normal_(conv.weight, mean=0.0, std=_ASPP_STD)
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+            self.add_module(f"c{index}", conv)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D, h, w) → (N, T, h, w)."""
+        convs = list(self.children())
+        total: Tensor = convs[0](features)
+        for conv in convs[1:]:
+            total = total + conv(features)
+        return total
+
+
+class Segmenter(Trainable):
+    """Segmentation network; see :func:`smaf.models.build_segmenter`.
+
+    Channel k of its logits is the mask value k: 0 background, then the classes. Images are RGB normalised with `mean`
+    and `std` (for values in 0..1), and turned to BGR where `bgr`. BatchNorm stays frozen in training unless
+    `freeze_batchnorm` is set to False.
+    """
+
+    bgr = False
+    output_stride: int
+
+    def __init__(self, name: str, num_classes: int, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.backbone_name, self.num_classes = name, num_classes
+        self.mean, self.std = tuple(mean), tuple(std)
+
+    def forward(self, images: Tensor) -> list[Tensor] | Tensor:
+        """(N, 3, H, W) → logits (N, T, h, w) at the output stride; in training mode the list of logits to learn."""
+        raise NotImplementedError
+
+    def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a state dict without this network's head holds for it, under this network's keys; empty: nothing."""
+        raise NotImplementedError
+
+
+class LightSegmenter(Segmenter):
+    """A timm backbone (`backbone.body.…`) and an ASPP head (`aspp.c0` …)."""
+
+    head_modules = ("aspp",)
+
+    def __init__(self, name: str, num_classes: int, *, output_stride: int = 16, hub: bool = False) -> None:
+        backbone = TimmBackbone(name, output_stride=output_stride, pretrained=hub)
+        super().__init__(name, num_classes, mean=backbone.mean, std=backbone.std)
+        self.output_stride = output_stride
+        self.backbone = backbone
+        rates = tuple(rate * 16 // output_stride for rate in LIGHT_RATES)
+        self.aspp = ASPP(backbone.channels, num_classes, rates)
+
+    def forward(self, images: Tensor) -> list[Tensor] | Tensor:
+        """See :class:`Segmenter`."""
+        logits: Tensor = self.aspp(self.backbone(images))
+        return [logits] if self.training else logits
+
+    def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See :class:`Segmenter`. Takes timm's weights, and classifiers: an EPS head becomes the ASPP's first one."""
+        own = self.state_dict()
+        if not any(key.startswith("backbone.body.") for key in state):
+            state = {f"backbone.body.{key}": value for key, value in state.items()}
+        kept = {key: value for key, value in state.items() if key in own and key.startswith("backbone.")}
+        if not kept:
+            return {}
+        head = state.get("fc8.weight")
+        if head is not None and head.shape[:2] == (self.num_classes, own["aspp.c0.weight"].shape[1]):
+            # Its channels have the background last. A 3×3 convolution whose middle alone is set is a 1×1 convolution
+            kept |= {key: own[key] * 0.0 for key in own if key.startswith("aspp.")}
+            kept["aspp.c0.weight"][:, :, 1, 1] = head.roll(1, dims=0)[:, :, 0, 0]
+        return kept

@@ -1,0 +1,66 @@
+"""What training may change in a network: frozen BatchNorm, frozen layers, and the layers that are new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from torch import nn
+
+from smaf.core.errors import InputError
+
+Self = TypeVar("Self", bound="Trainable")
+
+
+class Trainable(nn.Module):
+    """A network that is trained: classifiers and segmentation networks.
+
+    BatchNorm stays frozen in training (running statistics, no gradient to its weights) unless `freeze_batchnorm` is
+    set to False; so do the layers in `frozen`. The layers below `head_modules` are new: they learn faster.
+    """
+
+    backbone_name: str
+    head_modules: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
+    freeze_batchnorm: bool = True
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Set training mode, but leave frozen BatchNorm and frozen layers as in evaluation; return the module."""
+        super().train(mode)
+        if mode:
+            for name in self.frozen:
+                self.get_submodule(name).eval()
+            for module in self.modules():
+                if self.freeze_batchnorm and isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    def freeze(self, layers: Sequence[str]) -> None:
+        """Add `layers` of the backbone (as `named_modules` calls them) to those that training leaves as they are.
+
+        Raises :class:`InputError` where there is no such layer.
+        """
+        names = dict(self.named_modules())
+        for layer in layers:
+            places = (layer, f"backbone.body.{layer}", f"base.{layer}")
+            found = next((name for name in places if layer and name in names), None)
+            if found is None:
+                tops = [name.removeprefix("backbone.body.").removeprefix("base.") for name in names
+                        if name.count(".") in (0, 2) or name.startswith("base.") and name.count(".") == 1]
+                raise InputError(f"--freeze {layer}: {self.backbone_name} has no such layer; it has "
+                                 f"{', '.join(name for name in tops if name)}")
+            self.frozen = (*self.frozen, found)
+
+    def set_trainable(self: Self) -> Self:
+        """Let gradients reach what the recipe trains and nothing else; return the module."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+        if self.freeze_batchnorm:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    for parameter in module.parameters(recurse=False):
+                        parameter.requires_grad_(False)
+        for name in self.frozen:
+            for parameter in self.get_submodule(name).parameters():
+                parameter.requires_grad_(False)
+        return self
