@@ -21,8 +21,8 @@ fi
 run_stage() { # run_stage STAGE OPTION…: with the recipe's options first, so that later ones win
   local stage="$1" computes=1 launch=("$PYTHON" -m) recipe="$ROOT/script/recipes/${RECIPE:-none}/$1.args" options=()
   shift
-  if [[ "$stage" == evaluate || "$stage" == refine_fusion ]]; then computes=0; fi # no network in them
-  if [[ "${NPROC:-1}" -gt 1 && $computes == 1 ]]; then
+  case "$stage" in evaluate | refine_fusion) computes=0 ;; esac # no network in them
+  if [[ "${NPROC:-1}" -gt 1 && $computes == 1 && "$stage" != test_seg ]]; then # test_seg has one process for the network
     launch=("$PYTHON" -m torch.distributed.run --nproc_per_node "$NPROC" -m)
   fi
   if [[ -n "${RECIPE:-}" && -f "$recipe" ]]; then options+=("@$recipe"); fi

@@ -10,7 +10,7 @@ from smaf import options
 from smaf.core.command import make_parser, run_command
 from smaf.core.device import choose_device
 from smaf.engine.distributed import process_group
-from smaf.engine.pseudo_masks import CRF_KINDS, gen_pm
+from smaf.engine.pseudo_masks import CRF_KINDS, UNCERTAIN, gen_pm
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,6 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--crf", nargs="?", const="masks", default="none", choices=CRF_KINDS,
                         help="refine with dense CRF (needs pydensecrf2): on the masks, as published (--crf alone), or "
                              "on the fused maps, with EPS's values")
+    parser.add_argument("--uncertain", default="none", choices=UNCERTAIN,
+                        help="mark pixels 255, which stage 4 ignores: where the masks at the thresholds of --band "
+                             "disagree, or where CRF disagrees with the mask before it")
+    parser.add_argument("--band", type=float, nargs=2, default=[0.15, 0.35], metavar=("LOW", "HIGH"),
+                        help="background thresholds of --uncertain thresholds")
     options.add_view_options(parser)
     options.add_run_options(parser, out=f"{options.DATA_ROOT}/pseudo_mask/fused")
     return parser
@@ -41,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with process_group(device):
         gen_pm(source, data, list_name=args.list, views=options.views_from(args), threshold=args.threshold,
                crf=args.crf, out=Path(args.out), facts=options.facts_from(args, data), device=device,
-               num_workers=args.num_workers, overwrite=args.overwrite)
+               num_workers=args.num_workers, overwrite=args.overwrite,
+               uncertain=args.uncertain, band=tuple(args.band))
 
 
 if __name__ == "__main__":

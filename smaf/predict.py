@@ -15,7 +15,8 @@ from smaf.engine.predict import Labels, Predictor, find_photographs, predict
 from smaf.ops import SCALES
 
 SHIPPED = "animals_lite0"
-_DEFAULT = PredictSettings(SCALES, True, None, background=0.2, score=0.5)
+_CLASSIFIER = PredictSettings(SCALES, True, None, background=0.2, score=0.5)
+_SEGMENTER = PredictSettings((1.0,), False, None, background=None, score=0.5, label_filter="logits")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,8 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", help="classes that the photographs show: cat,person or a CSV file with the columns "
                                          "image and labels; without it, those whose score reaches --score")
     parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
-    parser.add_argument("--weights", default=SHIPPED, help="shipped weights by name, or a file (.pth, .onnx)")
-    parser.add_argument("--threshold", type=float, help="background threshold; default: the weights' own, else 0.2")
+    parser.add_argument("--weights", default=SHIPPED, help="shipped weights by name, or a file (.pth, .onnx, .pt2)")
+    parser.add_argument("--threshold", type=float, help="background threshold of a classifier's maps; default: the weights' own, else 0.2")
     parser.add_argument("--score", type=float, help="score of a class that counts; default: the weights' own, else 0.5")
     parser.add_argument("--scales", type=float, nargs="+", help="default: the weights' own, else those of stage 1")
     parser.add_argument("--long_side", type=int, help="longer side at scale 1; default: the weights' own, else the "
@@ -38,12 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(args: argparse.Namespace, own: PredictSettings | None) -> PredictSettings:
+def _settings(args: argparse.Namespace, own: PredictSettings) -> PredictSettings:
     given = {"scales": args.scales and tuple(args.scales), "long_side": args.long_side, "background": args.threshold,
              "score": args.score}
-    settings = replace(own or _DEFAULT, **{key: value for key, value in given.items() if value is not None})
+    settings = replace(own, **{key: value for key, value in given.items() if value is not None})
     for name, value in (("threshold", settings.background), ("score", settings.score)):
-        if not 0 < value < 1:
+        if value is not None and not 0 < value < 1:
             raise InputError(f"--{name} {value}: expected a value between 0 and 1")
     if min(settings.scales) <= 0 or (settings.long_side or 1) <= 0:
         raise InputError("--scales, --long_side: expected more than 0")
@@ -54,9 +55,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = build_parser().parse_args(argv)
     photographs = find_photographs(args.photographs)
-    _settings(args, None)  # before anything is loaded
+    _settings(args, _CLASSIFIER)  # before anything is loaded
     network = open_network(args.weights, args.device)
-    predictor = Predictor(network, _settings(args, network.settings), args.crf)
+    if network.segments and args.threshold is not None:
+        raise InputError(f"--threshold {args.threshold}: {args.weights} is a segmentation network, which decides between "
+                         "classes and background by itself; leave it out")
+    own = network.settings or (_SEGMENTER if network.segments else _CLASSIFIER)
+    predictor = Predictor(network, _settings(args, own), args.crf)
     labels = Labels.read(args.labels, network.class_names)
     predict(predictor, photographs, labels, out=Path(args.out), weights=args.weights)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """The views, the background threshold of the fused maps, the score from which a class counts as shown,
+    """The views, the background threshold of the fused maps (None: a segmentation network decides by itself), the score from which a class counts as shown,
     and `label_filter` of :func:`smaf.ops.fuse_cams`. All were chosen on a list that the model card names."""
 
     scales: tuple[float, ...]
     flip: bool
     long_side: int | None
-    background: float
+    background: float | None
     score: float
     label_filter: str = "maps"

@@ -36,6 +36,7 @@ class Evaluation:
     matrix: ConfusionMatrix
     threshold: float | None = None
     strata: SizeStrata | None = None  # of masks only
+    uncertain: int = 0  # pixels that the masks mark 255, left out like those ignored in truth
 
     def to_json(self) -> dict[str, Any]:
         """Numbers in 0..1; a class that does not occur has null."""
@@ -48,6 +49,7 @@ class Evaluation:
         by_size = {} if self.strata is None else {"by_size": self.strata.compute()}
         return {"list": self.list_name, "images": self.images, "classes": list(self.classes),
                 "threshold": self.threshold, "pixels": counted, "ignored_pixels": self.matrix.ignored,
+                "uncertain_pixels": self.uncertain,
                 "miou": result["miou"], "precision": float(np.nanmean(result["precision"])),
                 "recall": float(np.nanmean(result["recall"])), "accuracy": result["accuracy"],
                 "fwiou": result["fwiou"], "iou": per_class("iou"), "precision_per_class": per_class("precision"),
@@ -68,6 +70,9 @@ class Evaluation:
                      for name, entry in self.strata.compute().items() if entry["objects"])
             lines.append(f"IoU by the object's share of the image (below 5 %, to 20 %, above): {', '.join(sizes)}")
         at = "" if self.threshold is None else f", background threshold {self.threshold:g}"
+        if self.uncertain:
+            whole = self.uncertain + int(self.matrix.counts.sum())
+            at += f"; {100 * self.uncertain / whole:.1f} % of the rest marked uncertain (255) and left out"
         lines.append(f"mIoU {100 * result['miou']:.2f} %, accuracy {100 * result['accuracy']:.2f} %, "
                      f"frequency-weighted IoU {100 * result['fwiou']:.2f} %")
         lines.append(f"list {self.list_name}: {self.images} images, {len(self.classes)} classes with background, "
@@ -97,27 +102,33 @@ def _check(values: np.ndarray, truth: np.ndarray, path: Path, num_classes: int) 
     if values.shape != truth.shape:
         raise InputError(f"{path} is {values.shape[1]}×{values.shape[0]} pixels, the true mask {truth.shape[1]}×"
                          f"{truth.shape[0]}: make it again from the same photographs")
-    if values.max(initial=0) > num_classes:
-        raise InputError(f"mask {path} has the value {values.max()}, the task has the classes 1..{num_classes}: "
+    named = values[values != IGNORE]
+    if named.max(initial=0) > num_classes:
+        raise InputError(f"mask {path} has the value {named.max()}, the task has the classes 1..{num_classes}: "
                          "evaluate with the class list (--classes, --class_names) that made it")
     return values
 
 
 def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
-    """Evaluate `pred_dir/<id>.png`, values 0..C."""
+    """Evaluate `pred_dir/<id>.png`, values 0..C; pixels that it marks 255 (uncertain) are left out and counted."""
     ids = _ready(data, list_name, pred_dir, lambda i: pred_dir / f"{i}.png")
     check_classes(pred_dir, data)
     strata = SizeStrata(data.num_classes + 1)
-    result = replace(_new(data, list_name, ids), strata=strata)
+    result, uncertain = replace(_new(data, list_name, ids), strata=strata), 0
 
     def count(image_id: str, truth: np.ndarray) -> None:
+        nonlocal uncertain
         path = pred_dir / f"{image_id}.png"
         pred = _check(read_mask(path), truth, path, data.num_classes)
+        marked = (pred == IGNORE) & (truth != IGNORE)
+        uncertain += int(marked.sum())
+        truth = np.where(marked, np.uint8(IGNORE), truth)
         result.matrix.update(pred, truth)
         strata.update(pred, truth)
 
     _accumulate(data, ids, count)
-    return _with_pixels([result], data)[0]
+    result.matrix.ignored -= uncertain
+    return _with_pixels([replace(result, uncertain=uncertain)], data)[0]
 
 
 def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: Sequence[float]) -> list[Evaluation]:

@@ -1,4 +1,4 @@
-"""Masks of photographs that belong to no data set, by a trained classifier."""
+"""Masks of photographs that belong to no data set, by a trained classifier or segmentation network."""
 
 from __future__ import annotations
 
@@ -106,14 +106,29 @@ class Labels:
 
 
 class Network(Protocol):
-    """What predicts: a classifier behind ONNX Runtime or PyTorch (:mod:`smaf.engine.networks`)."""
+    """What predicts: a network behind ONNX Runtime or PyTorch (:mod:`smaf.engine.networks`)."""
 
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, without background."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of RGB in 0..1."""
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Of RGB in 0..1."""
+
+    @property
+    def segments(self) -> bool:
+        """Whether its softmax is the result: a segmentation network. A classifier's maps are fused as in stage 1."""
 
     def cam(self, images: np.ndarray) -> np.ndarray:
-        """(n, 3, h, w) float32 normalised images → (n, C+1, h', w') CAM logits, the last channel background."""
+        """(n, 3, h, w) float32 images → (n, C+1, h', w') logits, the last channel background.
+
+        Images are RGB, normalised with `mean` and `std`.
+        """
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,8 @@ class Predictor:
         """RGB photograph → (H, W) uint8 mask, 0 background, class index + 1; and the score of each class taken.
 
         `labels` are the class indices that it shows; None takes those whose score reaches the settings' threshold.
+        A classifier's maps are scaled to 1 and cut at the background threshold, as in stage 3; of a segmentation
+        network each pixel takes the most probable of the classes and background.
         """
         s = self.settings
         views = view_logits(self.network.cam, photo, mean=self.network.mean, std=self.network.std, scales=s.scales,
@@ -136,12 +153,16 @@ class Predictor:
         scores = peak_scores(maps).tolist()
         classes = [c for c, score in enumerate(scores) if score >= s.score] if labels is None else list(labels)
         kept = maps[classes] if s.label_filter == "maps" else views.maps(classes, label_filter=s.label_filter)
-        cams, size = normalise_maps(kept, classes), (photo.height, photo.width)
+        size = (photo.height, photo.width)
+        if self.network.segments:
+            cams = dict(zip(classes, kept, strict=True))
+            mask = refined_mask(refine_cams(photo, cams, background=None) if self.crf and cams else cams, size)
+            return mask, {c: scores[c] for c in classes}
+        cams, background = normalise_maps(kept, classes), 0.2 if s.background is None else s.background
         if self.crf and cams:
-            cams = refine_cams(photo, cams, background=s.background)
-            mask = refined_mask(cams, size)
+            mask = refined_mask(refine_cams(photo, cams, background=background), size)
         else:
-            mask = cams_to_mask(cams, threshold=s.background, size=size)
+            mask = cams_to_mask(cams, threshold=background, size=size)
         return mask, {c: scores[c] for c in classes}
 
 

@@ -20,11 +20,12 @@ from smaf.engine import distributed
 from smaf.engine.inference import Fused, ViewSettings, fuse_list, require_fused, start_folder
 from smaf.engine.refine import refine_list, refine_to_masks
 from smaf.models import Classifier
-from smaf.ops import cams_to_mask, require_crf
+from smaf.ops import cams_to_mask, certain_mask, require_crf
 
 log = logging.getLogger("smaf")
 BEFORE_CRF = "before_crf"
 CRF_KINDS = ("none", "masks", "maps")
+UNCERTAIN = ("none", "thresholds", "crf")
 
 
 def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fused, None, None]:
@@ -37,15 +38,26 @@ def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fuse
 
 def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: ViewSettings, threshold: float,
            crf: str, out: Path, facts: Mapping[str, Any], device: torch.device, num_workers: int = 2,
-           overwrite: bool = False) -> None:
+           overwrite: bool = False, uncertain: str = "none", band: tuple[float, float] = (0.0, 0.0)) -> None:
     """Run stage 3: write palette PNGs `out/<id>.png`, values 0 background, class index + 1; those there stay.
 
     `source` is a classifier, or a folder of fused maps. `crf` is one of :data:`CRF_KINDS`: none, on the masks (as
     published), or on the fused maps; masks (and maps) before it are kept in `out/before_crf`. `out/classes.txt` names
     the values.
+
+    `uncertain` marks pixels 255, which stage 4 ignores: where the masks at the two thresholds of `band` (each refined,
+    where CRF works on maps) disagree, or where CRF disagrees with the mask before it.
     """
     if crf not in CRF_KINDS:
         raise InputError(f"--crf {crf}: expected one of {', '.join(CRF_KINDS)}")
+    if uncertain not in UNCERTAIN:
+        raise InputError(f"--uncertain {uncertain}: expected one of {', '.join(UNCERTAIN)}")
+    if uncertain == "crf" and crf == "none":
+        raise InputError("--uncertain crf compares masks before and after CRF: add --crf, or use --uncertain thresholds")
+    if uncertain == "thresholds" and crf == "masks":
+        raise InputError("--uncertain thresholds needs maps, --crf masks has none: use --crf maps")
+    if uncertain == "thresholds" and not 0 < band[0] <= band[1] < 1:
+        raise InputError(f"--band {band[0]:g} {band[1]:g}: expected two thresholds between 0 and 1, the lower one first")
     if crf != "none":
         require_crf()
     ids = data.ids(list_name)
@@ -69,13 +81,16 @@ def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: 
         for image_id, cams, size in results:
             if keep_maps:
                 write_fused(raw / f"{image_id}.npz", cams, size)
-            write_mask(raw / f"{image_id}.png", cams_to_mask(cams, threshold=threshold, size=size))
+            mask = cams_to_mask(cams, threshold=threshold, size=size)
+            if uncertain == "thresholds" and crf == "none":
+                mask = certain_mask(*(cams_to_mask(cams, threshold=edge, size=size) for edge in band))
+            write_mask(raw / f"{image_id}.png", mask)
     distributed.wait_for_all()
     if distributed.rank() == 0:
         if crf == "masks":
-            refine_list(data, ids, masks=raw, out=out, num_workers=num_workers)
+            refine_list(data, ids, masks=raw, out=out, num_workers=num_workers, mark=uncertain == "crf")
         if crf == "maps":
             refine_to_masks(data, ids, cam_dir=raw if keep_maps else Path(str(source)), out=out, background=threshold,
-                            num_workers=num_workers)
+                            num_workers=num_workers, uncertain=uncertain, band=band)
         record.write(finished=True, images=len(ids))
         log.info("wrote %d pseudo masks to %s", len(ids), out)

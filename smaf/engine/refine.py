@@ -16,21 +16,24 @@ from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine.inference import require_fused, start_folder
-from smaf.ops import refine_cams, refine_mask, refined_mask, require_crf
+from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask, require_crf
 
 log = logging.getLogger("smaf")
 
 
-def _refine_file(job: tuple[Path, Path, Path, int]) -> None:
-    photo_path, mask_path, out, num_classes = job
+def _refine_file(job: tuple[Path, Path, Path, int, bool]) -> None:
+    photo_path, mask_path, out, num_classes, mark = job
     photo = read_image(photo_path)
-    write_mask(out, refine_mask(photo, read_mask(mask_path, size=photo.size), num_classes=num_classes))
+    mask = read_mask(mask_path, size=photo.size)
+    refined = refine_mask(photo, mask, num_classes=num_classes)
+    write_mask(out, certain_mask(refined, mask) if mark else refined)
 
 
-def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, num_workers: int) -> None:
-    """Refine `masks/<id>.png` into `out/<id>.png`; those that are there stay."""
+def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, num_workers: int,
+                mark: bool = False) -> None:
+    """Refine `masks/<id>.png` into `out/<id>.png`; those that are there stay. `mark`: 255 where CRF changes them."""
     require_crf()
-    jobs = [(data.photo_path(i), masks / f"{i}.png", out / f"{i}.png", data.num_classes + 1)
+    jobs = [(data.photo_path(i), masks / f"{i}.png", out / f"{i}.png", data.num_classes + 1, mark)
             for i in ids if not (out / f"{i}.png").is_file()]
     map_parallel(_refine_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
 
@@ -48,6 +51,8 @@ class _CamsJob:
     saliency_weight: float = 0.0
     long_side: int | None = None
     crf: bool = True
+    uncertain: str = "none"
+    band: tuple[float, float] = (0.0, 0.0)
 
 
 def _refine_cams_file(job: _CamsJob) -> None:
@@ -55,20 +60,33 @@ def _refine_cams_file(job: _CamsJob) -> None:
     saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
     cams = {c: cam for c, cam in read_fused(job.cams, num_classes=len(job.labels), size=photo.size).items()
             if job.labels[c]}
-    cams = refine_cams(photo, cams, background=job.background, saliency=saliency, saliency_weight=job.saliency_weight,
-                       long_side=job.long_side, crf=job.crf)
     size = (photo.height, photo.width)
-    if job.out.suffix == ".png":
-        write_mask(job.out, refined_mask(cams, size))
+
+    def refined(background: float) -> dict[int, np.ndarray]:
+        return refine_cams(photo, cams, background=background, saliency=saliency, saliency_weight=job.saliency_weight,
+                           long_side=job.long_side, crf=job.crf)
+
+    if job.out.suffix != ".png":
+        write_fused(job.out, refined(job.background), size)
+    elif job.uncertain == "thresholds":
+        low, high = (refined_mask(refined(background), size) for background in job.band)
+        write_mask(job.out, certain_mask(low, high))
     else:
-        write_fused(job.out, cams, size)
+        mask = refined_mask(refined(job.background), size)
+        if job.uncertain == "crf":
+            mask = certain_mask(mask, cams_to_mask(cams, threshold=job.background, size=size))
+        write_mask(job.out, mask)
 
 
 def refine_to_masks(data: DataRoot, ids: Sequence[str], *, cam_dir: Path, out: Path, background: float,
-                    num_workers: int) -> None:
-    """Refine the maps `cam_dir/<id>.npz` and write their masks `out/<id>.png`; those that are there stay."""
+                    num_workers: int, uncertain: str = "none", band: tuple[float, float] = (0.0, 0.0)) -> None:
+    """Refine the maps `cam_dir/<id>.npz` and write their masks `out/<id>.png`; those that are there stay.
+
+    `uncertain`, `band`: see :func:`smaf.engine.pseudo_masks.gen_pm`.
+    """
     require_crf()
-    jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i), None, out / f"{i}.png", background)
+    jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i), None, out / f"{i}.png", background,
+                     uncertain=uncertain, band=band)
             for i in ids if not (out / f"{i}.png").is_file()]
     map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
 

@@ -1,4 +1,4 @@
-"""Export a classifier to ONNX, for any batch and image size."""
+"""Export a classifier or segmentation network, for any batch and image size: to ONNX, or as `torch.export` has it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,58 @@ import torch
 from torch import Tensor, nn
 
 from smaf.core.errors import InputError
-from smaf.core.files import write_bytes
+from smaf.core.files import atomic_path, write_bytes
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import Classifier
+from smaf.models.segmenter import Segmenter
 
 OPSET = 18
+MIN_SIDE = 32  # pixels
+FACTS = "smaf"  # the name of the facts in ONNX's metadata, and `smaf.json` in a program's file
 
 
-class _Cam(nn.Module):
-    """The classifier as images → CAM logits."""
+class _Logits(nn.Module):
+    """A network as images → logits: a classifier's CAM, a segmentation network's output."""
 
-    def __init__(self, model: Classifier) -> None:
+    def __init__(self, model: Classifier | Segmenter) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.forward_cam(images)
+        logits = self.model.forward_cam(images) if isinstance(self.model, Classifier) else self.model(images)
+        assert isinstance(logits, Tensor)
+        return logits
 
 
-def export_onnx(path: Path, model: Classifier, class_names: tuple[str, ...], *,
+def _facts(model: Classifier | Segmenter, class_names: tuple[str, ...], predict: PredictSettings | None) -> str:
+    segments = isinstance(model, Segmenter)
+    return json.dumps({"classes": list(class_names), "mean": list(model.mean), "std": list(model.std),
+                       "segments": segments, "bgr": isinstance(model, Segmenter) and model.bgr,
+                       "predict": None if predict is None else asdict(predict)})
+
+
+def _dynamic() -> tuple[dict[int, Any]]:
+    return ({0: torch.export.Dim("n"), 2: torch.export.Dim("height", min=MIN_SIDE), 3: torch.export.Dim("width", min=MIN_SIDE)},)
+
+
+def export_program(path: Path, model: Classifier | Segmenter, class_names: tuple[str, ...], *,
+                   predict: PredictSettings | None = None) -> None:
+    """Write `model` as a `torch.export` program (`.pt2`): images (N, 3, H, W), normalised → logits (N, T, h, w).
+
+    It runs without this project's code; the extra file `smaf.json` names classes, mean, std and `predict`'s settings.
+    """
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(_Logits(model).eval(), (torch.zeros(2, 3, 96, 128),),
+                                      dynamic_shapes=_dynamic())
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            torch.export.save(program, file, extra_files={f"{FACTS}.json": _facts(model, class_names, predict)})
+
+
+def export_onnx(path: Path, model: Classifier | Segmenter, class_names: tuple[str, ...], *,
                 predict: PredictSettings | None = None, half: bool = False) -> None:
-    """Write `model` as ONNX: input `images` (N, 3, H, W), normalised; output `cam` (N, C+1, h, w) logits.
+    """Write `model` as ONNX: input `images` (N, 3, H, W), normalised; output (N, T, h, w) logits, named `cam` of a
+    classifier (the last channel background) and `logits` of a segmentation network (the first one background).
 
     `half` stores the weights in float16; they are computed with in float32. The file's metadata names classes, mean
     and std, and `predict`'s settings. Raises :class:`InputError` where onnx or onnxscript is not installed.
@@ -44,22 +75,20 @@ def export_onnx(path: Path, model: Classifier, class_names: tuple[str, ...], *,
     except ImportError as error:
         raise InputError("export to ONNX needs the packages onnx and onnxscript: `pip install onnx onnxscript`"
                          ) from error
-    wrapped = _Cam(model).eval()
-    dims = {0: torch.export.Dim("n"), 2: torch.export.Dim("height", min=16), 3: torch.export.Dim("width", min=16)}
+    wrapped = _Logits(model).eval()
+    output = "cam" if isinstance(model, Classifier) else "logits"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(wrapped, (torch.zeros(2, 3, 96, 128),), dynamo=True, opset_version=OPSET,
-                                    input_names=["images"], output_names=["cam"], dynamic_shapes=(dims,),
+                                    input_names=["images"], output_names=[output], dynamic_shapes=_dynamic(),
                                     verbose=False)
     assert program is not None
     proto = program.model_proto
     if half:
         _halve(proto, onnx)
-    facts: dict[str, Any] = {"classes": list(class_names), "mean": list(model.mean), "std": list(model.std),
-                             "predict": None if predict is None else asdict(predict)}
     entry = proto.metadata_props.add()
-    entry.key, entry.value = "smaf", json.dumps(facts)
+    entry.key, entry.value = FACTS, _facts(model, class_names, predict)
     write_bytes(path, proto.SerializeToString())
 
 

@@ -67,10 +67,13 @@ class TimmBackbone(nn.Module):
         skip = int(self.shift < 0)  # cells that the padding adds on the left and above
         before = round(s * skip + self.shift)  # 8 at stride 16
         ends = [skip + (size + s - 1) // s for size in (height, width)]  # ONNX rounds negative quotients otherwise
-        # Whole cells, so that every stride halves an even size
-        below, right = (max((size + before + s - 1) // s, end) * s - size - before
+        # Whole cells, so that every stride halves an even size; at least as many as are kept
+        below, right = ((end if skip else (size + before + s - 1) // s) * s - size - before
                         for size, end in zip((height, width), ends, strict=True))
         features = self._features(F.pad(images, (before, right, before, below)))
+        if torch.compiler.is_compiling():  # torch.export asks of a slice whether it cuts: that depends on the size
+            rows, columns = (torch.arange(skip, end, device=images.device) for end in ends)
+            return features.index_select(2, rows).index_select(3, columns)
         return features[:, :, skip : ends[0], skip : ends[1]]
 
     def _features(self, images: Tensor) -> Tensor:

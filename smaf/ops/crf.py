@@ -98,7 +98,7 @@ def crf_softmax(image: np.ndarray | Image.Image, probability: np.ndarray, *,
     return _infer(pixels, unary, settings)
 
 
-def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *, background: float,
+def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *, background: float | None,
              saliency: np.ndarray | None = None, saliency_weight: float = 1.0,
              settings: CrfSettings | None = SOFTMAX) -> dict[int, np.ndarray]:
     """Refine fused maps by the photograph's edges: CRF on [background constant, class maps], scaled to sum 1.
@@ -109,7 +109,7 @@ def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *,
     Args:
         image: (H, W, 3) uint8 RGB, or a PIL RGB image.
         cams: `{class index: (H, W) in [0, 1]}`.
-        background: the constant that a class must exceed.
+        background: the constant that a class must exceed; None for maps that are probabilities: what they leave to 1.
         saliency: (H, W) in [0, 1] or None. Where it is salient (above 0.5), its odds (at most 19) to the power
             `saliency_weight` multiply the classes' values. Elsewhere it says nothing: a detector misses objects, and
             held against the classes it cost more than it gave.
@@ -124,7 +124,8 @@ def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *,
     if saliency is not None:
         s = np.clip(saliency, 0.5, 0.95)
         maps = maps * ((s / (1.0 - s)) ** saliency_weight).astype(np.float32)
-    channels = np.concatenate([np.full_like(maps[:1], background), maps])
+    rest = np.clip(1.0 - maps.sum(axis=0, keepdims=True), 1e-4, 1.0)
+    channels = np.concatenate([rest if background is None else np.full_like(rest, background), maps])
     channels /= channels.sum(axis=0)
     refined = channels if settings is None else crf_softmax(image, channels, settings=settings)
     return dict(zip(cams, refined[1:], strict=True))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
+from smaf.core.classes import IGNORE
 from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels
 from smaf.ops.views import MAX_VIEW_PIXELS, cams_to_mask
 
@@ -37,7 +38,7 @@ def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
 
 
-def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float,
+def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float | None,
                 saliency: Image.Image | None = None, saliency_weight: float = 1.0, long_side: int | None = None,
                 crf: bool = True, max_pixels: int = MAX_VIEW_PIXELS) -> dict[int, np.ndarray]:
     """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where the photograph is
@@ -53,6 +54,11 @@ def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, backgroun
     refined = crf_cams(photo, cams, background=background, saliency=salient, saliency_weight=saliency_weight,
                        settings=settings if crf else None)
     return refined if photo.size == whole else {c: _resize(cam, whole) for c, cam in refined.items()}
+
+
+def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two masks (H, W) of one photograph → where they agree, and 255 where they do not."""
+    return np.where(first == second, first, np.uint8(IGNORE)).astype(np.uint8)
 
 
 def refined_mask(cams: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Stage 4: segment a list with the trained network, and its mIoU where there are true masks. Settings: common.sh; LIST (val),
+# WEIGHTS (stage 4's network), OUT (LOGDIR/segmented_LIST).
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+LIST="${LIST:-val}"
+run_stage test_seg --list "$LIST" --weights "${WEIGHTS:-$LOGDIR/segmenter/segmenter.pth}" \
+  --out "${OUT:-$LOGDIR/segmented_$(basename "$LIST" .txt)}" "$@"

@@ -1,0 +1,110 @@
+"""Stage 4: masks of a list by a segmentation network, refined by dense CRF in several processes, and their mIoU."""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import signal
+import tarfile
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from smaf.core.classes import VOC_CLASSES
+from smaf.core.errors import InputError
+from smaf.core.files import write_bytes, write_text
+from smaf.core.images import read_image, write_mask
+from smaf.data.layout import DataRoot
+from smaf.engine.inference import ViewSettings, read_ahead, start_folder
+from smaf.engine.predict import Network
+from smaf.ops import refine_cams, refined_mask, require_crf, view_logits
+
+log = logging.getLogger("smaf")
+SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
+_AHEAD = 3  # photographs a process whose probabilities wait for CRF
+
+
+def probabilities(network: Network, photo: Any, views: ViewSettings) -> np.ndarray:
+    """(C, H, W) float32 in 0..1 of the classes, the mean softmax over the views; background has what is left to 1."""
+    return view_logits(network.cam, photo, mean=network.mean, std=network.std, scales=views.scales, flip=views.flip,
+                       long_side=views.long_side, max_pixels=views.max_pixels).maps()
+
+
+def _refine(photo_path: Path, shares: np.ndarray, out: Path) -> None:
+    """In a worker: CRF on the softmax of all classes, as DeepLab-V2 has it; writes the mask."""
+    photo = read_image(photo_path)
+    refined = refine_cams(photo, dict(enumerate(shares.astype(np.float32))), background=None)
+    write_mask(out, refined_mask(refined, (photo.height, photo.width)))
+
+
+def segment_list(network: Network, data: DataRoot, *, list_name: str, views: ViewSettings, crf: bool, out: Path,
+                 facts: Mapping[str, Any], num_workers: int = 2, overwrite: bool = False) -> None:
+    """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1, without image-level labels.
+
+    Those that are there stay. With `crf` the probabilities are refined in `num_workers` processes while the network
+    goes on.
+    """
+    if not network.segments:
+        raise InputError("--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf predict`")
+    if network.class_names != data.classes.names:
+        raise InputError(f"--weights have the classes {', '.join(network.class_names)}; the data set keeps "
+                         f"{', '.join(data.classes.names)}: name the right --classes, or other weights")
+    if crf:
+        require_crf()
+    ids = data.ids(list_name)
+    data.require(ids)
+    record = start_folder(out, facts, overwrite=overwrite, patterns=("*.png",))
+    record.write(finished=False, images=len(ids))
+    write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
+    todo = [i for i in ids if not (out / f"{i}.png").is_file()]
+    if len(todo) < len(ids):
+        log.info("%s: %d of %d images are done; --overwrite does them again", out, len(ids) - len(todo), len(ids))
+    pool = ProcessPoolExecutor(max(1, num_workers), mp_context=multiprocessing.get_context("spawn"),
+                               initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) if crf else None
+    waiting: deque[Future[None]] = deque()
+    try:
+        with pool or nullcontext():
+            bar = tqdm(zip(todo, read_ahead(todo, data.photo), strict=True), total=len(todo), unit="image",
+                       mininterval=1.0)
+            for image_id, photo in bar:
+                shares = probabilities(network, photo, views)
+                path = out / f"{image_id}.png"
+                if pool is None:
+                    write_mask(path, refined_mask(dict(enumerate(shares)), (photo.height, photo.width)))
+                    continue
+                waiting.append(pool.submit(_refine, data.photo_path(image_id), shares.astype(np.float16), path))
+                while len(waiting) > _AHEAD * max(1, num_workers):
+                    waiting.popleft().result()
+            for future in waiting:
+                future.result()
+    except BrokenProcessPool as error:
+        raise InputError("a worker process was killed, most likely because the memory is full: run the same command "
+                         "again with fewer --num_workers, it goes on where it stopped") from error
+    record.write(finished=True, images=len(ids))
+    log.info("wrote %d masks to %s", len(ids), out)
+
+
+def save_for_server(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path) -> Path:
+    """Pack `masks/<id>.png` as PASCAL VOC's evaluation server takes them; return the archive's path.
+
+    `out/results.tgz` holds `results/VOC2012/Segmentation/comp6_test_cls/<id>.png`: palette PNGs of the photographs'
+    size with VOC's 20 classes. comp6: trained on more than VOC's training masks.
+    """
+    if data.classes.names != VOC_CLASSES:
+        raise InputError(f"--save_for_server: VOC's server takes its 20 classes, the data set keeps "
+                         f"{', '.join(data.classes.names)}: leave out --classes")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for image_id in ids:
+            archive.add(masks / f"{image_id}.png", arcname=f"{SERVER_FOLDER}/{image_id}.png")
+    path = out / "results.tgz"
+    write_bytes(path, stream.getvalue())
+    return path
