@@ -137,7 +137,8 @@ def _positive(args: argparse.Namespace, names: Sequence[str]) -> None:
 def checked(args: argparse.Namespace) -> argparse.Namespace:
     """Check the ranges of the shared options, before anything is loaded."""
     _positive(args, ("steps", "batch_size", "accumulate", "lr", "head_factor", "crop", "resize_long", "scale", "scales",
-                     "long_side", "max_view_pixels", "val_every", "val_long_side", "power", "rate_every", "loss_weight"))
+                     "long_side", "max_view_pixels", "val_every", "val_long_side", "power", "rate_every",
+                     "loss_weight"))
     for name in ("num_workers", "momentum", "weight_decay", "checkpoint_minutes", "seed", "saliency_weight"):
         if not 0 <= getattr(args, name, 0) < math.inf:
             raise InputError(f"--{name} {getattr(args, name)}: expected 0 or more")

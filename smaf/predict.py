@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
                                          "image and labels; without it, those whose score reaches --score")
     parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
     parser.add_argument("--weights", default=SHIPPED, help="shipped weights by name, or a file (.pth, .onnx, .pt2)")
-    parser.add_argument("--threshold", type=float, help="background threshold of a classifier's maps; default: the weights' own, else 0.2")
+    parser.add_argument("--threshold", type=float, help="background threshold of a classifier's maps; default: the "
+                                                         "weights' own, else 0.2")
     parser.add_argument("--score", type=float, help="score of a class that counts; default: the weights' own, else 0.5")
     parser.add_argument("--scales", type=float, nargs="+", help="default: the weights' own, else those of stage 1")
     parser.add_argument("--long_side", type=int, help="longer side at scale 1; default: the weights' own, else the "
@@ -58,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     _settings(args, _CLASSIFIER)  # before anything is loaded
     network = open_network(args.weights, args.device)
     if network.segments and args.threshold is not None:
-        raise InputError(f"--threshold {args.threshold}: {args.weights} is a segmentation network, which decides between "
-                         "classes and background by itself; leave it out")
+        raise InputError(f"--threshold {args.threshold}: {args.weights} is a segmentation network, which decides "
+                         "between classes and background by itself; leave it out")
     own = network.settings or (_SEGMENTER if network.segments else _CLASSIFIER)
     predictor = Predictor(network, _settings(args, own), args.crf)
     labels = Labels.read(args.labels, network.class_names)

@@ -20,10 +20,10 @@ TARGET_STRIDE = 4  # pixels of the crop between those of stage 2's target
 class Augmentation:
     """The ranges that training draws from; the defaults are EPS's recipe.
 
-    `long_side` is the range of the photograph's longer side in pixels; `scale`, where given, that of a factor of its own
-    size instead; `jitter` the strengths of brightness,
-    contrast, saturation and hue (None: no colour jitter). `centres`: maps are brought to the target's size by the mean
-    over each cell, instead of align_corners=True, as in the release.
+    `long_side` is the range of the photograph's longer side in pixels; `scale`, where given, that of a factor of its
+    own size instead; `jitter` the strengths of brightness, contrast, saturation and hue (None: no colour jitter).
+    `centres`: maps are brought to the target's size by the mean over each cell, instead of align_corners=True, as in
+    the release.
     """
 
     long_side: tuple[int, int] = (256, 512)

@@ -48,7 +48,7 @@ class EpsTask:
         saliency = eps_loss(cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam, resize=resize)
         return classification + saliency, {"classification": classification, "saliency": saliency}
 
-    def after_step(self, model: Classifier) -> None:
+    def after_step(self, model: nn.Module) -> None:
         """Nothing to do."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Task(Protocol):
     def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and its named terms for the log."""
 
-    def after_step(self, model: Trainable) -> None:
+    def after_step(self, model: nn.Module) -> None:
         """Called after each step of the optimiser."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,7 +126,8 @@ class Trainer:
         self.model = self.model.to(memory_format=torch.channels_last)
         self.task, self.stream, self.settings, self.folder = task, stream, settings, folder
         self.device, self.validate = device, validate
-        self.optimiser = make_optimiser(parameter_groups(model, settings.optim, head=model.head_modules), settings.optim)
+        groups = parameter_groups(model, settings.optim, head=model.head_modules)
+        self.optimiser = make_optimiser(groups, settings.optim)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
         self.step = 0
 

@@ -53,11 +53,11 @@ def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: 
     if uncertain not in UNCERTAIN:
         raise InputError(f"--uncertain {uncertain}: expected one of {', '.join(UNCERTAIN)}")
     if uncertain == "crf" and crf == "none":
-        raise InputError("--uncertain crf compares masks before and after CRF: add --crf, or use --uncertain thresholds")
+        raise InputError("--uncertain crf compares masks before and after CRF: add --crf, or take thresholds")
     if uncertain == "thresholds" and crf == "masks":
         raise InputError("--uncertain thresholds needs maps, --crf masks has none: use --crf maps")
     if uncertain == "thresholds" and not 0 < band[0] <= band[1] < 1:
-        raise InputError(f"--band {band[0]:g} {band[1]:g}: expected two thresholds between 0 and 1, the lower one first")
+        raise InputError(f"--band {band[0]:g} {band[1]:g}: expected thresholds between 0 and 1, the lower one first")
     if crf != "none":
         require_crf()
     ids = data.ids(list_name)

@@ -39,7 +39,8 @@ class SegmentationTask:
 
     def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """See :class:`smaf.engine.loop.Task`."""
-        return segmentation_loss(network(batch["image"]), batch["mask"], stride=TARGET_STRIDE if self.fine else None), {}
+        stride = TARGET_STRIDE if self.fine else None
+        return segmentation_loss(network(batch["image"]), batch["mask"], stride=stride), {}
 
     def after_step(self, model: nn.Module) -> None:
         """Nothing to do."""

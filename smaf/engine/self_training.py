@@ -100,7 +100,7 @@ class SelfTrainingTask:
         return fused * weights[:, : fused.shape[1]]
 
     @torch.no_grad()
-    def after_step(self, model: Classifier) -> None:
+    def after_step(self, model: nn.Module) -> None:
         """Move the teacher after the student: parameters by the decay, buffers copied."""
         if self.teacher is None or not self.settings.ema:
             return

@@ -23,7 +23,7 @@ from smaf.models.weights import (
     widen_eps_head,
 )
 
-__all__ = ["DEEPLAB", "HEADS", "IMAGENET", "LIGHT", "RESNET38", "Classifier", "ClassifierInfo", "PredictSettings", "Segmenter",
-           "SegmenterInfo", "Trainable", "build_classifier", "build_segmenter", "load_segmenter", "load_weights", "read_info",
-           "read_predict_settings", "read_segmenter_info", "read_weights", "save_classifier", "save_segmenter",
-           "widen_eps_head"]
+__all__ = ["DEEPLAB", "HEADS", "IMAGENET", "LIGHT", "RESNET38", "Classifier", "ClassifierInfo", "PredictSettings",
+           "Segmenter", "SegmenterInfo", "Trainable", "build_classifier", "build_segmenter", "load_segmenter",
+           "load_weights", "read_info", "read_predict_settings", "read_segmenter_info", "read_weights",
+           "save_classifier", "save_segmenter", "widen_eps_head"]

@@ -82,8 +82,9 @@ def _load_imagenet(model: Segmenter) -> None:
         try:
             state = ResNet101_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
         except OSError as error:  # the hub is out of reach
-            raise InputError(f"ResNet-101's ImageNet weights cannot be downloaded ({error}): name a file (torchvision's "
-                             "or timm's resnet101, or deeplab-pytorch's COCO initialisation) with --weights") from error
+            raise InputError(f"ResNet-101's ImageNet weights cannot be downloaded ({error}): name a file ("
+                             "torchvision's or timm's resnet101, or deeplab-pytorch's COCO initialisation) with "
+                             "--weights") from error
         _load(model, model.backbone_state(state), "torchvision's resnet101")
     elif model.backbone_name == LIGHT and (path := packaged_lite0()) is not None:
         load_segmenter(model, path)
@@ -123,9 +124,9 @@ def _load(model: Segmenter, state: Mapping[str, Tensor], path: str | Path) -> No
     if missing or other:
         detail = (f"{missing[0]} is missing" if missing else
                   f"{other[0]} is {tuple(state[other[0]].shape)}, expected {tuple(own[other[0]].shape)}")
-        raise InputError(f"weights {path} are not of the network {model.backbone_name} with {model.num_classes} classes "
-                         f"(background included): {detail} ({len(missing)} missing, {len(other)} of another shape): "
-                         "name the right network, or other weights")
+        raise InputError(f"weights {path} are not of the network {model.backbone_name} with {model.num_classes} "
+                         f"classes (background included): {detail} ({len(missing)} missing, {len(other)} of another "
+                         "shape): name the right network, or other weights")
     model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items() if key in own}, strict=False)
 
 

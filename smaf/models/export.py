@@ -44,7 +44,8 @@ def _facts(model: Classifier | Segmenter, class_names: tuple[str, ...], predict:
 
 
 def _dynamic() -> tuple[dict[int, Any]]:
-    return ({0: torch.export.Dim("n"), 2: torch.export.Dim("height", min=MIN_SIDE), 3: torch.export.Dim("width", min=MIN_SIDE)},)
+    height, width = (torch.export.Dim(name, min=MIN_SIDE) for name in ("height", "width"))
+    return ({0: torch.export.Dim("n"), 2: height, 3: width},)
 
 
 def export_program(path: Path, model: Classifier | Segmenter, class_names: tuple[str, ...], *,

@@ -46,7 +46,7 @@ class Trainable(nn.Module):
             found = next((name for name in places if layer and name in names), None)
             if found is None:
                 tops = [name.removeprefix("backbone.body.").removeprefix("base.") for name in names
-                        if name.count(".") in (0, 2) or name.startswith("base.") and name.count(".") == 1]
+                        if name.count(".") in (0, 2) or (name.startswith("base.") and name.count(".") == 1)]
                 raise InputError(f"--freeze {layer}: {self.backbone_name} has no such layer; it has "
                                  f"{', '.join(name for name in tops if name)}")
             self.frozen = (*self.frozen, found)

@@ -37,11 +37,11 @@ _PLACES = {
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-__all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask", "certain_mask", "class_maps",
-           "class_prototypes", "classification_loss", "crf_available", "crf_cams", "crf_labels", "crf_softmax",
-           "eps_loss", "fuse_cams", "mean_maps", "move_prototypes", "normalise_maps", "peak_scores",
-           "prototype_weights", "reactivation_target", "refine_cams", "refine_mask", "refined_mask", "require_crf",
-           "saliency_estimate", "segmentation_loss", "self_training_loss", "view_logits"]
+__all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask",
+           "certain_mask", "class_maps", "class_prototypes", "classification_loss", "crf_available", "crf_cams",
+           "crf_labels", "crf_softmax", "eps_loss", "fuse_cams", "mean_maps", "move_prototypes", "normalise_maps",
+           "peak_scores", "prototype_weights", "reactivation_target", "refine_cams", "refine_mask", "refined_mask",
+           "require_crf", "saliency_estimate", "segmentation_loss", "self_training_loss", "view_logits"]
 
 
 def __getattr__(name: str) -> Any:
