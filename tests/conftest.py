@@ -55,6 +55,12 @@ def golden_tensor(key: str, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.fixture(scope="session")
+def golden_weights() -> Callable[[str, tuple[int, ...]], Tensor]:
+    """Key and shape → the golden weights."""
+    return golden_tensor
+
+
+@pytest.fixture(scope="session")
 def golden_keys(golden: Callable[[str], Path]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the published state dict, ResNet-38 with SMAF's head."""
     stored = json.loads(golden("resnet38_smaf_head_keys.json").read_text())

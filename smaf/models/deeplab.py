@@ -7,7 +7,7 @@ those of the Caffe release that deeplab-pytorch follows.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +21,9 @@ PYRAMID = (0.5, 0.75)
 # Mean of RGB in 0..1; the network takes BGR in 0..255
 MEAN = (122.675 / 255, 116.669 / 255, 104.008 / 255)
 STD = (1 / 255,) * 3
-# Channels, blocks, first stride and dilation of layer2..layer5
-_LAYERS = ((256, 3, 1, 1), (512, 4, 2, 1), (1024, 23, 1, 2), (2048, 3, 1, 4))
+BLOCKS = (3, 4, 23, 3)  # of ResNet-101's layer2..layer5
+# Channels, first stride and dilation of layer2..layer5
+_LAYERS = ((256, 1, 1), (512, 2, 1), (1024, 1, 2), (2048, 1, 4))
 
 
 class _ConvNorm(nn.Sequential):
@@ -63,13 +64,12 @@ def _layer(inputs: int, outputs: int, blocks: int, stride: int, dilation: int) -
 class DeepLabV2(nn.Sequential):
     """(N, 3, H, W) BGR less its mean → (N, T, h, w) logits at stride 8, one scale."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, blocks: Sequence[int] = BLOCKS) -> None:
         layers: list[tuple[str, nn.Module]] = [("layer1", nn.Sequential(OrderedDict(
             conv1=_ConvNorm(3, 64, 7, stride=2), pool=nn.MaxPool2d(3, 2, 1, ceil_mode=True))))]
-        # deeplab-pytorch pads the stem's convolution by 3, as _ConvNorm does
         inputs = 64
-        for number, (outputs, blocks, stride, dilation) in enumerate(_LAYERS, start=2):
-            layers.append((f"layer{number}", _layer(inputs, outputs, blocks, stride, dilation)))
+        for number, (outputs, stride, dilation) in enumerate(_LAYERS, start=2):
+            layers.append((f"layer{number}", _layer(inputs, outputs, blocks[number - 2], stride, dilation)))
             inputs = outputs
         layers.append(("aspp", ASPP(inputs, num_classes, RATES)))
         super().__init__(OrderedDict(layers))
@@ -86,9 +86,9 @@ class MultiScaleDeepLabV2(Segmenter):
     bgr = True
     output_stride = 8
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, blocks: Sequence[int] = BLOCKS) -> None:
         super().__init__(NAME, num_classes, mean=MEAN, std=STD)
-        self.base = DeepLabV2(num_classes)
+        self.base = DeepLabV2(num_classes, blocks)
 
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
         """See :class:`Segmenter`."""
