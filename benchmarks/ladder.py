@@ -1,9 +1,11 @@
 """The ladder on a data set with true masks, one or more seeds: plain CAM, EPS, fused, self-trained, supervised, + CRF.
 
-Every background threshold is chosen on one list (`--choose_on`), then reported there and on the other (`--report_on`).
-Trains on labels and saliency maps alone, but for the upper bound "supervised": the same network and recipe as stage 2,
-from the same start, with the true masks of the training list as targets. Runs the entry scripts, so finished stages
-stay and a stopped run goes on.
+Thresholds are chosen where nobody trained: one run ("held_out") trains on photographs of `--train_on` that are not on
+`--choose_on`, and each rung's background threshold, without and with CRF, is the one with the highest mIoU of that run
+on `--choose_on`. Then every seed trains on all of `--train_on` and is reported on `--report_on`, once. Trains on labels
+and saliency maps alone, but for the upper bound "supervised": the same network and recipe as stage 2, from the same
+start, with the true masks of the training list as targets. Runs the entry scripts, so finished stages stay and a
+stopped run goes on.
 
     python benchmarks/ladder.py --data_root DATA --classes metadata/animals.txt --out smaf/logdir/animals
 """
@@ -31,12 +33,13 @@ ONE_VIEW = ("--scales", "1.0", "--no_flip")
 # Title: the classifier, where its maps go, the views, and whether CRF is tried
 RUNGS: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
     "plain CAM": ("cls_model", "cam_plain", ONE_VIEW, False),
-    "EPS": ("eps_cls_mode", "cam_eps", ONE_VIEW, True),
-    "EPS, fused": ("eps_cls_mode", "cam_o_vec", (), True),
+    "EPS, one scale": ("eps_cls_mode", "cam_eps", ONE_VIEW, True),
+    "EPS, fused": ("eps_cls_mode", "cam_fused", (), True),
     "self-trained": ("proda_model", "cam_self_trained", (), True),
     "supervised": ("supervised", "cam_supervised", (), True),
 }
 SCORES = ("miou", "precision", "recall")
+CRF_STEPS = (0.0, -0.04, -0.08, -0.12)  # tried for CRF, from the threshold without it
 
 
 def write_truth_maps(data: DataRoot, list_name: str, folder: Path) -> None:
@@ -52,22 +55,23 @@ def write_truth_maps(data: DataRoot, list_name: str, folder: Path) -> None:
 
 
 class Ladder:
-    """One seed's run of the ladder in `out`."""
+    """One run of the ladder in `out/<name>`, trained on `train_on`."""
 
-    def __init__(self, args: argparse.Namespace, seed: int) -> None:
-        self.args, self.seed, self.out = args, seed, Path(args.out) / f"seed_{seed}"
+    def __init__(self, args: argparse.Namespace, name: str, seed: int, train_on: str) -> None:
+        self.args, self.seed, self.out, self.train_on = args, seed, Path(args.out) / name, train_on
         self.data = ["--data_root", args.data_root, *(["--classes", args.classes] if args.classes else [])]
         self.seconds: dict[str, float] = {}
 
-    def run(self, main: Callable[[Sequence[str]], None], name: str, *argv: str, title: str = "") -> None:
-        recipe = ROOT / "script" / "recipes" / self.args.recipe / f"{name}.args"
+    def run(self, main: Callable[[Sequence[str]], None], name: str, *argv: str, title: str = ""
+            ) -> None:
+        path = ROOT / "script" / "recipes" / self.args.recipe / f"{name}.args"
         started = time.monotonic()
-        main([*([f"@{recipe}"] if recipe.is_file() else []), *self.data, *argv])
+        main([*([f"@{path}"] if path.is_file() else []), *self.data, *argv])
         self.seconds[title or name] = round(time.monotonic() - started, 1)
 
     def train(self) -> None:
         """What the rungs asked for need of stages 0 to 2, the plain-CAM baseline and the upper bound."""
-        seed, listed, rungs = ["--seed", str(self.seed)], ["--list", self.args.train_on], self.args.rungs
+        seed, listed, rungs = ["--seed", str(self.seed)], ["--list", self.train_on], self.args.rungs
         at = {name: str(self.out / name) for name in ("cls_model", "eps_cls_mode", "cam_o_vec", "cam_refined",
                                                       "proda_model", "supervised")}
         eps = f"{at['eps_cls_mode']}/classifier.pth"
@@ -83,51 +87,71 @@ class Ladder:
                      at["cam_refined"], "--out", at["proda_model"])
         if "supervised" in rungs:
             maps = Path(self.args.out) / "truth_maps"
-            write_truth_maps(open_data(self.args.data_root, classes=self.args.classes), self.args.train_on, maps)
+            write_truth_maps(open_data(self.args.data_root, classes=self.args.classes), self.train_on, maps)
             self.run(train_fusion.main, "train_fusion", *listed, *seed, "--weights", eps, "--cam_dir", str(maps),
                      "--out", at["supervised"], title="train supervised")
 
-    def scores(self, title: str, model: str, cam_dir: str, views: tuple[str, ...], crf_too: bool
-               ) -> dict[str, dict[str, float]]:
-        """A rung's rows: threshold chosen on one list, scores on both, without and with CRF."""
+    def maps(self, title: str, list_name: str) -> str:
+        """Write a rung's fused maps of a list, with stage 3's views; return their folder."""
+        model, cam_dir, views, _ = RUNGS[title]
+        cams = str(self.out / cam_dir)
+        path = ROOT / "script" / "recipes" / self.args.recipe / "gen_pm.args"
+        recipe = vars(gen_pm.build_parser().parse_args([f"@{path}"] if path.is_file() else []))
+        own = ["--label_filter", recipe["label_filter"], "--scales", *map(str, recipe["scales"])]
+        if recipe["long_side"]:
+            own += ["--long_side", str(recipe["long_side"])]
+        started = time.monotonic()
         weights = str(self.out / model / "classifier.pth")
+        gen_fusion.main([*self.data, "--list", list_name, "--weights", weights, "--out", cams, *own, *views])
+        self.seconds[f"{title}: maps of {list_name}"] = round(time.monotonic() - started, 1)
+        return cams
+
+    def masks(self, title: str, list_name: str, cams: str, threshold: float, crf: bool) -> dict[str, float]:
+        """A rung's scores on a list, in per cent."""
         folder = self.out / title.replace(", ", "_").replace(" ", "_")
-        cams, rows = str(self.out / cam_dir), {}
-        lists = (self.args.choose_on, *([self.args.report_on] if self.args.report_on else []))
-        for name in lists:
-            self.run(gen_fusion.main, "gen_fusion", "--list", name, "--weights", weights, "--out", cams, *views,
-                     title=f"{title}: maps of {name}")
-        sweep = folder / "sweep.json"
-        self.run(evaluate.main, "evaluate", "--list", self.args.choose_on, "--cam_dir", cams, "--sweep", "--out",
-                 str(sweep))
-        chosen = read_json(sweep, "sweep", "run again")["threshold"]
-        for crf in (False, True) if crf_too and crf_available() else (False,):
-            row: dict[str, float] = {"threshold": chosen}
-            for name in lists:
-                masks, out = str(folder / f"masks{'_crf' * crf}"), folder / f"{name}{'_crf' * crf}.json"
-                self.run(gen_pm.main, "gen_pm", "--list", name, "--cam_dir", cams, "--threshold", str(chosen), "--out",
-                         masks, *(["--crf", "maps"] if crf else []), title=f"{title}: masks of {name}{' + CRF' * crf}")
-                self.run(evaluate.main, "evaluate", "--list", name, "--pred_dir", masks, "--out", str(out))
-                result = read_json(out, "evaluation", "run again")
-                row |= {f"{name} {key}": 100 * result[key] for key in SCORES}
-            rows[title + (" + CRF" if crf else "")] = row
+        masks = str(folder / f"masks_{threshold:.2f}{'_crf' * crf}")
+        out = folder / f"{Path(list_name).stem}_{threshold:.2f}{'_crf' * crf}.json"
+        started = time.monotonic()
+        gen_pm.main([*self.data, "--list", list_name, "--cam_dir", cams, "--threshold", str(threshold), "--out", masks,
+                     *(["--crf", "maps"] if crf else [])])
+        self.seconds[f"{title}: masks of {list_name}{' + CRF' * crf}"] = round(time.monotonic() - started, 1)
+        evaluate.main([*self.data, "--list", list_name, "--pred_dir", masks, "--out", str(out)])
+        result = read_json(out, "evaluation", "run again")
+        return {key: 100 * result[key] for key in SCORES}
+
+    def choose(self, title: str) -> dict[str, dict[str, float]]:
+        """A rung's rows on the list to choose on: the best threshold, and the best one for CRF."""
+        name, cams = self.args.choose_on, self.maps(title, self.args.choose_on)
+        sweep = self.out / f"sweep_{title.replace(', ', '_').replace(' ', '_')}.json"
+        evaluate.main([*self.data, "--list", name, "--cam_dir", cams, "--sweep", "--out", str(sweep)])
+        chosen = float(read_json(sweep, "sweep", "run again")["threshold"])
+        rows = {title: {"threshold": chosen, **self.masks(title, name, cams, chosen, False)}}
+        if RUNGS[title][3] and crf_available():
+            tried = [{"threshold": t, **self.masks(title, name, cams, t, True)}
+                     for t in (round(chosen + step, 2) for step in CRF_STEPS) if t > 0]
+            rows[f"{title} + CRF"] = max(tried, key=lambda row: row["miou"])
         return rows
 
+    def report(self, title: str, chosen: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        """A rung's rows on the list to report on, at the thresholds chosen."""
+        name, cams = self.args.report_on, self.maps(title, self.args.report_on)
+        return {row: self.masks(title, name, cams, chosen[row]["threshold"], row.endswith("CRF"))
+                for row in (title, f"{title} + CRF") if row in chosen}
 
-def table(seeds: Sequence[dict[str, dict[str, float]]]) -> str:
-    """A Markdown table: mean ± standard deviation over the seeds that have the row."""
-    titles = list(dict.fromkeys(title for rows in seeds for title in rows))
-    columns = list(next(iter(seeds[0].values())))
-    lines = ["| " + " | ".join(["", "seeds", *columns]) + " |", "| --- " * (len(columns) + 2) + "|"]
-    for title in titles:
+
+def table(chosen: dict[str, dict[str, float]], seeds: Sequence[dict[str, dict[str, float]]], names: tuple[str, str]
+          ) -> str:
+    """A Markdown table: the held-out run, and mean ± standard deviation over the seeds that have the row."""
+    columns = ["threshold", *(f"{names[0]} {key}" for key in SCORES), "seeds", *(f"{names[1]} {key}" for key in SCORES)]
+    lines = ["| " + " | ".join(["", *columns]) + " |", "| --- " * (len(columns) + 1) + "|"]
+    for title, held_out in chosen.items():
         rows = [seed[title] for seed in seeds if title in seed]
-        cells = []
-        for column in columns:
-            values = [row[column] for row in rows]
-            digits = 2 if column == "threshold" else 1
-            spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
-            cells.append(f"{mean(values):.{digits}f}{spread}")
-        lines.append("| " + " | ".join([title, str(len(rows)), *cells]) + " |")
+        cells = [f"{held_out['threshold']:.2f}", *(f"{held_out[key]:.1f}" for key in SCORES), str(len(rows))]
+        for key in SCORES:
+            values = [row[key] for row in rows]
+            spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+            cells.append(f"{mean(values):.1f}{spread}" if values else "–")
+        lines.append("| " + " | ".join([title, *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -140,21 +164,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", default="light")
     parser.add_argument("--train_on", default="train_aug")
     parser.add_argument("--choose_on", default="train")
-    parser.add_argument("--report_on", default="val", help="empty: no report yet")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
+    parser.add_argument("--report_on", default="val")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1337, 1338, 1339], help="none: thresholds alone")
     parser.add_argument("--rungs", nargs="+", default=list(RUNGS), choices=list(RUNGS))
     args = parser.parse_args(argv)
+    data = open_data(args.data_root, classes=args.classes)
+    kept_out = set(data.ids(args.choose_on))
+    rest = Path(args.out).resolve() / "held_out" / "list.txt"
+    write_text(rest, "".join(f"{i}\n" for i in data.ids(args.train_on) if i not in kept_out))
+    held_out = Ladder(args, "held_out", (args.seeds or [1337])[0], str(rest))
+    held_out.train()
+    chosen: dict[str, dict[str, float]] = {}
+    for title in args.rungs:
+        chosen |= held_out.choose(title)
+    write_json(held_out.out / "ladder.json", {"rows": chosen, "seconds": held_out.seconds})
     results = []
     for seed in args.seeds:
-        ladder = Ladder(args, seed)
+        ladder = Ladder(args, f"seed_{seed}", seed, args.train_on)
         ladder.train()
         rows: dict[str, dict[str, float]] = {}
         for title in args.rungs:
-            rows |= ladder.scores(title, *RUNGS[title])
+            rows |= ladder.report(title, chosen)
         write_json(ladder.out / "ladder.json", {"rows": rows, "seconds": ladder.seconds, "seed": seed})
         results.append(rows)
-    write_text(Path(args.out) / "ladder.md", table(results) + "\n")
-    print(table(results))
+    shown = table(chosen, results, (args.choose_on, args.report_on))
+    write_text(Path(args.out) / "ladder.md", shown + "\n")
+    print(shown)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Each view's maps are computed once and fused in every combination. A combination
 one list, its mIoU reported there and on the other, with IoU for small, medium and large objects.
 
     python benchmarks/views.py --weights smaf/logdir/animals/seed_1337/eps_cls_mode/classifier.pth --data_root DATA \
-        --classes metadata/animals.txt --long_side 320 --out smaf/logdir/animals/views
+        --classes metadata/animals.txt --out smaf/logdir/animals/views \
+        --choose_weights smaf/logdir/animals/held_out/eps_cls_mode/classifier.pth
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from smaf.core.files import write_json, write_text
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import read_ahead
 from smaf.engine.networks import TorchNetwork
-from smaf.ops import SCALES, ConfusionMatrix, SizeStrata, cams_to_mask, mean_maps
+from smaf.ops import SCALES, ConfusionMatrix, SizeStrata, cams_to_mask, view_logits
+from smaf.ops.views import ViewLogits
 
 THRESHOLDS = np.round(np.arange(0.1, 0.81, 0.02), 2)
 # Without mirror images the paper's four scales; with them every single scale, every pair, all
@@ -35,13 +37,16 @@ COMBINATIONS: dict[str, tuple[tuple[float, ...], bool]] = {
 
 
 def views_of(model: TorchNetwork, photo: Image.Image, label: np.ndarray, long_side: int) -> dict[float, np.ndarray]:
-    """Scale → (2, n, H, W): the labelled classes' maps of the photograph and of its mirror image, flipped back."""
-    shown = np.flatnonzero(label)
-    mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    """Scale → (2, n, H, W): the labelled classes' maps of the photograph and of its mirror image, flipped back.
+
+    Labels act on the logits, as in the light recipe.
+    """
+    shown = np.flatnonzero(label).tolist()
+    views = view_logits(model.cam, photo, mean=model.mean, std=model.std, scales=SCALES, long_side=long_side)
     result = {}
-    for scale in SCALES:
-        maps = [mean_maps(model.cam, image, mean=model.mean, std=model.std, scales=(scale,), flip=False,
-                          long_side=long_side)[shown] for image in (photo, mirrored)]
+    for scale, logits in zip(SCALES, views.logits, strict=True):
+        maps = [ViewLogits((one,), views.size, views.whole).maps(shown, label_filter="logits")
+                for one in (logits[:1], logits[1:])]
         result[scale] = np.stack([maps[0], maps[1][..., ::-1]])
     return result
 
@@ -107,13 +112,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("--weights", "--data_root", "--out"):
         parser.add_argument(name, required=True)
     parser.add_argument("--classes")
-    parser.add_argument("--long_side", type=int, default=320)
+    parser.add_argument("--choose_weights", help="a classifier that was not trained on --choose_on (the ladder's "
+                                                 "held_out); default: --weights")
+    parser.add_argument("--long_side", type=int, default=448)
     parser.add_argument("--choose_on", default="train")
-    parser.add_argument("--report_on", nargs="+", default=["train", "val"])
+    parser.add_argument("--report_on", nargs="+", default=["val"])
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
     model = TorchNetwork(Path(args.weights))
-    thresholds = choose(model, data, args.choose_on, args.long_side)
+    chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else model
+    thresholds = choose(chooser, data, args.choose_on, args.long_side)
     results = {name: report(model, data, name, args.long_side, thresholds) for name in args.report_on}
     columns = [f"{name} {key}" for name in results for key in next(iter(results[name].values()))]
     lines = ["| " + " | ".join(["scales", "threshold", *columns]) + " |", "| --- " * (len(columns) + 2) + "|"]
