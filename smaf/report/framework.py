@@ -174,7 +174,7 @@ def _masks_and_segmentation(d: _Drawing) -> None:
     d.arrow((1130, 890), (1130, 930))
     d.arrow((1130, 1010), (1130, 1060))
     d.arrow((1200, 1113), (1240, 1113), dashed=True)
-    d.card(1470, 700, 300, 610, SLATE, "stage 4", "DeepLab-V2")
+    d.card(1470, 700, 300, 610, SLATE, "stage 4", "DeepLab-V2", "train_seg", "segmenter")
     d.box(1490, 810, 260, 110, "segmentation", "ResNet-101, trained", "on the pseudo masks")
     d.picture("refined", 1550, 970, 140, "prediction")
     d.text(1620, 1160, "mIoU against\nthe true masks", weight="bold")
@@ -189,7 +189,10 @@ def draw_framework(path: Path) -> None:
     for draw in (_inputs_and_classifier, _fusion, _self_training, _masks_and_segmentation):
         draw(drawing)
     drawing.chain(189, 1050, 1110)
-    drawing.arrow((1690, 630), (1690, 664), (140, 664), (140, 700))
+    drawing.arrow((1690, 630), (1690, 664), (1180, 664))
+    drawing.box(620, 640, 560, 48, dashed=True)
+    drawing.text(900, 664, "refine_fusion: edges and saliency (optional)", size=20, colour=SOFT)
+    drawing.arrow((620, 664), (140, 664), (140, 700))
     drawing.chain(855, 970, 1030, 1410, 1470)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
