@@ -1,11 +1,12 @@
 """Make the weights that `smaf predict` ships: half precision, `.pth` and `.onnx`, thresholds chosen on one list.
 
-The background threshold comes from a sweep (`smaf evaluate --sweep`); the score from which a class counts as shown is
-the one with the highest F1 over the list's image-level labels, no masks needed.
+A classifier's background threshold is given, or comes from a sweep (`smaf evaluate --sweep`); a segmentation network
+needs none. The score from which a class counts as shown is the one with the highest F1 over the list's image-level
+labels, no masks needed; `--choose_weights` names a network that was not trained on the list, to choose it with.
 
     python benchmarks/pack_weights.py --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
-        --sweep smaf/logdir/animals/seed_1337/self-trained/sweep.json --data_root DATA --classes metadata/animals.txt \
-        --list train --scales 0.5 1.0 1.5 --long_side 320 --out smaf/weights/animals_lite0.pth
+        --threshold 0.36 --data_root DATA --classes metadata/animals.txt --list train --scales 0.5 1.0 1.5 \
+        --long_side 384 --label_filter logits --out smaf/weights/animals_lite0.pth
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from smaf.core.command import run_command
+from smaf.core.errors import InputError
 from smaf.core.files import read_json
 from smaf.data.layout import open_data
 from smaf.engine.networks import TorchNetwork
-from smaf.models import PredictSettings, save_classifier
+from smaf.models import PredictSettings, save_classifier, save_segmenter
 from smaf.models.export import export_onnx
 from smaf.ops import LABEL_FILTERS, SCALES, mean_maps, peak_scores
 
@@ -42,26 +44,35 @@ def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Choose the score, write the file, print what was chosen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("--weights", "--sweep", "--data_root", "--out"):
+    for name in ("--weights", "--data_root", "--out"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--choose_weights", help="default: --weights")
+    parser.add_argument("--sweep", help="background threshold of a classifier: its sweep …")
+    parser.add_argument("--threshold", type=float, help="… or the value")
     parser.add_argument("--classes")
     parser.add_argument("--list", default="train")
     parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES))
+    parser.add_argument("--no_flip", action="store_true")
     parser.add_argument("--long_side", type=int)
     parser.add_argument("--label_filter", default="maps", choices=LABEL_FILTERS)
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
     network = TorchNetwork(Path(args.weights))
+    chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
     ids = data.ids(args.list)
-    views = {"scales": tuple(args.scales), "flip": True, "long_side": args.long_side}
-    scores = np.stack([peak_scores(mean_maps(network.cam, data.photo(i), mean=network.mean, std=network.std, **views))
+    views = {"scales": tuple(args.scales), "flip": not args.no_flip, "long_side": args.long_side}
+    scores = np.stack([peak_scores(mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, **views))
                        for i in tqdm(ids)])
-    chosen = best_score(scores, data.labels_of(ids))
-    background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
+    chosen, background = best_score(scores, data.labels_of(ids)), args.threshold
+    if args.sweep:
+        background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
+    if (background is None) != network.segments:
+        raise InputError("a classifier needs --sweep or --threshold, a segmentation network neither")
     settings = PredictSettings(background=background, score=chosen["score"], label_filter=args.label_filter,
                                **views)
     out = Path(args.out)
-    save_classifier(out, network.model, data.classes.names, predict=settings, half=True)
+    save = save_segmenter if network.segments else save_classifier
+    save(out, network.model, data.classes.names, predict=settings, half=True)
     export_onnx(out.with_suffix(".onnx"), network.model.float(), data.classes.names, predict=settings, half=True)
     print(json.dumps({"list": args.list, "images": len(ids), "background": background, **chosen}, indent=2))
 
