@@ -125,13 +125,14 @@ class TorchNetwork(_Network):
         import torch
 
         from smaf.core.device import choose_device
-        from smaf.models import read_predict_settings
+        from smaf.models import Segmenter, read_predict_settings
 
         self.device, self.precision = choose_device(device), precision
         model, class_names = _read_network(path)
         self.model: Any = model.to(self.device).to(memory_format=torch.channels_last)
-        self.facts = NetworkFacts(class_names, tuple(model.mean), tuple(model.std), hasattr(model, "bgr"),
-                                  getattr(model, "bgr", False), read_predict_settings(path))
+        segments = isinstance(model, Segmenter)
+        self.facts = NetworkFacts(class_names, tuple(model.mean), tuple(model.std), segments, segments and model.bgr,
+                                  read_predict_settings(path))
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         import torch

@@ -133,6 +133,16 @@ def test_stop_and_resume_give_the_same(small: Path, targets: Path, tmp_path: Pat
     assert same(weights_of(whole), weights_of(tmp_path / "part/segmenter.pth"))
 
 
+def test_mixed_precision_and_validation(small: Path, targets: Path, tmp_path: Path) -> None:
+    plain = trained(small, targets, tmp_path / "fp32", "--steps", 3)
+    out = tmp_path / "bf16"
+    done = run(train_seg.main, "--data_root", small, "--list", "train", "--target_dir", targets, "--out", out, *NETWORK,
+               *CROPS, *ADAMW, "--steps", 3, "--precision", "bf16", "--val_list", "val", "--val_every", 2)
+    assert done.status == 0 and done.err.count("validation mIoU") == 2, done.err
+    a, b = weights_of(plain), weights_of(out / "segmenter.pth")
+    assert 0 < distance(a, b) < 0.05 and all(torch.isfinite(v).all() for v in b.values() if v.is_floating_point())
+
+
 def test_true_masks_are_the_upper_bound(small: Path, targets: Path, tmp_path: Path) -> None:
     """Targets that equal the true masks train the same network."""
     data = open_data(small)

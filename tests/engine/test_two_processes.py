@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_set import NETWORK, PICTURES, SGD, distance, good, stage0, weights_of
+from small_set import NETWORK, PICTURES, SGD, distance, good, run, stage0, weights_of
 
+from smaf import train_seg
 from smaf.core.fused_maps import read_fused
+from smaf.core.images import write_mask
+from smaf.data.layout import open_data
+from smaf.models import build_segmenter
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +43,23 @@ def test_two_processes_train_as_one_with_twice_the_batch(small: Path, tmp_path: 
     good(stage0(small, tmp_path / "half", *steps))
     assert distance(one, two) < 1e-4
     assert distance(one, weights_of(tmp_path / "half/classifier.pth")) > 5e-3
+
+
+def test_stage_4_in_two_processes(small: Path, tmp_path: Path) -> None:
+    """Crops without padding, so that every process has as many pixels to learn from."""
+    data = open_data(small)
+    for image_id in PICTURES:
+        write_mask(tmp_path / "masks" / f"{image_id}.png", np.where(data.mask(image_id) == 255, 0, data.mask(image_id)))
+    options = ("--data_root", small, "--list", "train", "--target_dir", tmp_path / "masks", "--network",
+               "test_efficientnet", "--weights", "none", "--crop", 32, "--resize_long", 48, 72, "--accumulate", 1,
+               "--steps", 4, "--lr", 0.5)
+    good(run(train_seg.main, *options, "--out", tmp_path / "one", "--batch_size", 4, "--num_workers", 0, "--device",
+             "cpu"))
+    torchrun("train_seg", *options, "--out", tmp_path / "two", "--batch_size", 2)
+    one, two = (weights_of(tmp_path / name / "segmenter.pth") for name in ("one", "two"))
+    assert distance(one, two) < 1e-4
+    before = build_segmenter("test_efficientnet", num_classes=4).state_dict()
+    assert distance(one, before) > 1e-2
 
 
 def test_two_processes_write_every_map(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
