@@ -5,8 +5,9 @@ needs none. The score from which a class counts as shown is the one with the hig
 labels, no masks needed; `--choose_weights` names a network that was not trained on the list, to choose it with.
 
     python benchmarks/pack_weights.py --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
-        --threshold 0.36 --data_root DATA --classes metadata/animals.txt --list train --scales 0.5 1.0 1.5 \
-        --long_side 384 --label_filter logits --out smaf/weights/animals_lite0.pth
+        --choose_weights smaf/logdir/animals/held_out/proda_model/classifier.pth --threshold 0.34 --crf_threshold 0.3 \
+        --data_root DATA --classes metadata/animals.txt --list train --scales 0.5 1.0 1.5 --long_side 448 \
+        --label_filter logits --out smaf/weights/animals_lite0.pth
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--classes")
     parser.add_argument("--list", default="train")
     parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES))
+    parser.add_argument("--crf_threshold", type=float, help="with CRF; default: the same")
+    parser.add_argument("--score", type=float, help="do not choose the score, take this one")
     parser.add_argument("--no_flip", action="store_true")
     parser.add_argument("--long_side", type=int)
     parser.add_argument("--label_filter", default="maps", choices=LABEL_FILTERS)
@@ -61,15 +64,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
     ids = data.ids(args.list)
     views = {"scales": tuple(args.scales), "flip": not args.no_flip, "long_side": args.long_side}
-    scores = np.stack([peak_scores(mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, **views))
-                       for i in tqdm(ids)])
-    chosen, background = best_score(scores, data.labels_of(ids)), args.threshold
+    chosen, background = {"score": args.score}, args.threshold
+    if args.score is None:
+        maps = (mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, **views) for i in tqdm(ids))
+        chosen = best_score(np.stack([peak_scores(planes) for planes in maps]), data.labels_of(ids))
     if args.sweep:
         background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
     if (background is None) != network.segments:
         raise InputError("a classifier needs --sweep or --threshold, a segmentation network neither")
     settings = PredictSettings(background=background, score=chosen["score"], label_filter=args.label_filter,
-                               **views)
+                               crf_background=args.crf_threshold, **views)
     out = Path(args.out)
     save = save_segmenter if network.segments else save_classifier
     save(out, network.model, data.classes.names, predict=settings, half=True)

@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _settings(args: argparse.Namespace, own: PredictSettings) -> PredictSettings:
     given = {"scales": args.scales and tuple(args.scales), "long_side": args.long_side, "background": args.threshold,
-             "score": args.score}
+             "crf_background": args.threshold, "score": args.score}
     settings = replace(own, **{key: value for key, value in given.items() if value is not None})
     for name, value in (("threshold", settings.background), ("score", settings.score)):
         if value is not None and not 0 < value < 1:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """The views; the background threshold of the fused maps (None: a segmentation network decides by itself); the score
-    from which a class counts as shown; and `label_filter` of :func:`smaf.ops.fuse_cams`. All were chosen on a list that
-    the model card names."""
+    """The views; the background threshold of the fused maps (None: a segmentation network decides by itself), and
+    `crf_background` where CRF refines them (None: the same); the score from which a class counts as shown; and
+    `label_filter` of :func:`smaf.ops.fuse_cams`. All were chosen on a list that the model card names."""
 
     scales: tuple[float, ...]
     flip: bool
@@ -17,3 +17,4 @@ class PredictSettings:
     background: float | None
     score: float
     label_filter: str = "maps"
+    crf_background: float | None = None

@@ -160,6 +160,7 @@ class Predictor:
             return mask, {c: scores[c] for c in classes}
         cams, background = normalise_maps(kept, classes), 0.2 if s.background is None else s.background
         if self.crf and cams:
+            background = background if s.crf_background is None else s.crf_background
             mask = refined_mask(refine_cams(photo, cams, background=background), size)
         else:
             mask = cams_to_mask(cams, threshold=background, size=size)
@@ -217,7 +218,8 @@ def predict(predictor: Predictor, photographs: Sequence[Path], labels: Labels, *
         log.info("%s: %s", path, shown)
     s = predictor.settings
     write_json(out / PREDICTIONS, {"classes": ["background", *names], "weights": weights, "crf": predictor.crf,
-                                   "background": s.background, "score": s.score, "photographs": entries})
+                                   "background": s.crf_background if predictor.crf and s.crf_background else
+                                   s.background, "score": s.score, "photographs": entries})
     log.info("wrote %d masks to %s", len(entries), out)
     if faults:
         raise InputError(f"{len(faults)} of {len(photographs)} photographs were left out: {faults[0]}")

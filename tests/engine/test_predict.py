@@ -30,6 +30,7 @@ class Colours:
     """Two classes: red and green, background where neither is bright. Four pixels a cell."""
 
     class_names, mean, std = ("red", "green"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    segments = False
 
     def cam(self, images: np.ndarray) -> np.ndarray:
         n, _, h, w = images.shape
@@ -267,3 +268,14 @@ def test_labels_can_act_on_the_logits() -> None:
             assert (masks["logits"][:, :30] == 2).all() and (masks["maps"][:, 18:30] == 0).all()
         else:
             assert np.array_equal(masks["logits"], masks["maps"])
+
+
+@needs_crf
+def test_crf_has_a_threshold_of_its_own() -> None:
+    views = {"scales": (1.0,), "flip": True, "long_side": None, "score": 0.5}
+    masks = [Predictor(Colours(), PredictSettings(**views, background=low, crf_background=crf), True)(red_left())[0]
+             for low, crf in ((0.3, None), (0.9, 0.3), (0.9, None))]
+    assert np.array_equal(masks[0], masks[1]) and (masks[0] == 1).any()
+    plain = [Predictor(Colours(), PredictSettings(**views, background=0.3, crf_background=crf))(red_left())[0]
+             for crf in (None, 0.99)]
+    assert np.array_equal(*plain)
