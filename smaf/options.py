@@ -145,7 +145,8 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
     for name in ("resize_long", "scale"):
         low, high = getattr(args, name, None) or (1, 1)
         if low > high:
-            raise InputError(f"--{name} {low} {high}: expected the smaller one first")
+            kind = "length" if name == "resize_long" else "factor"
+            raise InputError(f"--{name} {low} {high}: expected the smaller {kind} first")
     if getattr(args, "crop", 8) < 8:
         raise InputError(f"--crop {args.crop}: expected at least 8 pixels")
     for name in ("tau", "lam", "ema_decay", "prototype_momentum"):

@@ -177,6 +177,11 @@ def test_bad_targets_are_named(fault: str, small: Path, targets: Path, segmenter
     assert not (tmp_path / "out/segmenter.pth").exists()
 
 
+def test_ranges_are_checked(small: Path, tmp_path: Path) -> None:
+    done = run(train_seg.main, "--data_root", small, "--scale", 1.5, 0.5, "--out", tmp_path / "o")
+    assert done.status == 2 and "--scale 1.5 0.5: expected the smaller factor first" in done.err
+
+
 def test_empty_class_is_a_warning(small: Path, targets: Path, tmp_path: Path) -> None:
     for image_id in TRAIN:
         mask = read_mask(targets / f"{image_id}.png")
