@@ -228,10 +228,13 @@ def _check_program(path: Path) -> None:
     are Python, or objects of custom classes: arithmetic and PyTorch's own operators are taken, the rest is not.
     """
     with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
+        names = archive.namelist()
+        if len(set(names)) < len(names):  # PyTorch might read the other one
+            raise InputError(f"weights {path} hold a file twice: {_FIX}")
+        for name in names:
             if "custom_obj" in name or "aotinductor" in name:
                 raise InputError(f"weights {path} hold {name}, more than a program and its tensors: {_FIX}")
-            if not name.endswith(".json") or "/extra/" in name:
+            if not name.endswith(".json") or name.endswith("/extra/smaf.json"):
                 continue
             facts = json.loads(archive.read(name))
             if isinstance(facts, dict) and facts.get("guards_code"):
