@@ -24,6 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
                         help="stage 4's network, deeplab-pytorch's, shipped weights by name, .onnx or .pt2")
     parser.add_argument("--crf", action="store_true", help="dense CRF on the softmax (needs pydensecrf2)")
     parser.add_argument("--flip", action="store_true", help="also use mirror images")
+    parser.add_argument("--label_filter", default="none", choices=("none", "logits"),
+                        help="logits: tell only the classes of the image-level labels apart, for photographs whose "
+                             "labels are known")
     parser.add_argument("--save_for_server", action="store_true",
                         help="also pack results.tgz for PASCAL VOC's evaluation server (--list test)")
     group = parser.add_argument_group("views")
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                                  max_pixels=args.max_view_pixels, precision=args.precision)
     facts = {key: value for key, value in options.facts_from(args, data).items() if key != "save_for_server"}
     segment_list(network, data, list_name=args.list, views=views, crf=args.crf, out=out, facts=facts,
-                 num_workers=args.num_workers, overwrite=args.overwrite)
+                 num_workers=args.num_workers, overwrite=args.overwrite, label_filter=args.label_filter != "none")
     if args.save_for_server:
         log.info("wrote %s", save_for_server(data, ids, masks=out, out=out))
     missing = [i for i in ids if not data.mask_path(i).is_file()]

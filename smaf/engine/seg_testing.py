@@ -32,25 +32,33 @@ SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 _AHEAD = 3  # photographs a process whose probabilities wait for CRF
 
 
-def probabilities(network: Network, photo: Any, views: ViewSettings) -> np.ndarray:
-    """(C, H, W) float32 in 0..1 of the classes, the mean softmax over the views; background has what is left to 1."""
-    return view_logits(network.cam, photo, mean=network.mean, std=network.std, scales=views.scales, flip=views.flip,
-                       long_side=views.long_side, max_pixels=views.max_pixels).maps()
+def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Sequence[int] | None = None
+                  ) -> dict[int, np.ndarray]:
+    """Class index → (H, W) float32 in 0..1, the mean softmax over the views; background has what is left to 1.
+
+    With `classes` the softmax is over these and background alone.
+    """
+    logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, scales=views.scales, flip=views.flip,
+                         long_side=views.long_side, max_pixels=views.max_pixels)
+    if classes is None:
+        return dict(enumerate(logits.maps()))
+    return dict(zip(classes, logits.maps(classes, label_filter="logits"), strict=True))
 
 
-def _refine(photo_path: Path, shares: np.ndarray, out: Path) -> None:
-    """In a worker: CRF on the softmax of all classes, as DeepLab-V2 has it; writes the mask."""
+def _refine(photo_path: Path, shares: dict[int, np.ndarray], out: Path) -> None:
+    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask."""
     photo = read_image(photo_path)
-    refined = refine_cams(photo, dict(enumerate(shares.astype(np.float32))), background=None)
+    refined = refine_cams(photo, {c: plane.astype(np.float32) for c, plane in shares.items()}, background=None)
     write_mask(out, refined_mask(refined, (photo.height, photo.width)))
 
 
 def segment_list(network: Network, data: DataRoot, *, list_name: str, views: ViewSettings, crf: bool, out: Path,
-                 facts: Mapping[str, Any], num_workers: int = 2, overwrite: bool = False) -> None:
-    """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1, without image-level labels.
+                 facts: Mapping[str, Any], num_workers: int = 2, overwrite: bool = False,
+                 label_filter: bool = False) -> None:
+    """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1.
 
-    Those that are there stay. With `crf` the probabilities are refined in `num_workers` processes while the network
-    goes on.
+    With `label_filter` only the image-level labels' classes are told apart. Masks that are there stay. With `crf` the
+    probabilities are refined in `num_workers` processes while the network goes on.
     """
     if not network.segments:
         raise InputError("--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf predict`")
@@ -61,6 +69,8 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
         require_crf()
     ids = data.ids(list_name)
     data.require(ids)
+    if label_filter:
+        data.labels_of(ids)  # names an image that has none
     record = start_folder(out, facts, overwrite=overwrite, patterns=("*.png",))
     record.write(finished=False, images=len(ids))
     write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
@@ -75,12 +85,14 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
             bar = tqdm(zip(todo, read_ahead(todo, data.photo), strict=True), total=len(todo), unit="image",
                        mininterval=1.0)
             for image_id, photo in bar:
-                shares = probabilities(network, photo, views)
+                shown = np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
+                shares = probabilities(network, photo, views, shown)
                 path = out / f"{image_id}.png"
                 if pool is None:
-                    write_mask(path, refined_mask(dict(enumerate(shares)), (photo.height, photo.width)))
+                    write_mask(path, refined_mask(shares, (photo.height, photo.width)))
                     continue
-                waiting.append(pool.submit(_refine, data.photo_path(image_id), shares.astype(np.float16), path))
+                half = {c: plane.astype(np.float16) for c, plane in shares.items()}
+                waiting.append(pool.submit(_refine, data.photo_path(image_id), half, path))
                 while len(waiting) > _AHEAD * max(1, num_workers):
                     waiting.popleft().result()
             for future in waiting:

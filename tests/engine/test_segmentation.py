@@ -101,6 +101,17 @@ def test_it_learns_and_is_tested(small: Path, segmenter: Path, tmp_path: Path) -
     assert again.status == 2 and "made with other settings" in again.err
 
 
+def test_labels_can_be_known(small: Path, segmenter: Path, tmp_path: Path) -> None:
+    """p7 shows box and tent; a file that names the box alone leaves no tent, and no hole where it was seen."""
+    (tmp_path / "labels.csv").write_text("image,labels\np6,ball\np7,box\n")
+    masks = {}
+    for kind in ("none", "logits"):
+        scores(small, segmenter, tmp_path / kind, "--labels", tmp_path / "labels.csv", "--label_filter", kind)
+        masks[kind] = read_mask(tmp_path / kind / "p7.png")
+    assert set(np.unique(masks["none"])) == {0, 2, 3} and set(np.unique(masks["logits"])) == {0, 2}
+    assert ((masks["logits"] == 2) >= (masks["none"] == 2)).all()
+
+
 @needs_crf
 def test_crf_in_two_processes(small: Path, segmenter: Path, tmp_path: Path) -> None:
     plain = scores(small, segmenter, tmp_path / "plain")
