@@ -1,8 +1,9 @@
 """Stage 4 on a data set with true masks: the light network trained on pseudo masks against true ones, over seeds.
 
 Uses the students that `benchmarks/ladder.py` trained, in the same `--out`: their masks of `--train_on` are the targets,
-and their weights where the network starts. "source" is the student's own masks of `--report_on`, which know the
-image-level labels; the segmentation networks do not. Finished stages stay; a stopped run goes on.
+and their weights where the network starts. "source" is the student itself: its fused maps of `--report_on` cut at
+stage 3's threshold, the classes those whose score reaches `--score`, or the image-level labels ("known"). Finished
+stages stay; a stopped run goes on.
 
     python benchmarks/segmenters.py --data_root DATA --classes metadata/animals.txt --out smaf/logdir/animals
 """
@@ -14,10 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from smaf import evaluate, gen_pm, test_seg, train_seg
+import numpy as np
+from tqdm import tqdm
+
+from smaf import gen_pm, test_seg, train_seg
 from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
-from smaf.ops import crf_available
+from smaf.core.predict_settings import PredictSettings
+from smaf.data.layout import open_data
+from smaf.engine.networks import TorchNetwork
+from smaf.engine.predict import Predictor
+from smaf.ops import ConfusionMatrix, crf_available
 
 ROOT = Path(__file__).resolve().parents[1]
 # Title of the row: options of gen_pm for the targets; None: true masks
@@ -25,48 +33,64 @@ TARGETS: dict[str, tuple[str, ...] | None] = {
     "pseudo masks": (), "pseudo masks, uncertain by thresholds": ("--uncertain", "thresholds"),
     "pseudo masks, uncertain by CRF": ("--uncertain", "crf"), "true masks": None}
 
+# Title of the column: image-level labels known, CRF
+COLUMNS = (("blind", False, False), ("blind CRF", False, True), ("known", True, False), ("known CRF", True, True))
+
 
 class Run:
     """The rows of one seed."""
 
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
-        self.args, self.seed, self.out = args, seed, Path(args.out) / f"seed_{seed}"
+        self.args, self.seed, self.out = args, seed, Path(args.out) / f"seed_{seed}" / "segmenters"
         self.data = ["--data_root", args.data_root, *(["--classes", args.classes] if args.classes else [])]
-        self.student = str(self.out / "proda_model" / "classifier.pth")
+        self.source_out = Path(args.out) / f"seed_{args.source_seed or seed}"
+        self.student = str(self.source_out / "proda_model" / "classifier.pth")
         self.crf = ["--crf", "maps"] if crf_available() else []
 
     def recipe(self, stage: str) -> list[str]:
         path = ROOT / "script" / "recipes" / self.args.recipe / f"{stage}.args"
         return [f"@{path}"] if path.is_file() else []
 
-    def pseudo_masks(self, name: str, list_name: str, *options: str) -> Path:
-        folder = self.out / "segmenters" / name
-        gen_pm.main([*self.recipe("gen_pm"), *self.data, "--list", list_name, "--weights", self.student, "--out",
+    def pseudo_masks(self, name: str, *options: str) -> Path:
+        """The student's masks of the list to train on."""
+        folder = self.source_out / "segmenters" / name
+        gen_pm.main([*self.recipe("gen_pm"), *self.data, "--list", self.args.train_on, "--weights", self.student,
+                     "--threshold", str(self.args.crf_threshold if self.crf else self.args.threshold), "--out",
                      str(folder), *self.crf, *options])
         return folder
 
-    def source(self) -> float:
-        """mIoU of the student's masks on the list to report on, in per cent."""
-        folder = self.pseudo_masks("source", self.args.report_on)
-        out = self.out / "segmenters" / "source.json"
-        evaluate.main([*self.data, "--list", self.args.report_on, "--pred_dir", str(folder), "--out", str(out)])
-        return 100 * float(read_json(out, "evaluation", "run again")["miou"])
+    def source(self) -> dict[str, float]:
+        """mIoU of the student's masks of the list to report on, without and with its labels, in per cent."""
+        network, data = TorchNetwork(Path(self.student)), open_data(self.args.data_root, classes=self.args.classes)
+        settings = PredictSettings((0.5, 1.0, 1.5), True, 448, background=self.args.threshold, score=self.args.score,
+                                   label_filter="logits", crf_background=self.args.crf_threshold)
+        row = {}
+        for column, known, crf in COLUMNS:
+            if crf and not (self.args.crf and self.crf):
+                continue
+            predictor, matrix = Predictor(network, settings, crf), ConfusionMatrix(data.num_classes + 1)
+            for image_id in tqdm(data.ids(self.args.report_on), desc=f"source, {column}"):
+                labels = np.flatnonzero(data.all_labels[image_id]).tolist() if known else None
+                matrix.update(predictor(data.photo(image_id), labels)[0], data.mask(image_id))
+            row[column] = 100 * float(matrix.compute()["miou"])
+        return row
 
     def network(self, title: str) -> dict[str, float]:
-        """Train and test a network; mIoU in per cent, without and with CRF."""
+        """Train and test a network; mIoU in per cent."""
         name, options = title.replace(", ", "_").replace(" ", "_"), TARGETS[title]
-        out = self.out / "segmenters" / f"net_{name}"
+        out = self.out / f"net_{name}"
         targets = ["--true_masks"] if options is None else [
-            "--target_dir", str(self.pseudo_masks(f"targets_{name}", self.args.train_on, *options))]
+            "--target_dir", str(self.pseudo_masks(f"targets_{name}", *options))]
         train_seg.main([*self.recipe("train_seg"), *self.data, "--list", self.args.train_on, "--seed", str(self.seed),
                         "--network", self.args.network, "--weights", self.student, "--out", str(out), *targets])
         row = {}
-        for column, crf in (("miou", []), ("miou + CRF", ["--crf"])):
-            if crf and not self.crf:
+        for column, known, crf in COLUMNS:
+            if crf and not (self.args.crf and self.crf):
                 continue
-            masks = out / f"masks{'_crf' * bool(crf)}"
+            masks = out / f"masks_{column.replace(' ', '_')}"
             test_seg.main([*self.recipe("test_seg"), *self.data, "--list", self.args.report_on, "--weights",
-                           str(out / "segmenter.pth"), "--out", str(masks), *crf])
+                           str(out / "segmenter.pth"), "--out", str(masks), *(["--crf"] if crf else []),
+                           "--label_filter", "logits" if known else "none"])
             result = read_json(masks / f"evaluation_{Path(self.args.report_on).stem}.json", "evaluation", "run again")
             row[column] = 100 * float(result["miou"])
         return row
@@ -74,7 +98,7 @@ class Run:
 
 def table(seeds: Sequence[dict[str, dict[str, float]]]) -> str:
     """A Markdown table: mean ± standard deviation over the seeds that have the row."""
-    columns = ["miou", "miou + CRF"]
+    columns = [column for column, *_ in COLUMNS]
     lines = ["| " + " | ".join(["", "seeds", *columns]) + " |", "| --- " * (len(columns) + 2) + "|"]
     for title in dict.fromkeys(title for rows in seeds for title in rows):
         rows, cells = [seed[title] for seed in seeds if title in seed], []
@@ -98,14 +122,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--report_on", default="val")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
     parser.add_argument("--targets", nargs="+", default=["pseudo masks", "true masks"], choices=list(TARGETS))
+    parser.add_argument("--source_seed", type=int, help="one student's masks and weights for all seeds; default: each "
+                                                        "seed's own")
+    parser.add_argument("--crf", action="store_true", help="also the columns with CRF, where it is installed")
+    parser.add_argument("--threshold", type=float, default=0.34, help="background threshold of the student's maps")
+    parser.add_argument("--crf_threshold", type=float, default=0.30, help="and with CRF")
+    parser.add_argument("--score", type=float, default=0.67, help="from which the student takes a class for shown")
     args = parser.parse_args(argv)
     results = []
     for seed in args.seeds:
         run = Run(args, seed)
-        rows = {"source (knows the labels)": {"miou + CRF" if run.crf else "miou": run.source()}}
+        rows = {"source": run.source()} if seed == (args.source_seed or seed) else {}
         rows |= {title: run.network(title) for title in args.targets}
         results.append(rows)
-        write_json(run.out / "segmenters" / "segmenters.json", {"seed": seed, "rows": rows})
+        write_json(run.out / "segmenters.json", {"seed": seed, "rows": rows})
     write_text(Path(args.out) / "segmenters.md", table(results) + "\n")
     print(table(results))
 
