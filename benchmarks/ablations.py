@@ -29,9 +29,10 @@ from smaf.data.layout import open_data
 
 ROOT = Path(__file__).resolve().parents[1]
 HARD = ("--background", "0.4")  # no refinement: the constant where fused maps are best cut
-# Title: which maps (refined, fused, edges alone, saliency alone), options of stage 2
+# Title: which maps (refined, fused, edges alone, saliency alone, the first variant's own refined), options of stage 2
 STAGE2: dict[str, tuple[str, tuple[str, ...]]] = {
     "the light recipe": ("refined", ("--soft_background",)),
+    "a second round, on the first one's maps": ("second", ("--soft_background",)),
     "refined by edges (CRF) alone": ("edges", ("--soft_background",)),
     "refined by saliency alone": ("saliency", ("--soft_background",)),
     "not refined, background 0.4": ("fused", HARD),
@@ -65,6 +66,10 @@ class Ablations:
         self.train_on, self.score_on = str(self.held_out / "list.txt"), str((self.out / "list.txt").resolve())
         write_text(Path(self.score_on), "".join(f"{i}\n" for i in self.data.ids(args.choose_on)[:: args.every]))
 
+    def folder(self, title: str) -> Path:
+        """Where a variant is."""
+        return self.out / "".join(c if c.isalnum() else "_" for c in title)
+
     def options(self, stage: str, *, root: str | None = None) -> list[str]:
         path = ROOT / "script" / "recipes" / self.args.recipe / f"{stage}.args"
         return [*([f"@{path}"] if path.is_file() else []), "--data_root", root or self.args.data_root, *self.classes]
@@ -74,7 +79,11 @@ class Ablations:
         fused = self.held_out / "cam_o_vec"
         if kind in {"fused", "refined"}:
             return str(fused if kind == "fused" else self.held_out / "cam_refined")
-        own = ["--saliency_weight", "0"] if kind == "edges" else ["--no_crf"]
+        own = {"edges": ["--saliency_weight", "0"], "saliency": ["--no_crf"], "second": []}[kind]
+        if kind == "second":
+            fused = self.out / "second"
+            gen_fusion.main([*self.options("gen_fusion"), "--list", self.train_on, "--weights",
+                             str(self.folder(next(iter(STAGE2))) / "classifier.pth"), "--out", str(fused)])
         refine_fusion.main([*self.options("refine_fusion"), "--list", self.train_on, "--cam_dir", str(fused), "--out",
                             str(self.out / f"maps_{kind}"), *own])
         return str(self.out / f"maps_{kind}")
@@ -114,7 +123,7 @@ class Ablations:
     def variant(self, title: str) -> dict[str, float]:
         """Train and score a variant."""
         steps = ["--steps", str(self.args.steps)]
-        folder = self.out / "".join(c if c.isalnum() else "_" for c in title)
+        folder = self.folder(title)
         if title in STAGE0:
             saliency, own = STAGE0[title]
             train_eps.main([*self.options("train_eps", root=self.root_of(saliency)), "--list", self.train_on, "--out",
