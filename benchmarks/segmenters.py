@@ -37,6 +37,21 @@ TARGETS: dict[str, tuple[str, ...] | None] = {
 COLUMNS = (("blind", False, False), ("blind CRF", False, True), ("known", True, False), ("known CRF", True, True))
 
 
+class _Remembered:
+    """A network that answers a view of one photograph once."""
+
+    def __init__(self, network: TorchNetwork) -> None:
+        self.segments, self.class_names, self.mean, self.std = (network.segments, network.class_names, network.mean,
+                                                                network.std)
+        self.network = network
+        self.answers: dict[tuple[int, ...], np.ndarray] = {}
+
+    def cam(self, images: np.ndarray) -> np.ndarray:
+        if images.shape not in self.answers:
+            self.answers[images.shape] = self.network.cam(images)
+        return self.answers[images.shape]
+
+
 class Run:
     """The rows of one seed."""
 
@@ -64,16 +79,15 @@ class Run:
         network, data = TorchNetwork(Path(self.student)), open_data(self.args.data_root, classes=self.args.classes)
         settings = PredictSettings((0.5, 1.0, 1.5), True, 448, background=self.args.threshold, score=self.args.score,
                                    label_filter="logits", crf_background=self.args.crf_threshold)
-        row = {}
-        for column, known, crf in COLUMNS:
-            if crf and not (self.args.crf and self.crf):
-                continue
-            predictor, matrix = Predictor(network, settings, crf), ConfusionMatrix(data.num_classes + 1)
-            for image_id in tqdm(data.ids(self.args.report_on), desc=f"source, {column}"):
+        columns = [column for column in COLUMNS if not column[2] or (self.args.crf and self.crf)]
+        matrices = {column: ConfusionMatrix(data.num_classes + 1) for column, *_ in columns}
+        for image_id in tqdm(data.ids(self.args.report_on), desc="source"):
+            photo, truth = data.photo(image_id), data.mask(image_id)
+            once = _Remembered(network)
+            for column, known, crf in columns:
                 labels = np.flatnonzero(data.all_labels[image_id]).tolist() if known else None
-                matrix.update(predictor(data.photo(image_id), labels)[0], data.mask(image_id))
-            row[column] = 100 * float(matrix.compute()["miou"])
-        return row
+                matrices[column].update(Predictor(once, settings, crf)(photo, labels)[0], truth)
+        return {column: 100 * float(matrix.compute()["miou"]) for column, matrix in matrices.items()}
 
     def network(self, title: str) -> dict[str, float]:
         """Train and test a network; mIoU in per cent."""
@@ -132,8 +146,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = []
     for seed in args.seeds:
         run = Run(args, seed)
-        rows = {"source": run.source()} if seed == (args.source_seed or seed) else {}
-        rows |= {title: run.network(title) for title in args.targets}
+        rows = {title: run.network(title) for title in args.targets}
+        rows |= {"source": run.source()} if seed == (args.source_seed or seed) else {}
         results.append(rows)
         write_json(run.out / "segmenters.json", {"seed": seed, "rows": rows})
     write_text(Path(args.out) / "segmenters.md", table(results) + "\n")
