@@ -14,7 +14,7 @@ from smaf.engine.networks import open_network
 from smaf.engine.predict import Labels, Predictor, find_photographs, predict
 from smaf.ops import SCALES
 
-SHIPPED = "animals_lite0"
+CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
 _CLASSIFIER = PredictSettings(SCALES, True, None, background=0.2, score=0.5)
 _SEGMENTER = PredictSettings((1.0,), False, None, background=None, score=0.5, label_filter="logits")
 
@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--labels", help="classes that the photographs show: cat,person or a CSV file with the columns "
                                          "image and labels; without it, those whose score reaches --score")
     parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
-    parser.add_argument("--weights", default=SHIPPED, help="shipped weights by name, or a file (.pth, .onnx, .pt2)")
+    parser.add_argument("--weights", help="shipped weights by name, or a file (.pth, .onnx, .pt2); default: "
+                                          f"{SEGMENTER}, a segmentation network, but with --labels or --threshold "
+                                          f"{CLASSIFIER}, whose fused maps are pseudo masks")
     parser.add_argument("--threshold", type=float, help="background threshold of a classifier's maps; default: the "
                                                          "weights' own, else 0.2")
     parser.add_argument("--score", type=float, help="score of a class that counts; default: the weights' own, else 0.5")
@@ -57,14 +59,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     photographs = find_photographs(args.photographs)
     _settings(args, _CLASSIFIER)  # before anything is loaded
-    network = open_network(args.weights, args.device)
+    weights = args.weights or (SEGMENTER if args.labels is None and args.threshold is None else CLASSIFIER)
+    network = open_network(weights, args.device)
     if network.segments and args.threshold is not None:
-        raise InputError(f"--threshold {args.threshold}: {args.weights} is a segmentation network, which decides "
+        raise InputError(f"--threshold {args.threshold}: {weights} is a segmentation network, which decides "
                          "between classes and background by itself; leave it out")
     own = network.settings or (_SEGMENTER if network.segments else _CLASSIFIER)
     predictor = Predictor(network, _settings(args, own), args.crf)
     labels = Labels.read(args.labels, network.class_names)
-    predict(predictor, photographs, labels, out=Path(args.out), weights=args.weights)
+    predict(predictor, photographs, labels, out=Path(args.out), weights=weights)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_set import CLASSES, PICTURES, run
+from small_set import CLASSES, PICTURES, good, run
 
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
@@ -253,6 +253,17 @@ def test_shipped_weights(name: str) -> None:
     assert read_predict_settings(path) == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
     state = torch.load(path, weights_only=True)
     assert all(v.dtype == torch.float16 for v in state["state_dict"].values() if v.is_floating_point())
+
+
+@pytest.mark.parametrize("words, name", [
+    ((), predict.SEGMENTER), (("--labels", "cat,person"), predict.CLASSIFIER),
+    (("--threshold", 0.3), predict.CLASSIFIER), (("--weights", predict.CLASSIFIER), predict.CLASSIFIER)])
+def test_what_is_known_decides_which_network_predicts(words: tuple[object, ...], name: str, small: Path, tmp_path: Path
+                                                      ) -> None:
+    good(run(predict.main, small / "JPEGImages/p0.jpg", "--out", tmp_path, "--device", "cpu", *words))
+    facts = json.loads((tmp_path / "predictions.json").read_text())
+    assert facts["weights"] == name
+    assert facts["classes"] == ["background", "cat", "cow", "dog", "horse", "sheep", "person"]
 
 
 def test_labels_can_act_on_the_logits() -> None:
