@@ -5,7 +5,7 @@ needs none. The score from which a class counts as shown is the one with the hig
 labels, no masks needed; `--choose_weights` names a network that was not trained on the list, to choose it with.
 
     python benchmarks/pack_weights.py --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
-        --choose_weights smaf/logdir/animals/held_out/proda_model/classifier.pth --threshold 0.42 --crf_threshold 0.42 \
+        --choose_weights smaf/logdir/animals/held_out/proda_model/classifier.pth --threshold 0.38 --crf_threshold 0.38 \
         --data_root DATA --classes metadata/animals.txt --list train --scales 0.5 1.0 1.5 --long_side 448 \
         --label_filter logits --out smaf/weights/animals_lite0.pth
 """

@@ -139,8 +139,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--source_seed", type=int, help="one student's masks and weights for all seeds; default: each "
                                                         "seed's own")
     parser.add_argument("--crf", action="store_true", help="also the columns with CRF, where it is installed")
-    parser.add_argument("--threshold", type=float, default=0.42, help="background threshold of the student's maps")
-    parser.add_argument("--crf_threshold", type=float, default=0.42, help="and with CRF")
+    parser.add_argument("--threshold", type=float, default=0.38, help="background threshold of the student's maps")
+    parser.add_argument("--crf_threshold", type=float, default=0.38, help="and with CRF")
     parser.add_argument("--score", type=float, default=0.67, help="from which the student takes a class for shown")
     args = parser.parse_args(argv)
     results = []
