@@ -42,6 +42,7 @@ STAGE2: dict[str, tuple[str, tuple[str, ...]]] = {
     "not refined, 0.4, no reactivation": ("fused", (*HARD, "--no_reactivate")),
     "not refined, 0.4, --rectify cosine": ("fused", (*HARD, "--rectify", "cosine")),
     "not refined, 0.4, --rectify proda": ("fused", (*HARD, "--rectify", "proda")),
+    "the head at the backbone's rate": ("refined", ("--soft_background", "--head_factor", "1")),
     "half the rate": ("refined", ("--soft_background", "--lr", "1.5e-4")),
     "cells at corners": ("refined", ("--soft_background", "--cells", "corners")),
 }
