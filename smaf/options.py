@@ -149,7 +149,7 @@ def checked(args: argparse.Namespace) -> argparse.Namespace:
             raise InputError(f"--{name} {low} {high}: expected the smaller {kind} first")
     if getattr(args, "crop", 8) < 8:
         raise InputError(f"--crop {args.crop}: expected at least 8 pixels")
-    for name in ("tau", "lam", "ema_decay", "prototype_momentum"):
+    for name in ("tau", "lam", "ema_decay", "prototype_momentum", "score"):
         if not 0 <= getattr(args, name, 0) <= 1:
             raise InputError(f"--{name} {getattr(args, name)}: expected a value from 0 to 1")
     for name in ("threshold", "background"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from smaf import options
 from smaf.core.command import make_parser, run_command
+from smaf.core.errors import InputError
 from smaf.engine.evaluation import evaluate_masks, write_evaluation
 from smaf.engine.networks import open_network
 from smaf.engine.seg_testing import save_for_server, segment_list
@@ -27,6 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--label_filter", default="none", choices=("none", "logits"),
                         help="logits: tell only the classes of the image-level labels apart, for photographs whose "
                              "labels are known")
+    parser.add_argument("--score", type=float, default=0.0,
+                        help="from which a class counts as shown, 0 to 1: the mean of its strongest hundredth; the "
+                             "others' pixels go to these. Not with --label_filter logits")
     parser.add_argument("--save_for_server", action="store_true",
                         help="also pack results.tgz for PASCAL VOC's evaluation server (--list test)")
     group = parser.add_argument_group("views")
@@ -40,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = options.checked(build_parser().parse_args(argv))
+    if args.score and args.label_filter != "none":
+        raise InputError("--score and --label_filter logits: labels that are known need no score")
     data = options.data_from(args)
     ids, out = data.ids(args.list), Path(args.out)
     network = open_network(args.weights, args.device, args.precision)
@@ -47,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                                  max_pixels=args.max_view_pixels, precision=args.precision)
     facts = {key: value for key, value in options.facts_from(args, data).items() if key != "save_for_server"}
     segment_list(network, data, list_name=args.list, views=views, crf=args.crf, out=out, facts=facts,
-                 num_workers=args.num_workers, overwrite=args.overwrite, label_filter=args.label_filter != "none")
+                 num_workers=args.num_workers, overwrite=args.overwrite, label_filter=args.label_filter != "none",
+                 score=args.score)
     if args.save_for_server:
         log.info("wrote %s", save_for_server(data, ids, masks=out, out=out))
     missing = [i for i in ids if not data.mask_path(i).is_file()]

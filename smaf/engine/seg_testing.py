@@ -25,23 +25,27 @@ from smaf.core.images import read_image, write_mask
 from smaf.data.layout import DataRoot
 from smaf.engine.inference import ViewSettings, read_ahead, start_folder
 from smaf.engine.predict import Network
-from smaf.ops import refine_cams, refined_mask, require_crf, view_logits
+from smaf.ops import peak_scores, refine_cams, refined_mask, require_crf, view_logits
 
 log = logging.getLogger("smaf")
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 _AHEAD = 3  # photographs a process whose probabilities wait for CRF
 
 
-def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Sequence[int] | None = None
-                  ) -> dict[int, np.ndarray]:
+def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Sequence[int] | None = None,
+                  score: float = 0.0) -> dict[int, np.ndarray]:
     """Class index → (H, W) float32 in 0..1, the mean softmax over the views; background has what is left to 1.
 
-    With `classes` the softmax is over these and background alone.
+    With `classes` the softmax is over these and background alone; without, over those whose score
+    (:func:`smaf.ops.peak_scores`) reaches `score`.
     """
     logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, scales=views.scales, flip=views.flip,
                          long_side=views.long_side, max_pixels=views.max_pixels)
     if classes is None:
-        return dict(enumerate(logits.maps()))
+        maps = logits.maps()
+        if score <= 0:
+            return dict(enumerate(maps))
+        classes = np.flatnonzero(peak_scores(maps) >= score).tolist()
     return dict(zip(classes, logits.maps(classes, label_filter="logits"), strict=True))
 
 
@@ -54,10 +58,11 @@ def _refine(photo_path: Path, shares: dict[int, np.ndarray], out: Path) -> None:
 
 def segment_list(network: Network, data: DataRoot, *, list_name: str, views: ViewSettings, crf: bool, out: Path,
                  facts: Mapping[str, Any], num_workers: int = 2, overwrite: bool = False,
-                 label_filter: bool = False) -> None:
+                 label_filter: bool = False, score: float = 0.0) -> None:
     """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1.
 
-    With `label_filter` only the image-level labels' classes are told apart. Masks that are there stay. With `crf` the
+    With `label_filter` only the image-level labels' classes are told apart, else those that reach `score`. Masks that
+    are there stay. With `crf` the
     probabilities are refined in `num_workers` processes while the network goes on.
     """
     if not network.segments:
@@ -86,7 +91,7 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
                        mininterval=1.0)
             for image_id, photo in bar:
                 shown = np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
-                shares = probabilities(network, photo, views, shown)
+                shares = probabilities(network, photo, views, shown, score)
                 path = out / f"{image_id}.png"
                 if pool is None:
                     write_mask(path, refined_mask(shares, (photo.height, photo.width)))

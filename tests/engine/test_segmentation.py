@@ -17,8 +17,11 @@ from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.fused_maps import write_fused
 from smaf.core.images import read_mask, voc_palette, write_mask
+from smaf.core.predict_settings import PredictSettings
 from smaf.data.augment import Augmentation, Geometry
 from smaf.data.layout import open_data
+from smaf.engine.networks import open_network
+from smaf.engine.predict import Predictor
 from smaf.engine.seg_testing import save_for_server
 from smaf.models import build_segmenter, save_segmenter
 from smaf.ops import certain_mask, crf_available, segmentation_loss
@@ -110,6 +113,26 @@ def test_labels_can_be_known(small: Path, segmenter: Path, tmp_path: Path) -> No
         masks[kind] = read_mask(tmp_path / kind / "p7.png")
     assert set(np.unique(masks["none"])) == {0, 2, 3} and set(np.unique(masks["logits"])) == {0, 2}
     assert ((masks["logits"] == 2) >= (masks["none"] == 2)).all()
+
+
+def test_a_score_decides_which_classes_are_shown(small: Path, segmenter: Path, tmp_path: Path) -> None:
+    """The same classes as `smaf predict` takes at this threshold, and the same masks; none reaches 1."""
+    views, data, network = ("--scales", 0.75, 1.0, "--flip"), open_data(small), open_network(str(segmenter), "cpu")
+    all_taken = PredictSettings((0.75, 1.0), True, 112, None, 0.0, label_filter="logits")
+    first, second = sorted(Predictor(network, all_taken)(data.photo("p7"))[1].values())[-2:]  # p7 shows two
+    between = PredictSettings((0.75, 1.0), True, 112, None, (first + second) / 2, label_filter="logits")
+    scores(small, segmenter, tmp_path / "all", *views)
+    scores(small, segmenter, tmp_path / "some", *views, "--score", between.score)
+    for image_id in ("p6", "p7"):
+        expected = Predictor(network, between)(data.photo(image_id))[0]
+        assert np.array_equal(read_mask(tmp_path / f"some/{image_id}.png"), expected)
+    assert len(np.unique(read_mask(tmp_path / "all/p7.png"))) == 3
+    assert len(np.unique(read_mask(tmp_path / "some/p7.png"))) == 2
+    scores(small, segmenter, tmp_path / "none", *views, "--score", 1)
+    assert not read_mask(tmp_path / "none/p6.png").any()
+    bad = run(test_seg.main, "--data_root", small, "--list", "val", "--weights", segmenter, "--out", tmp_path / "bad",
+              "--score", 0.9, "--label_filter", "logits")
+    assert bad.status == 2 and "need no score" in bad.err
 
 
 @needs_crf
