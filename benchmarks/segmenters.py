@@ -1,9 +1,9 @@
 """Stage 4 on a data set with true masks: the light network trained on pseudo masks against true ones, over seeds.
 
 Uses the students that `benchmarks/ladder.py` trained, in the same `--out`: their masks of `--train_on` are the targets,
-and their weights where the network starts. "source" is the student itself: its fused maps of `--report_on` cut at
-stage 3's threshold, the classes those whose score reaches `--score`, or the image-level labels ("known"). Finished
-stages stay; a stopped run goes on.
+and their weights where the network starts. "source" is the student itself: its maps of `--report_on` cut at stage 3's
+threshold. Columns: "blind" or image-level labels "known"; at one scale, or with stage 3's views, where the classes of
+"blind" (and of the source always) are those whose score reaches `--score`. Finished stages stay; a stopped run goes on.
 
     python benchmarks/segmenters.py --data_root DATA --classes metadata/animals.txt --out smaf/logdir/animals
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -33,8 +34,26 @@ TARGETS: dict[str, tuple[str, ...] | None] = {
     "pseudo masks": (), "pseudo masks, uncertain by thresholds": ("--uncertain", "thresholds"),
     "pseudo masks, uncertain by CRF": ("--uncertain", "crf"), "true masks": None}
 
-# Title of the column: image-level labels known, CRF
-COLUMNS = (("blind", False, False), ("blind CRF", False, True), ("known", True, False), ("known CRF", True, True))
+SCALES = ("0.5", "1.0", "1.5")
+
+
+@dataclass(frozen=True)
+class Column:
+    """How masks are made: image-level labels known or not, one scale or stage 3's views, CRF."""
+
+    known: bool
+    views: bool
+    crf: bool
+
+    @property
+    def title(self) -> str:
+        return f"{'known' if self.known else 'blind'}{', views' * self.views}{' + CRF' * self.crf}"
+
+
+def columns(crf: bool) -> list[Column]:
+    """The table's columns, where asked also with CRF."""
+    return [Column(known, views, refined) for known in (False, True) for views in (False, True)
+            for refined in ((False, True) if crf else (False,))]
 
 
 class _Remembered:
@@ -61,6 +80,7 @@ class Run:
         self.source_out = Path(args.out) / f"seed_{args.source_seed or seed}"
         self.student = str(self.source_out / "proda_model" / "classifier.pth")
         self.crf = ["--crf", "maps"] if crf_available() else []
+        self.columns = columns(args.crf and crf_available())
 
     def recipe(self, stage: str) -> list[str]:
         path = ROOT / "script" / "recipes" / self.args.recipe / f"{stage}.args"
@@ -77,17 +97,17 @@ class Run:
     def source(self) -> dict[str, float]:
         """mIoU of the student's masks of the list to report on, without and with its labels, in per cent."""
         network, data = TorchNetwork(Path(self.student)), open_data(self.args.data_root, classes=self.args.classes)
-        settings = PredictSettings((0.5, 1.0, 1.5), True, 448, background=self.args.threshold, score=self.args.score,
-                                   label_filter="logits", crf_background=self.args.crf_threshold)
-        columns = [column for column in COLUMNS if not column[2] or (self.args.crf and self.crf)]
-        matrices = {column: ConfusionMatrix(data.num_classes + 1) for column, *_ in columns}
-        for image_id in tqdm(data.ids(self.args.report_on), desc="source"):
+        args = self.args
+        matrices = {column: ConfusionMatrix(data.num_classes + 1) for column in self.columns}
+        for image_id in tqdm(data.ids(args.report_on), desc="source"):
             photo, truth = data.photo(image_id), data.mask(image_id)
-            once = _Remembered(network)
-            for column, known, crf in columns:
-                labels = np.flatnonzero(data.all_labels[image_id]).tolist() if known else None
-                matrices[column].update(Predictor(once, settings, crf)(photo, labels)[0], truth)
-        return {column: 100 * float(matrix.compute()["miou"]) for column, matrix in matrices.items()}
+            once, shown = _Remembered(network), np.flatnonzero(data.all_labels[image_id]).tolist()
+            for column, matrix in matrices.items():
+                scales = tuple(float(scale) for scale in SCALES) if column.views else (1.0,)
+                settings = PredictSettings(scales, column.views, 448, background=args.threshold, score=args.score,
+                                           label_filter="logits", crf_background=args.crf_threshold)
+                matrix.update(Predictor(once, settings, column.crf)(photo, shown if column.known else None)[0], truth)
+        return {column.title: 100 * float(matrix.compute()["miou"]) for column, matrix in matrices.items()}
 
     def network(self, title: str) -> dict[str, float]:
         """Train and test a network; mIoU in per cent."""
@@ -98,25 +118,25 @@ class Run:
         train_seg.main([*self.recipe("train_seg"), *self.data, "--list", self.args.train_on, "--seed", str(self.seed),
                         "--network", self.args.network, "--weights", self.student, "--out", str(out), *targets])
         row = {}
-        for column, known, crf in COLUMNS:
-            if crf and not (self.args.crf and self.crf):
-                continue
-            masks = out / f"masks_{column.replace(' ', '_')}"
+        for column in self.columns:
+            masks = out / f"masks_{column.title.replace(' + ', '_').replace(', ', '_')}"
+            blind = ["--score", str(self.args.score)] if column.views else []
             test_seg.main([*self.recipe("test_seg"), *self.data, "--list", self.args.report_on, "--weights",
-                           str(out / "segmenter.pth"), "--out", str(masks), *(["--crf"] if crf else []),
-                           "--label_filter", "logits" if known else "none"])
+                           str(out / "segmenter.pth"), "--out", str(masks), *(["--crf"] if column.crf else []),
+                           *(["--scales", *SCALES, "--flip"] if column.views else []),
+                           *(["--label_filter", "logits"] if column.known else blind)])
             result = read_json(masks / f"evaluation_{Path(self.args.report_on).stem}.json", "evaluation", "run again")
-            row[column] = 100 * float(result["miou"])
+            row[column.title] = 100 * float(result["miou"])
         return row
 
 
 def table(seeds: Sequence[dict[str, dict[str, float]]]) -> str:
     """A Markdown table: mean ± standard deviation over the seeds that have the row."""
-    columns = [column for column, *_ in COLUMNS]
-    lines = ["| " + " | ".join(["", "seeds", *columns]) + " |", "| --- " * (len(columns) + 2) + "|"]
+    titles = list(dict.fromkeys(title for rows in seeds for row in rows.values() for title in row))
+    lines = ["| " + " | ".join(["", "seeds", *titles]) + " |", "| --- " * (len(titles) + 2) + "|"]
     for title in dict.fromkeys(title for rows in seeds for title in rows):
         rows, cells = [seed[title] for seed in seeds if title in seed], []
-        for column in columns:
+        for column in titles:
             values = [row[column] for row in rows if column in row]
             spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.1f}{spread}" if values else "–")
@@ -141,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--crf", action="store_true", help="also the columns with CRF, where it is installed")
     parser.add_argument("--threshold", type=float, default=0.38, help="background threshold of the student's maps")
     parser.add_argument("--crf_threshold", type=float, default=0.38, help="and with CRF")
-    parser.add_argument("--score", type=float, default=0.67, help="from which the student takes a class for shown")
+    parser.add_argument("--score", type=float, default=0.67, help="from which a class counts as shown, with views")
     args = parser.parse_args(argv)
     results = []
     for seed in args.seeds:
