@@ -29,11 +29,12 @@ from smaf.engine.predict import Predictor
 from smaf.ops import ConfusionMatrix, crf_available
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGER = ("--lr", "3e-4", "--steps", "240")
 # Title of the row: options of gen_pm for the targets (None: true masks), options of train_seg
 TARGETS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
     "pseudo masks": ((), ()), "pseudo masks, uncertain by thresholds": (("--uncertain", "thresholds"), ()),
     "pseudo masks, uncertain by CRF": (("--uncertain", "crf"), ()), "true masks": (None, ()),
-    "true masks, faster and longer": (None, ("--lr", "3e-4", "--steps", "240"))}
+    "pseudo masks, faster and longer": ((), LONGER), "true masks, faster and longer": (None, LONGER)}
 
 SCALES = ("0.5", "1.0", "1.5")
 
@@ -87,9 +88,9 @@ class Run:
         path = ROOT / "script" / "recipes" / self.args.recipe / f"{stage}.args"
         return [f"@{path}"] if path.is_file() else []
 
-    def pseudo_masks(self, name: str, *options: str) -> Path:
-        """The student's masks of the list to train on."""
-        folder = self.source_out / "segmenters" / name
+    def pseudo_masks(self, *options: str) -> Path:
+        """The student's masks of the list to train on; rows with the same options share them."""
+        folder = self.source_out / "segmenters" / "_".join(["targets", *(option.lstrip("-") for option in options)])
         gen_pm.main([*self.recipe("gen_pm"), *self.data, "--list", self.args.train_on, "--weights", self.student,
                      "--threshold", str(self.args.crf_threshold if self.crf else self.args.threshold), "--out",
                      str(folder), *self.crf, *options])
@@ -115,7 +116,7 @@ class Run:
         name, (options, training) = title.replace(", ", "_").replace(" ", "_"), TARGETS[title]
         out = self.out / f"net_{name}"
         targets = ["--true_masks"] if options is None else [
-            "--target_dir", str(self.pseudo_masks(f"targets_{name}", *options))]
+            "--target_dir", str(self.pseudo_masks(*options))]
         train_seg.main([*self.recipe("train_seg"), *self.data, "--list", self.args.train_on, "--seed", str(self.seed),
                         "--network", self.args.network, "--weights", self.student, "--out", str(out), *targets,
                         *training])

@@ -62,8 +62,7 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
     """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1.
 
     With `label_filter` only the image-level labels' classes are told apart, else those that reach `score`. Masks that
-    are there stay. With `crf` the
-    probabilities are refined in `num_workers` processes while the network goes on.
+    are there stay. With `crf` the probabilities are refined in `num_workers` processes while the network goes on.
     """
     if not network.segments:
         raise InputError("--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf predict`")

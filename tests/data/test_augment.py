@@ -105,3 +105,16 @@ def test_jitter_is_seeded_bounded_and_leaves_its_input() -> None:
     for seed in range(20):  # grey stays grey; brightness alone moves it
         grey = np.asarray(jitter_colours(np.random.default_rng(seed), flat, (0.3, 0.3, 0.3, 0.1)))
         assert np.ptp(grey) == 0 and 69 <= grey[0, 0, 0] <= 130
+
+
+def test_masks_follow_the_photograph() -> None:
+    """Nearest pixels, the photograph's flip and place, 255 as padding; the scale is of its own size."""
+    mask = np.zeros((20, 30), dtype=np.uint8)
+    mask[:, :10] = 3
+    cut = Geometry((30, 20), True, -5, 0, 40).apply_mask(mask)
+    assert cut.shape == (40, 40) and cut.dtype == torch.int64
+    assert (cut[:20, 5:25] == 0).all() and (cut[:20, 25:35] == 3).all()
+    assert (cut[20:] == 255).all() and (cut[:, :5] == 255).all() and (cut[:, 35:] == 255).all()
+    sizes = {Geometry.draw(np.random.default_rng(k), (100, 60), Augmentation(scale=(0.5, 1.5), crop=32)).size[0]
+             for k in range(200)}
+    assert 50 <= min(sizes) < 55 and 145 < max(sizes) <= 150

@@ -18,13 +18,12 @@ from smaf.core.errors import InputError
 from smaf.core.fused_maps import write_fused
 from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
-from smaf.data.augment import Augmentation, Geometry
 from smaf.data.layout import open_data
 from smaf.engine.networks import open_network
 from smaf.engine.predict import Predictor
 from smaf.engine.seg_testing import save_for_server
 from smaf.models import build_segmenter, save_segmenter
-from smaf.ops import certain_mask, crf_available, segmentation_loss
+from smaf.ops import certain_mask, crf_available
 
 needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 NETWORK = ("--network", "test_efficientnet", "--weights", "none", "--device", "cpu")
@@ -59,34 +58,6 @@ def scores(small: Path, weights: Path, out: Path, *extra: object) -> dict:
     good(run(test_seg.main, "--data_root", small, "--list", "val", "--weights", weights, "--out", out, "--device",
              "cpu", "--long_side", 112, *extra))
     return json.loads((out / "evaluation_val.json").read_text())
-
-
-def test_loss_by_hand() -> None:
-    """Two pixels of logits (1, 0); the targets are 0 and 1, then one is ignored, then all."""
-    logits = torch.zeros(1, 2, 1, 2)
-    logits[:, 0] = 1.0
-    right, wrong = (np.log(1 + np.exp(z)) for z in (-1.0, 1.0))
-    for mask, expected in (([[0, 1]], (right + wrong) / 2), ([[0, 255]], right), ([[255, 255]], 0.0)):
-        loss = segmentation_loss([logits], torch.tensor([mask]))
-        assert float(loss) == pytest.approx(expected, abs=1e-6)
-        assert float(segmentation_loss([logits, logits], torch.tensor([mask]))) == pytest.approx(2 * expected, abs=1e-6)
-    big = torch.full((1, 8, 16), 255)
-    big[0, :, :8] = 0
-    assert float(segmentation_loss([logits], big, stride=4)) == pytest.approx(right, abs=1e-6)
-    assert float(segmentation_loss([logits], big)) == pytest.approx(right, abs=1e-6)
-
-
-def test_masks_follow_the_photograph() -> None:
-    """Nearest pixels, the photograph's flip and place, 255 as padding; the scale is of its own size."""
-    mask = np.zeros((20, 30), dtype=np.uint8)
-    mask[:, :10] = 3
-    cut = Geometry((30, 20), True, -5, 0, 40).apply_mask(mask)
-    assert cut.shape == (40, 40) and cut.dtype == torch.int64
-    assert (cut[:20, 5:25] == 0).all() and (cut[:20, 25:35] == 3).all()
-    assert (cut[20:] == 255).all() and (cut[:, :5] == 255).all() and (cut[:, 35:] == 255).all()
-    sizes = {Geometry.draw(np.random.default_rng(k), (100, 60), Augmentation(scale=(0.5, 1.5), crop=32)).size[0]
-             for k in range(200)}
-    assert 50 <= min(sizes) < 55 and 145 < max(sizes) <= 150
 
 
 def test_it_learns_and_is_tested(small: Path, segmenter: Path, tmp_path: Path) -> None:
@@ -133,6 +104,8 @@ def test_a_score_decides_which_classes_are_shown(small: Path, segmenter: Path, t
     bad = run(test_seg.main, "--data_root", small, "--list", "val", "--weights", segmenter, "--out", tmp_path / "bad",
               "--score", 0.9, "--label_filter", "logits")
     assert bad.status == 2 and "need no score" in bad.err
+    high = run(test_seg.main, "--data_root", small, "--weights", segmenter, "--out", tmp_path / "bad", "--score", 1.5)
+    assert high.status == 2 and "--score 1.5: expected a value from 0 to 1" in high.err
 
 
 @needs_crf

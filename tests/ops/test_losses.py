@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from smaf.ops import classification_loss, eps_loss, reactivation_target, saliency_estimate, self_training_loss
+from smaf.ops import (
+    classification_loss,
+    eps_loss,
+    reactivation_target,
+    saliency_estimate,
+    segmentation_loss,
+    self_training_loss,
+)
 
 
 def logits(*probabilities: list[list[float]]) -> Tensor:
@@ -142,3 +149,18 @@ def test_centred_cells_lie_where_resizing_puts_them() -> None:
         assert float(loss) == pytest.approx(float(expected.square().mean()), rel=1e-6)
     edge = [float(self_training_loss(cam, torch.zeros(1, 2, 1, 4), align_corners=c)) for c in (True, False)]
     assert edge[0] != pytest.approx(edge[1], rel=1e-3)
+
+
+def test_segmentation_loss_by_hand() -> None:
+    """Two pixels of logits (1, 0); the targets are 0 and 1, then one is ignored, then all."""
+    values = torch.zeros(1, 2, 1, 2)
+    values[:, 0] = 1.0
+    right, wrong = (np.log(1 + np.exp(z)) for z in (-1.0, 1.0))
+    for mask, expected in (([[0, 1]], (right + wrong) / 2), ([[0, 255]], right), ([[255, 255]], 0.0)):
+        loss = segmentation_loss([values], torch.tensor([mask]))
+        assert float(loss) == pytest.approx(expected, abs=1e-6)
+        assert float(segmentation_loss([values, values], torch.tensor([mask]))) == pytest.approx(2 * expected, abs=1e-6)
+    big = torch.full((1, 8, 16), 255)
+    big[0, :, :8] = 0
+    assert float(segmentation_loss([values], big, stride=4)) == pytest.approx(right, abs=1e-6)
+    assert float(segmentation_loss([values], big)) == pytest.approx(right, abs=1e-6)
