@@ -196,8 +196,8 @@ def test_a_closed_pipe_and_a_poor_encoding_do_no_harm() -> None:
     assert (process.returncode, out, err) == (0, b"\\xd7" * 10 + b"\n", b"")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals, status: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals) -> None:
     wait = "print(flush=True)\nimport time\ntime.sleep(60)"
     loading = f"from smaf.core.command import stop_at_once\nstop_at_once()\n{wait}"
     working = ("from smaf.core.command import run_command\ndef main(_):\n    print(flush=True)\n    import time\n"
@@ -208,7 +208,7 @@ def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals,
         process.stdout.readline()
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == status and err.startswith(b"stopped: ") and err.count(b"\n") == 1, err
+        assert process.returncode == 130 and err.startswith(b"stopped: ") and err.count(b"\n") == 1, err
 
 
 @pytest.mark.slow

@@ -84,15 +84,11 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: what ends a run when a machine shuts down or a scheduler's time is over. Takes Ctrl-C's way."""
-
-
 def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
     """Run an entry script's `main` and return its exit status.
 
     0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose traceback goes to a file
-    that the line names; 130 after Ctrl-C and 143 after SIGTERM.
+    that the line names; 130 after Ctrl-C or SIGTERM.
     """
     with _streams(), _sigterm(), _messages():
         status, line = _status(main, argv)
@@ -142,12 +138,9 @@ def _streams() -> Iterator[None]:
 
 @contextmanager
 def _sigterm() -> Iterator[None]:
-    """SIGTERM raises :class:`Terminated` for the block, where this is the main thread."""
-    def terminate(*_: object) -> None:
-        raise Terminated
-
+    """SIGTERM, which ends a run when a machine shuts down or a scheduler's time is over, takes Ctrl-C's way."""
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     except ValueError:  # another thread: whoever runs it handles signals
         yield
         return
@@ -162,9 +155,9 @@ def stop_at_once() -> None:
 
     :func:`ready_to_stop` ends this.
     """
-    def stop(number: int, _: object) -> None:
+    def stop(*_: object) -> None:
         os.write(2, f"{_STOPPED}\n".encode())
-        os._exit(128 + number)
+        os._exit(130)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -215,8 +208,8 @@ def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
         main(argv)
     except InputError as error:
         return 2, f"error: {_one_line(error)}"
-    except KeyboardInterrupt as error:
-        return (143 if isinstance(error, Terminated) else 130), _STOPPED
+    except KeyboardInterrupt:
+        return 130, _STOPPED
     except Exception as error:
         return _unforeseen(error)
     return 0, ""
