@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_set import run
 
 import smaf
 from smaf import cli, options, train_eps
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, during
+from smaf.core.files import atomic_path
 
 ROOT = Path(smaf.__file__).resolve().parents[1]
 RECIPES = sorted((ROOT / "script" / "recipes").glob("*/*.args"))
@@ -83,7 +88,7 @@ def test_recipe_file_with_comments(tmp_path: Path) -> None:
     assert parse(["--steps", "9", f"@{recipe}"]).steps == 7
 
 
-@pytest.mark.parametrize(("text", "words"), [("--steps 'seven", "No closing quotation"), (None, "No such file"),
+@pytest.mark.parametrize(("text", "words"), [("--steps 'seven", "No closing quotation"), (None, "does not exist"),
                                              ("--stepz 7", "--stepz"), ("--steps seven", "invalid int value")])
 def test_bad_recipe_is_one_line(text: str | None, words: str, tmp_path: Path) -> None:
     recipe = tmp_path / "small.args"
@@ -113,17 +118,97 @@ def test_options_are_not_abbreviated() -> None:
     assert done.status == 2 and "--step" in done.lines[0]
 
 
-def test_error_that_is_no_fault_of_the_input_is_not_hidden() -> None:
+def test_what_nobody_foresaw_is_one_line_and_a_log() -> None:
     def broken(argv: object) -> None:
-        raise ZeroDivisionError
+        with during("fusing photograph x.jpg"), during("reading photograph x.jpg"):
+            raise ZeroDivisionError("by\nzero")
 
-    with pytest.raises(ZeroDivisionError):
-        run(broken)
+    done = run(broken)
+    assert done.status == 1 and len(done.lines) == 1
+    told = re.fullmatch(r"error: ZeroDivisionError while reading photograph x\.jpg: by zero \(not foreseen; the "
+                        r"traceback is in (.*)\)", done.lines[0])
+    assert told
+    log = Path(told[1])
+    assert "in broken" in log.read_text() and log.stat().st_mode & 0o077 == 0
+    log.unlink()
 
     def refused(argv: object) -> None:
         raise InputError("two\nlines")
 
     assert run(refused).err == "error: two lines\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc"),
+                                   RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you")])
+def test_full_memory_is_told_with_what_needs_less(error: Exception) -> None:
+    def full(argv: object) -> None:
+        with during("fusing photograph x.jpg"):
+            raise error
+
+    done = run(full)
+    assert done.status == 2 and done.err.startswith("error: the memory is full while fusing photograph x.jpg: ")
+
+
+def test_a_full_disk_names_the_users_file(tmp_path: Path) -> None:
+    def full(argv: object) -> None:
+        with atomic_path(tmp_path / "checkpoint.pth") as temporary:
+            raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
+
+    done = run(full)
+    assert done.status == 2 and done.err.startswith(f"error: {tmp_path / 'checkpoint.pth'}: the disk is full")
+
+
+def test_one_of_many_processes_leaves_its_line_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(argv: object) -> None:
+        raise InputError("mend it")
+
+    monkeypatch.setenv("SMAF_ERRORS", str(tmp_path))
+    monkeypatch.setenv("RANK", "3")
+    done = run(refused)
+    assert done.status == 2 and done.err == "" and (tmp_path / "3.txt").read_text() == "error: mend it"
+
+
+def test_recipes_are_read_with_a_mark_of_their_encoding(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "recipe").write_text("--steps 7  # größer\n", encoding=encoding)
+        assert train_eps.build_parser().parse_args([f"@{tmp_path / 'recipe'}"]).steps == 7
+    (tmp_path / "recipe").write_text(f"@{tmp_path / 'recipe'}\n")
+    assert "reads itself" in run(train_eps.main, f"@{tmp_path / 'recipe'}").err
+
+
+def start(code: str, **options: Any) -> subprocess.Popen[bytes]:
+    """A Python process that runs `code`."""
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            **options)
+
+
+_PRINT = ("from smaf.core.command import run_command\ndef main(_):\n    print('×' * 10)\n"
+          "raise SystemExit(run_command(main))")
+
+
+def test_a_closed_pipe_and_a_poor_encoding_do_no_harm() -> None:
+    process = start(_PRINT)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, b"")
+    process = start(_PRINT, env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, b"\\xd7" * 10 + b"\n", b"")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals, status: int) -> None:
+    wait = "print(flush=True)\nimport time\ntime.sleep(60)"
+    loading = f"from smaf.core.command import stop_at_once\nstop_at_once()\n{wait}"
+    working = ("from smaf.core.command import run_command\ndef main(_):\n    print(flush=True)\n    import time\n"
+               "    time.sleep(60)\nraise SystemExit(run_command(main))")
+    for code in (loading, working):
+        process = start(code)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == status and err.startswith(b"stopped: ") and err.count(b"\n") == 1, err
 
 
 @pytest.mark.slow

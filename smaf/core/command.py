@@ -1,20 +1,27 @@
-"""What every entry script shares: one line and exit status 2 for what the user can mend."""
+"""What every entry script shares: how a command ends, in one line, and with which exit status."""
 
 from __future__ import annotations
 
 import argparse
 import errno
+import io
 import logging
+import os
 import re
 import shlex
+import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TextIO, cast
 
 from tqdm import tqdm
 
 from smaf.core.errors import InputError
+from smaf.core.files import read_lines, write_bytes
 
 log = logging.getLogger("smaf")
 
@@ -22,6 +29,9 @@ _DISK = {errno.ENOSPC: "the disk is full: make room and run the same command aga
          errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
          errno.EACCES: "permission denied: mend the permissions or choose another folder",
          errno.EROFS: "the file system is read-only: choose another folder"}
+_STOPPED = "stopped: run the same command again, it goes on where it stopped"
+_MEMORY = ("smaller photographs (--long_side, --max_view_pixels), a smaller --batch_size, or fewer --num_workers need "
+           "less; the same command goes on where it stopped")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -35,11 +45,25 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 class _Parser(argparse.ArgumentParser):
     """Reads `@FILE` as options, one or more a line; what follows a # is a comment."""
 
-    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        try:
-            return shlex.split(arg_line, comments=True)
-        except ValueError as error:
-            self.error(f"recipe line {arg_line!r} cannot be read ({error}): close the quotes")
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(self._with_recipes(words, ()), namespace)
+
+    def _with_recipes(self, words: Sequence[str], within: tuple[str, ...]) -> list[str]:
+        result = []
+        for word in words:
+            if not word.startswith("@"):
+                result.append(word)
+                continue
+            if word in within:
+                self.error(f"recipe {word[1:]} reads itself")
+            for line in read_lines(Path(word[1:]), "recipe", "name a file of options after the @"):
+                try:
+                    options = shlex.split(line, comments=True)
+                except ValueError as error:
+                    self.error(f"recipe line {line!r} cannot be read ({error}): close the quotes")
+                result += self._with_recipes(options, (*within, word))
+        return result
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
@@ -48,21 +72,118 @@ class _Parser(argparse.ArgumentParser):
 def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
     """Return a parser whose `--help` shows every default, and that reads recipe files as `@FILE`."""
     return _Parser(prog=f"smaf {prog}", description=description, formatter_class=_Formatter, allow_abbrev=False,
-                   fromfile_prefix_chars="@", epilog="@FILE reads options from a recipe file; later options win.")
+                   epilog="@FILE reads options from a recipe file; later options win.")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """The message of `error`; of an error that a worker process passed on, its last line."""
     text = str(error).strip()
     if text.startswith("Caught "):
-        text = re.sub(r"^[\w.]+: ", "", text.splitlines()[-1])
+        lines = [line for line in text.splitlines() if not line.startswith("[while ")]
+        text = re.sub(r"^[\w.]+: ", "", lines[-1])
     return " ".join(text.split())
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: what ends a run when a machine shuts down or a scheduler's time is over. Takes Ctrl-C's way."""
+
+
 def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
-    """Run an entry script's `main`; return its exit status: 0, 2 for bad input, 130 when interrupted."""
-    with _messages():
-        return _status(main, argv)
+    """Run an entry script's `main` and return its exit status.
+
+    0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose traceback goes to a file
+    that the line names; 130 after Ctrl-C and 143 after SIGTERM.
+    """
+    with _streams(), _sigterm(), _messages():
+        status, line = _status(main, argv)
+        if line:
+            _tell(status, line)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    return status
+
+
+class _Stream:
+    """Standard output or error that survives its reader (`| head -1`) and characters that its encoding lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BrokenPipeError:  # nobody reads any more: the work goes on, and so does Python's flush at the exit
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, _Stream(sys.stdout)), cast(TextIO, _Stream(sys.stderr))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def _sigterm() -> Iterator[None]:
+    """SIGTERM raises :class:`Terminated` for the block, where this is the main thread."""
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # another thread: whoever runs it handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stop_at_once() -> None:
+    """While modules load there is nothing to finish: Ctrl-C ends the process with its line, not with a traceback.
+
+    :func:`ready_to_stop` ends this.
+    """
+    def stop(number: int, _: object) -> None:
+        os.write(2, f"{_STOPPED}\n".encode())
+        os._exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def ready_to_stop() -> None:
+    """Take back :func:`stop_at_once`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _tell(status: int, line: str) -> None:
+    """Print the line that ends a run; of many processes each leaves it in a file for their launcher."""
+    folder = os.environ.get("SMAF_ERRORS")
+    if folder and os.path.isdir(folder):
+        path = Path(folder, f"{os.environ.get('RANK', '0')}.txt")
+        write_bytes(path, line.encode("utf-8", errors="backslashreplace"))
+    else:
+        print(line, file=sys.stderr)
 
 
 class _BesideBars(logging.Handler):
@@ -88,18 +209,38 @@ def _messages() -> Iterator[None]:
         log.propagate = before[1]
 
 
-def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> int:
+def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> tuple[int, str]:
+    """Exit status and last line of the command."""
     try:
         main(argv)
     except InputError as error:
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in _DISK:
-            raise
-        print(f"error: {error.filename or 'output'}: {_DISK[error.errno]}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped: run the same command again, it goes on where it stopped", file=sys.stderr)
-        return 130
-    return 0
+        return 2, f"error: {_one_line(error)}"
+    except KeyboardInterrupt as error:
+        return (143 if isinstance(error, Terminated) else 130), _STOPPED
+    except Exception as error:
+        return _unforeseen(error)
+    return 0, ""
+
+
+def _unforeseen(error: Exception) -> tuple[int, str]:
+    """Exit status and line of an error that no check told before."""
+    doing = f" while {error.during}" if hasattr(error, "during") else ""
+    if not doing and (noted := re.search(r"^\[while (.*)\]$", str(error), flags=re.MULTILINE)):
+        doing = f" while {noted[1]}"
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return 2, f"error: {error.filename or 'output'}: {_DISK[error.errno]}"
+    if is_memory_error(error):
+        return 2, f"error: the memory is full{doing}: {_MEMORY}"
+    descriptor, name = tempfile.mkstemp(prefix="smaf-error-", suffix=".log", text=True)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{shlex.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}")
+    kind = type(error).__name__
+    return 1, f"error: {kind}{doing}: {_one_line(error)[:300]} (not foreseen; the traceback is in {name})"
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether `error` says that the memory is full: Python's, NumPy's, PyTorch's or ONNX Runtime's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = r"(can't|cannot|failed to) allocate|bad_alloc|out of memory|bad allocation"
+    return isinstance(error, RuntimeError) and bool(re.search(said, str(error), re.IGNORECASE))

@@ -1,5 +1,11 @@
 """The errors that a user can mend: each is one line that names the file and the fix."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """A file or an option is not as it must be. Commands print it as one line and exit with status 2."""
@@ -14,3 +20,32 @@ class MissingInputError(FileNotFoundError, InputError):
 
     def __str__(self) -> str:
         return self.message
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'cat'?)` where one of `known` is near `name`, whatever the case; else an empty text.
+
+    Example:
+        >>> did_you_mean("Catt", ["cat", "dog"])
+        " (did you mean 'cat'?)"
+    """
+    lower = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f" (did you mean {lower[near[0]]!r}?)" if near else ""
+
+
+@contextmanager
+def during(what: str) -> Iterator[None]:
+    """Note on an error that leaves the block what was being done: "fusing photograph x.jpg".
+
+    The innermost note stays. It is told where nobody foresaw the error (:func:`smaf.core.command.run_command`), and
+    comes along from worker processes.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not hasattr(error, "during"):
+            error.during = what  # type: ignore[attr-defined]
+            if hasattr(error, "add_note"):  # Python 3.11: PyTorch's loader passes on an error's text alone
+                error.add_note(f"[while {what}]")
+        raise
