@@ -89,4 +89,4 @@ class RunRecord:
         entry = {"started": self.started, "seconds": round(time.time() - self.started, 1), "finished": finished,
                  "command": sys.argv, "settings": self.settings, "versions": versions, "git": _git_commit(),
                  "machine": platform.platform(), **facts}
-        write_json(self.path, [*runs, entry])
+        write_json(self.path, [*runs, entry], durable=True)
