@@ -143,8 +143,10 @@ def _check_layout(image: Image.Image, bits: int) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turn a loaded image as its orientation tag says. Only this tag is read; what cannot be read counts as upright."""
+    if image.format == "TIFF":  # Pillow has turned it
+        return image
     try:
         turn = _TURNS.get(image.getexif()[_ORIENTATION])
-    except Exception:  # anything may lie there
-        turn = None
+    except Exception:  # anything may lie there, or nothing
+        return image
     return image if turn is None else image.transpose(turn)

@@ -54,22 +54,23 @@ what was expected. "n bits" are those of a sample in the file, not those that Pi
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from os.path import splitext
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from smaf.core.errors import InputError
-from smaf.core.files import find_all_by_stem, write_bytes
+from smaf.core.files import files_by_stem, plain_name, write_bytes
 from smaf.core.image_files import MAX_PIXELS
 from smaf.core.masks import read_mask
 from smaf.core.photographs import read_image
 from smaf.core.saliency_maps import read_saliency
 
-__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "MAX_PIXELS", "SALIENCY_SUFFIXES", "find_image", "read_image",
-           "read_mask", "read_saliency", "voc_palette", "write_mask"]
+__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "MAX_PIXELS", "SALIENCY_SUFFIXES", "find_image", "find_images",
+           "read_image", "read_mask", "read_saliency", "voc_palette", "write_mask"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # compare with a suffix in lower case
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -105,11 +106,23 @@ def find_image(folders: Sequence[Path], image_id: str, *, suffixes: Sequence[str
 
     Where none has it, the place where it would lie. Raises :class:`InputError` where a folder has two.
     """
+    found = find_images(folders, (image_id,), suffixes=suffixes)
+    return found.get(image_id, folders[0] / f"{image_id}{suffixes[0]}")
+
+
+def find_images(folders: Sequence[Path], image_ids: Iterable[str], *, suffixes: Sequence[str] = IMAGE_SUFFIXES
+                ) -> dict[str, Path]:
+    """Id → :func:`find_image`'s file, of the ids that have one. Each folder is read once."""
+    found: dict[str, Path] = {}
+    left = list(image_ids)
     for folder in folders:
-        found = find_all_by_stem(folder, image_id, suffixes)
-        if len(found) > 1:
-            raise InputError(f"{folder} has {' and '.join(path.name for path in found)}, both of the id {image_id}: "
-                             "move one of them away")
-        if found:
-            return found[0]
-    return folders[0] / f"{image_id}{suffixes[0]}"
+        stems = files_by_stem(folder) if left else {}
+        for image_id in left:
+            names = [name for name in stems.get(plain_name(image_id), ()) if splitext(name)[1].lower() in suffixes]
+            if len(names) > 1:
+                raise InputError(f"{folder} has {' and '.join(names)}, both of the id {image_id}: move one of them "
+                                 "away")
+            if names:
+                found[image_id] = folder / names[0]
+        left = [image_id for image_id in left if image_id not in found]
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from smaf.core.image_files import ImageFile
 log = logging.getLogger("smaf")
 
 _DARK = 4095  # 16 bits without a larger value: 12 bits that nobody scaled, or nearly black
+_ROWS = 256
 _FIX = "save it with 8 bits, 0..255"
 
 
@@ -27,10 +28,10 @@ def eight_bits(file: ImageFile) -> Image.Image:
     if not file.deep:
         _check_colours(file)
         return file.image
-    values = np.asarray(file.image)
-    low, high = (float(value) for value in (values.min(initial=0), values.max(initial=0)))
+    ends = np.array([(rows.min(), rows.max()) for rows in _strips(file.image)])
+    low, high = float(ends.min()), float(ends.max())  # NaN where there is one
     if file.image.mode == "F":
-        return _by_rows(values, _of_floats(file, low, high))
+        return _by_strips(file.image, _of_floats(file, low, high))
     if low < 0 or high > 65535:
         raise file.refuse(f"has values from {low:.0f} to {high:.0f}, expected 0..255 or 0..65535", _FIX)
     if file.bits == 12:
@@ -40,7 +41,7 @@ def eight_bits(file: ImageFile) -> Image.Image:
         if 255 < high <= _DARK:
             _tell_dark(file.what, file.path.parent)
     table = np.rint(np.arange(top + 1) * (255 / top)).astype(np.uint8)
-    return _by_rows(values, lambda rows: table[rows])
+    return _by_strips(file.image, lambda rows: table[rows])
 
 
 def _of_floats(file: ImageFile, low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -52,11 +53,16 @@ def _of_floats(file: ImageFile, low: float, high: float) -> Callable[[np.ndarray
     return lambda rows: np.clip(np.rint(rows * factor), 0, 255)
 
 
-def _by_rows(values: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
-    """Convert some rows at a time, so that large photographs stay within memory."""
-    out = np.empty(values.shape, dtype=np.uint8)
-    for top in range(0, len(values), 256):
-        out[top : top + 256] = convert(values[top : top + 256])
+def _strips(image: Image.Image) -> Iterator[np.ndarray]:
+    """The image's values, some rows at a time, so that large photographs stay within memory."""
+    for top in range(0, image.height, _ROWS):
+        yield np.asarray(image.crop((0, top, image.width, min(top + _ROWS, image.height))))
+
+
+def _by_strips(image: Image.Image, convert: Callable[[np.ndarray], np.ndarray]) -> Image.Image:
+    out = np.empty((image.height, image.width), dtype=np.uint8)
+    for number, rows in enumerate(_strips(image)):
+        out[number * _ROWS : (number + 1) * _ROWS] = convert(rows)
     return Image.fromarray(out)
 
 

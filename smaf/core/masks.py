@@ -76,3 +76,19 @@ def _one_channel(file: ImageFile) -> np.ndarray:
         if channel.any() and (channel == values[..., 1]).all() and (channel == values[..., 2]).all():
             return channel
     raise file.refuse(f"is a {image.mode} image, whose colours are no class numbers", _NUMBERS)
+
+
+def why_no_class(seen: np.ndarray) -> str | None:
+    """What is wrong with masks in which the values `seen` (256,) bool occur, and the fix; None where one is a class.
+
+    Example:
+        >>> why_no_class(np.bincount([0, 255], minlength=256) > 0)
+        'have no value but 0 and 255 (ignored), as masks of one class are often written: write 1 for the class'
+    """
+    if seen[1:255].any():
+        return None
+    if not seen[0]:
+        return "are all ignored (255): keep more classes (--classes), or name another list"
+    if not seen[255]:
+        return "are all background (0): name another list, or the right masks"
+    return "have no value but 0 and 255 (ignored), as masks of one class are often written: write 1 for the class"

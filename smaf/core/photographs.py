@@ -47,4 +47,6 @@ def _with_alpha(file: ImageFile) -> Image.Image:
         image.info["transparency"] = key * 255 // (2**file.bits - 1)
     elif isinstance(key, tuple) and file.bits == 16:
         image.info["transparency"] = tuple(value >> 8 for value in key)
+    if image.mode == "RGBA":  # no copy of a large one
+        return image
     return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")

@@ -16,6 +16,7 @@ from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine.inference import require_fused, start_folder
+from smaf.engine.saliency import check_saliency
 from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask, require_crf
 
 log = logging.getLogger("smaf")
@@ -101,6 +102,8 @@ def refine_fusion(data: DataRoot, *, list_name: str, cam_dir: Path, out: Path, b
     data.labels_of(ids)
     data.require(ids, saliency=saliency_weight > 0)
     require_fused(cam_dir, ids, data)
+    if saliency_weight > 0:
+        check_saliency(data, ids)
     record = start_folder(out, facts, overwrite=overwrite, patterns=("*.npz",))
     jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i),
                      data.saliency_path(i) if saliency_weight else None, out / f"{i}.npz", background, saliency_weight,
