@@ -67,6 +67,7 @@ def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTas
     kind = SaliencyStream if task.saliency else TrainingStream
     stream = kind(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
     data.require(ids, saliency=task.saliency)
-    return train(model, task, stream, settings=settings, folder=folder, facts=facts, device=device,
-                 save=lambda path: save_classifier(path, model, data.classes.names),
-                 validate=validator(data, val_list, long_side=val_long_side))
+    validate = validator(data, val_list, long_side=val_long_side)
+    with folder.open(facts, images=len(ids)) as run:
+        return train(model, task, stream, settings=settings, run=run, device=device, validate=validate,
+                     save=lambda path: save_classifier(path, model, data.classes.names))
