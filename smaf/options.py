@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from smaf.core.device import DEVICES, PRECISIONS
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
+from smaf.core.record import CONTENTS
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import ViewSettings
 from smaf.engine.loop import LoopSettings
 from smaf.engine.optim import OPTIMISERS, OptimSettings
+from smaf.engine.outputs import LABELS, LIST, settings_digest
 from smaf.engine.training import RunFolder
 from smaf.models import (
     HEADS,
@@ -37,6 +39,8 @@ AUTO = "auto"
 Net = TypeVar("Net", bound=Trainable)
 # They say how a run goes, not what it gives
 _CONTROL = {"resume", "overwrite", "out"}
+# They say where something lies: its contents are compared instead
+_PLACES = {"data_root", "list", "classes", "class_names", "labels", "cam_dir", "target_dir"}
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, list_name: str) -> None:
@@ -202,15 +206,28 @@ def folder_from(args: argparse.Namespace) -> RunFolder:
     return RunFolder(Path(args.out), resume=args.resume, overwrite=args.overwrite)
 
 
-def facts_from(args: argparse.Namespace, data: DataRoot) -> dict[str, Any]:
-    """The settings that decide a run's result: the options, the classes, and the weights' checksum."""
-    facts = {key: value for key, value in vars(args).items() if key not in _CONTROL}
-    facts["class_list"] = list(data.classes.names)
-    facts["data_root"] = str(Path(args.data_root).resolve())
+def facts_from(args: argparse.Namespace, data: DataRoot, *, labels: bool = True) -> dict[str, Any]:
+    """The settings that decide a run's result. What files hold counts, not where they lie: checksums stand for them.
+
+    `labels`: whether image-level labels take part.
+    """
+    facts = {key: value for key, value in vars(args).items() if key not in _CONTROL | _PLACES}
+    facts["class_list"], facts["source_classes"] = list(data.classes.names), list(data.classes.source)
+    ids = data.ids(args.list)
+    facts[LIST] = _checksum("\n".join(ids).encode())
+    if labels:
+        facts[LABELS] = _checksum(data.labels_of(ids).tobytes())
+    for name, suffix in (("cam_dir", "npz"), ("target_dir", "png")):
+        if folder := getattr(args, name, None):
+            facts[f"{CONTENTS}--{name}"] = settings_digest(Path(folder), [f"{i}.{suffix}" for i in ids])
     weights = facts.get("weights")
-    if weights and weights != IMAGENET and Path(weights).is_file():  # what is in the file decides, not its name
-        facts["weights"] = "sha256:" + hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    if weights and weights != IMAGENET and Path(weights).is_file():
+        facts["weights"] = _checksum(Path(weights).read_bytes())
     return facts
+
+
+def _checksum(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def check_start(weights: str, data: DataRoot) -> None:

@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = open_network(args.weights, args.device, args.precision)
     views = options.ViewSettings(scales=tuple(args.scales), flip=args.flip, long_side=args.long_side,
                                  max_pixels=args.max_view_pixels, precision=args.precision)
-    facts = {key: value for key, value in options.facts_from(args, data).items() if key != "save_for_server"}
+    facts = options.facts_from(args, data, labels=args.label_filter != "none")
+    del facts["save_for_server"]
     segment_list(network, data, list_name=args.list, views=views, crf=args.crf, out=out, facts=facts,
                  num_workers=args.num_workers, overwrite=args.overwrite, label_filter=args.label_filter != "none",
                  score=args.score)

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                   target_dir=None if args.true_masks else Path(args.target_dir),
                   task=SegmentationTask(fine=args.loss_at == "quarter"), augmentation=options.augmentation_from(args),
                   seed=args.seed, settings=options.loop_from(args), folder=options.folder_from(args),
-                  facts=options.facts_from(args, data), device=device, val_list=args.val_list,
+                  facts=options.facts_from(args, data, labels=False), device=device, val_list=args.val_list,
                   val_long_side=args.val_long_side)
 
 

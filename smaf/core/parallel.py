@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -19,6 +22,41 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _start_worker() -> None:
+    """In a worker: the parent alone hears Ctrl-C, and the worker ends when the parent is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `num_workers` processes for the block. An error or a stop in the block ends them at once.
+
+    Raises :class:`InputError` where the system killed a worker.
+    """
+    # spawn: a forked worker would hold on to the whole annotation file that this process has in memory
+    pool = ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException as error:
+        workers = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:  # what they write is whole or not there
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise InputError("a worker process was killed, most likely because the memory is full: run the same "
+                             "command again with fewer --num_workers, it goes on where it stopped") from error
+        raise
+
+
 def map_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], *, num_workers: int,
                  what: str, chunk: int | None = None) -> list[Result]:
     """`[function(task) for task in tasks]` with a progress bar, in `num_workers` processes (0 or 1: in this one).
@@ -29,12 +67,6 @@ def map_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], *, n
     if num_workers <= 1 or len(tasks) <= chunk:
         with tqdm(tasks, desc=what) as bar:
             return [function(task) for task in bar]
-    # spawn: a forked worker would hold on to the whole annotation file that this process has in memory
-    try:
-        with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"),
-                                 initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool, \
-             tqdm(pool.map(function, tasks, chunksize=chunk), desc=what, total=len(tasks)) as bar:
-            return list(bar)
-    except BrokenProcessPool as error:
-        raise InputError("a worker process was killed, most likely because the memory is full: run the same command "
-                         "again with fewer --num_workers") from error
+    with worker_pool(num_workers) as pool, \
+         tqdm(pool.map(function, tasks, chunksize=chunk), desc=what, total=len(tasks)) as bar:
+        return list(bar)

@@ -18,6 +18,7 @@ from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_json
 
 RECORD = "run.json"
+CONTENTS = "contents of "  # begins the names of settings that are checksums
 _FIX = "delete the folder or use --overwrite"
 
 
@@ -73,9 +74,9 @@ class RunRecord:
         if entry is None:
             return
         before = entry["settings"]
-        changed = [f"{key} was {before[key]!r}, is {self.settings[key]!r}"
-                   for key in sorted(set(before) & set(self.settings))
-                   if key not in free and before[key] != self.settings[key]]
+        changed = [f"{key} changed" if key.startswith(CONTENTS) else f"{key} was {before[key]!r}, is {value!r}"
+                   for key, value in sorted(self.settings.items())
+                   if key in before and key not in free and before[key] != value]
         if changed:
             raise InputError(f"{self.path.parent} was made with other settings ({'; '.join(changed)}): use --overwrite "
                              "to start afresh, or another output folder")
@@ -88,4 +89,4 @@ class RunRecord:
         entry = {"started": self.started, "seconds": round(time.time() - self.started, 1), "finished": finished,
                  "command": sys.argv, "settings": self.settings, "versions": versions, "git": _git_commit(),
                  "machine": platform.platform(), **facts}
-        write_json(self.path, [*runs, entry])
+        write_json(self.path, [*runs, entry], durable=True)

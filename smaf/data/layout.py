@@ -34,7 +34,7 @@ from smaf.core.images import (
     read_mask,
     read_saliency,
 )
-from smaf.core.labels import read_image_labels
+from smaf.core.labels import ImageLabels, read_image_labels
 from smaf.data.lists import read_ids
 
 PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
@@ -84,16 +84,18 @@ class DataRoot:
         return read_ids(self.list_path(name))
 
     @cached_property
-    def all_labels(self) -> dict[str, np.ndarray]:
+    def all_labels(self) -> ImageLabels:
         """Image-level labels of every image, over the kept classes: id → (C,) float32."""
         if self.label_file is None:
             raise MissingInputError(f"{self.root} has no image-level labels ({', '.join(LABEL_FILES)}): run "
                                     "`smaf prepare` on it, or name the file with --labels")
         labels = read_image_labels(self.label_file, self.classes.source)
-        return {image_id: self.classes.map_label(label) for image_id, label in labels.items()}
+        return ImageLabels({image_id: self.classes.map_label(label) for image_id, label in labels.items()},
+                           self.label_file)
 
     def labels_of(self, ids: Sequence[str]) -> np.ndarray:
         """(N, C) float32 labels of `ids`; an id with no label, or with every label dropped, is an error."""
+        self.all_labels.check(ids)
         missing = [i for i in ids if i not in self.all_labels]
         if missing:
             raise InputError(f"image-label file {self.label_file} has no labels for {missing[0]}"

@@ -62,6 +62,11 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
     return np.array(rgb, dtype=np.float32)
 
 
+def pick(rng: np.random.Generator, values: Sequence[float]) -> float:
+    """One of `values`, each as likely."""
+    return float(rng.choice(np.asarray(values, dtype=np.float64)))
+
+
 def step(field: Field, edge: float, width: float) -> Field:
     """Smooth step of (h, w): 0 below `edge` - `width`, 1 above `edge` + `width`."""
     t = np.clip((field - edge) / (2 * width) + 0.5, 0, 1)

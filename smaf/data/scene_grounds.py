@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from smaf.data.scene_brush import Field, blur, hsv, mix, noise, step
+from smaf.data.scene_brush import Field, blur, hsv, mix, noise, pick, step
 
 
 def _strokes(shape: tuple[int, int], rng: np.random.Generator, count: int, *, length: float, hue: float,
@@ -54,7 +54,7 @@ def _meadow(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np
     grass = _strokes(shape, rng, 1400, length=34 * unit, hue=rng.uniform(0.2, 0.3), values=(0.26, 0.42))
     grass = grass * (1 + 0.25 * noise(shape, rng, 60 * unit))[..., None]
     petal, heart = _flowers(shape, rng, unit)
-    colour = hsv(rng.choice([0.13, 0.8, 0.0]), rng.choice([0.05, 0.6]), 0.93)
+    colour = hsv(pick(rng, [0.13, 0.8, 0.0]), pick(rng, [0.05, 0.6]), 0.93)
     return mix(mix(grass, colour, petal), (0.8, 0.6, 0.1), heart)
 
 

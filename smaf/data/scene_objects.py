@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smaf.data.scene_brush import Brush, Field, blur, hsv, mix, noise, step
+from smaf.data.scene_brush import Brush, Field, blur, hsv, mix, noise, pick, step
 
 
 def paint_butterfly(brush: Brush, rng: np.random.Generator) -> None:
     """Patterned fore wings with a dark rim, paler hind wings, a thin body with feelers."""
-    hue = rng.choice([0.06, 0.08, 0.1, 0.14, 0.58])
+    hue = pick(rng, [0.06, 0.08, 0.1, 0.14, 0.58])
     main, dark = hsv(hue + rng.uniform(-0.012, 0.012), rng.uniform(0.85, 1), rng.uniform(0.85, 1)), hsv(hue, 0.4, 0.09)
     pale = 0.75 * main + 0.25
     spread, veins, spots = rng.uniform(0.85, 1.05), int(rng.integers(9, 13)), int(rng.integers(24, 32))
@@ -52,7 +52,7 @@ def paint_butterfly(brush: Brush, rng: np.random.Generator) -> None:
 
 def paint_car(brush: Brush, rng: np.random.Generator) -> None:
     """A car from the side: dark wheels with bright rims under a plain glossy body with windows."""
-    paint = hsv(rng.choice([0.0, 0.02, 0.12, 0.35, 0.55, 0.6, 0.63]), rng.uniform(0.6, 0.95), rng.uniform(0.55, 0.95))
+    paint = hsv(pick(rng, [0.0, 0.02, 0.12, 0.35, 0.55, 0.6, 0.63]), rng.uniform(0.6, 0.95), rng.uniform(0.55, 0.95))
     if rng.random() < 0.25:
         paint = hsv(0.6, 0.06, rng.uniform(0.55, 0.92))
     roof, tail, front, rear = rng.uniform(-0.52, -0.42), rng.uniform(0.5, 0.86), rng.uniform(-0.6, -0.55), 0.58
@@ -187,7 +187,7 @@ def paint_mug(brush: Brush, rng: np.random.Generator) -> None:
 
 def paint_mushroom(brush: Brush, rng: np.random.Generator) -> None:
     """A spotted cap over gills, on a plain pale stem with a ring."""
-    cap = hsv(rng.choice([0.0, 0.01, 0.03, 0.06]), rng.uniform(0.8, 0.95), rng.uniform(0.55, 0.9))
+    cap = hsv(pick(rng, [0.0, 0.01, 0.03, 0.06]), rng.uniform(0.8, 0.95), rng.uniform(0.55, 0.9))
     wide, high = rng.uniform(0.78, 0.95), rng.uniform(0.7, 0.9)
     thick, lean = rng.uniform(0.17, 0.25), rng.uniform(-0.12, 0.12)
     pale = hsv(0.11, rng.uniform(0.08, 0.2), rng.uniform(0.85, 0.95))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from smaf.data.scene_brush import Brush, Field, blur, hsv, mix, resize, step
+from smaf.data.scene_brush import Brush, Field, blur, hsv, mix, pick, resize, step
 from smaf.data.scene_grounds import GROUNDS
 from smaf.data.scene_objects import OBJECTS
 
@@ -38,7 +38,7 @@ def _paint_clutter(brush: Brush, rng: np.random.Generator) -> None:
     elif kind == 1:
         leaf = brush.outline([(-1, 0), (-0.5, -0.36), (0.1, -0.4), (1, 0), (0.1, 0.4), (-0.5, 0.36)])
         vein = step(np.cos(20 * (brush.x - np.abs(brush.y))), 0.9, 0.08) + step(-np.abs(brush.y), -0.03, 0.02)
-        green = hsv(rng.choice([0.08, 0.12, 0.25, 0.3]), 0.6, rng.uniform(0.4, 0.7))
+        green = hsv(pick(rng, [0.08, 0.12, 0.25, 0.3]), 0.6, rng.uniform(0.4, 0.7))
         brush.paint(leaf, mix(green, green * 0.7, vein), bulge=0.2, gloss=0.1, relief=-0.02 * vein)
     else:
         colour = hsv(rng.random(), 0.5, rng.uniform(0.4, 0.8)) * (1 + 0.05 * brush.noise(0.2))[..., None]

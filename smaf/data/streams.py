@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
 from smaf.core.tensors import normalise
@@ -44,6 +45,10 @@ class TrainingStream(Dataset[Sample]):
 
     def __getitem__(self, k: int) -> Sample:
         """See the class."""
+        with during(f"reading {self.data.photo_path(self.ids[self.place(k)])} and its maps"):
+            return self._sample(k)
+
+    def _sample(self, k: int) -> Sample:
         index = self.place(k)
         rng = np.random.default_rng((self.seed, 1, k))
         photo = self.data.photo(self.ids[index])

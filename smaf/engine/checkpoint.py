@@ -33,7 +33,7 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors, numbers, text, lists and dicts) to the folder's checkpoint."""
-    with atomic_path(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
+    with atomic_path(folder / CHECKPOINT, durable=True) as temporary, temporary.open("wb") as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:  # PyTorch's writer hides a full disk behind an error of its own

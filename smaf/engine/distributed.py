@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
+
+from smaf.core.errors import InputError
 
 T = TypeVar("T")
+# One process may read a large list while the others wait; where one fails, its launcher ends the others at once
+_PATIENCE = timedelta(days=7)
 
 
 def rank() -> int:
@@ -28,6 +34,12 @@ def share(items: Sequence[T]) -> list[T]:
     return list(items[rank()::world()])
 
 
+class _Control:
+    """The group through which processes agree, on the CPU: it neither waits for a GPU nor keeps one busy."""
+
+    group: Any = None
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the other processes (NCCL on CUDA, gloo elsewhere) for the block; nothing to do for one process."""
@@ -36,14 +48,49 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    _Control.group = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
         yield
     finally:
+        _Control.group = None
         dist.destroy_process_group()
 
 
 def wait_for_all() -> None:
     """Block until every process is here."""
-    if dist.is_initialized():
-        dist.barrier()
+    any_process(False)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether `flag` is set in any of the processes; they wait for each other."""
+    if _Control.group is None:
+        return flag
+    value = torch.tensor(int(flag))
+    dist.all_reduce(value, dist.ReduceOp.MAX, group=_Control.group)
+    return bool(value)
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over the processes; on the CPU where there are many."""
+    if _Control.group is None:
+        return tensor
+    total = tensor.detach().cpu().clone()
+    dist.all_reduce(total, group=_Control.group)
+    return total
+
+
+def first_alone(action: Callable[[], None]) -> None:
+    """Let process 0 do something that the others wait for. Where it is refused, every process raises that error."""
+    message = [""]
+    if rank() == 0:
+        try:
+            action()
+        except InputError as error:
+            if _Control.group is None:
+                raise
+            message = [str(error)]
+    if _Control.group is not None:
+        dist.broadcast_object_list(message, src=0, group=_Control.group)
+    if message[0]:
+        raise InputError(message[0])

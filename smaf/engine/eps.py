@@ -70,6 +70,7 @@ def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTas
     data.require(ids, saliency=task.saliency)
     if task.saliency:
         check_saliency(data, ids)
-    return train(model, task, stream, settings=settings, folder=folder, facts=facts, device=device,
-                 save=lambda path: save_classifier(path, model, data.classes.names),
-                 validate=validator(data, val_list, long_side=val_long_side))
+    validate = validator(data, val_list, long_side=val_long_side)
+    with folder.open(facts, images=len(ids)) as run:
+        return train(model, task, stream, settings=settings, run=run, device=device, validate=validate,
+                     save=lambda path: save_classifier(path, model, data.classes.names))

@@ -16,13 +16,13 @@ import torch
 from tqdm import tqdm
 
 from smaf.core.device import autocast
-from smaf.core.errors import InputError, MissingInputError
-from smaf.core.files import output_folder
-from smaf.core.fused_maps import write_fused, write_published
-from smaf.core.record import RECORD, RunRecord
+from smaf.core.errors import InputError, MissingInputError, during
+from smaf.core.fused_maps import read_fused, write_fused, write_published
+from smaf.core.record import RunRecord
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
+from smaf.engine.outputs import output_run
 from smaf.models import Classifier
 from smaf.ops import MAX_VIEW_PIXELS, SCALES, fuse_cams
 
@@ -82,33 +82,14 @@ def fuse_list(model: Classifier, data: DataRoot, ids: Sequence[str], views: View
     bar = tqdm(zip(ids, photos, labels, strict=True), total=len(ids), unit="image", mininterval=1.0,
                disable=distributed.rank() > 0)
     for image_id, photo, label in bar:
-        with warnings.catch_warnings(record=True) as caught, autocast(device, views.precision):
+        with during(f"fusing the views of {data.photo_path(image_id)}"), autocast(device, views.precision), \
+             warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             cams = fuse_cams(model, photo, label, scales=views.scales, flip=views.flip, long_side=views.long_side,
                              max_pixels=views.max_pixels, label_filter=views.label_filter)
         for entry in caught:
             notice(entry.message)
         yield image_id, cams, (photo.height, photo.width)
-
-
-def start_folder(folder: Path, facts: Mapping[str, Any], *, overwrite: bool, patterns: Sequence[str]) -> RunRecord:
-    """Make an output folder, drop its results where `overwrite`, and check that the rest has the same settings.
-
-    Results without a record of their run are neither taken nor dropped: the folder may be that of the true masks.
-    """
-    output_folder(folder)
-    record = RunRecord(folder, facts)
-    results = [path for pattern in patterns for path in folder.glob(pattern)]
-    if results and not record.path.is_file():
-        raise InputError(f"output folder {folder} holds {results[0].name}, which no recorded run made (it has no "
-                         f"{RECORD}): choose another folder with --out")
-    distributed.wait_for_all()
-    if overwrite and distributed.rank() == 0:
-        for path in [*results, record.path]:
-            path.unlink(missing_ok=True)
-    distributed.wait_for_all()
-    record.check_same(free=("device", "num_workers", "list"))
-    return record
 
 
 def check_classes(folder: Path, data: DataRoot) -> None:
@@ -118,6 +99,16 @@ def check_classes(folder: Path, data: DataRoot) -> None:
     if names is not None and names != list(data.classes.names):
         raise InputError(f"{folder} was made with the classes {', '.join(names)}; the data set keeps "
                          f"{', '.join(data.classes.names)}: name the right --classes, or another folder")
+
+
+def check_fused(path: Path, data: DataRoot, image_id: str) -> None:
+    """Check that a stored map is whole and of the image's labels: :class:`InputError`, or FileNotFoundError."""
+    stored = set(read_fused(path, num_classes=data.num_classes))
+    labelled = set(np.flatnonzero(data.all_labels[image_id]).tolist())
+    if stored != labelled:
+        names = [[data.classes.names[c] for c in sorted(classes)] for classes in (stored, labelled)]
+        raise InputError(f"fused map {path} is of {', '.join(names[0]) or 'no class'}, the labels are now "
+                         f"{', '.join(names[1])}")
 
 
 def require_fused(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
@@ -138,25 +129,21 @@ def gen_fusion(model: Classifier, data: DataRoot, *, list_name: str, views: View
     ids = data.ids(list_name)
     data.labels_of(ids)
     data.require(ids)
-    record = start_folder(out, facts, overwrite=overwrite, patterns=[f"*.{suffix}" for suffix in CAM_FORMATS])
-    share = distributed.share(ids)  # before files are looked for: another process may have begun to write
-    todo = [i for i in share if not (out / f"{i}.{cam_format}").is_file()]
-    if len(todo) < len(share):
-        log.info("%s: %d of %d images are done; --overwrite does them again", out, len(share) - len(todo), len(share))
-    if distributed.rank() == 0:
-        record.write(finished=False, images=len(ids))
+    share = distributed.share(ids)
     model = model.to(device).to(memory_format=torch.channels_last)
-    with ThreadPoolExecutor(1) as writer, closing(fuse_list(model, data, todo, views)) as results:
-        pending: Future[None] | None = None
-        for image_id, cams, size in results:
+    with output_run(out, facts, results=[f"*.{suffix}" for suffix in CAM_FORMATS], images=len(ids),
+                  overwrite=overwrite, per_image=True) as run:
+        run.begin()
+        todo = run.left(share, lambda i: check_fused(out / f"{i}.{cam_format}", data, i))
+        with ThreadPoolExecutor(1) as writer, closing(fuse_list(model, data, todo, views)) as results:
+            pending: Future[None] | None = None
+            for image_id, cams, size in results:
+                if pending is not None:
+                    pending.result()
+                path = out / f"{image_id}.{cam_format}"
+                pending = (writer.submit(write_fused, path, cams, size) if cam_format == "npz"
+                           else writer.submit(write_published, path, cams))
             if pending is not None:
                 pending.result()
-            path = out / f"{image_id}.{cam_format}"
-            pending = (writer.submit(write_fused, path, cams, size) if cam_format == "npz"
-                       else writer.submit(write_published, path, cams))
-        if pending is not None:
-            pending.result()
-    distributed.wait_for_all()
     if distributed.rank() == 0:
-        record.write(finished=True, images=len(ids))
         log.info("wrote %d fused maps to %s", len(ids), out)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,6 +100,32 @@ def _leave_signals_to_the_parent(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def _worker_start() -> str:
+    """How workers are started: never forked from this process, whose threads a fork would break."""
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in one line what PyTorch says in forty of its loader's workers, and of BatchNorm."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        text = str(error)
+        if isinstance(error, InputError):
+            raise
+        if "Expected more than 1 value per channel" in text:
+            raise InputError("--batchnorm free needs more than one value a channel to train on: use a larger "
+                             "--batch_size or --crop, or --batchnorm frozen") from error
+        if re.search(r"/torch_\d+|shared memory|shm|Bus error", text):
+            raise InputError("the shared memory (/dev/shm) is too small for the processes that read photographs: use "
+                             "--num_workers 0, or give the container more (docker run --shm-size=2g)") from error
+        if re.search(r"DataLoader worker .* (exited unexpectedly|is killed)", text):
+            raise InputError("a process that reads photographs was killed, most likely because the memory is full: run "
+                             "the same command again with fewer --num_workers (0: none)") from error
+        raise
+
+
 @contextmanager
 def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iterator[Iterator[dict[str, Tensor]]]:
     """The training's batches from step `start` on; the workers that read them are sent home at the block's end."""
@@ -106,6 +135,7 @@ def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iter
     batches = iter(DataLoader(stream, batch_size=settings.batch_size, sampler=sampler,
                               num_workers=settings.num_workers, pin_memory=torch.cuda.is_available(),
                               worker_init_fn=_leave_signals_to_the_parent,
+                              multiprocessing_context=_worker_start() if settings.num_workers else None,
                               generator=torch.Generator().manual_seed(0)))
     try:
         yield batches
@@ -115,6 +145,16 @@ def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iter
         shut_down = getattr(batches, "_shutdown_workers", None)
         if shut_down is not None:
             shut_down()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file on errors of the disk that do not: TensorBoard's writer says "No space left on device"."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 class Trainer:
@@ -161,13 +201,17 @@ class Trainer:
 
         network: nn.Module = self.model
         if distributed.world() > 1:
-            network = DistributedDataParallel(self.model, broadcast_buffers=False)
+            # BatchNorm's buffers are frozen, or each process's own. Before PyTorch 2.13 the option has another name
+            options: dict[str, Any] = {"forward_sync_buffers": False}
+            if options.keys() - signature(DistributedDataParallel).parameters.keys():
+                options = {"broadcast_buffers": False}
+            network = DistributedDataParallel(self.model, **options)
         first = distributed.rank() == 0
         stop, saved = _StopAfterStep(), time.monotonic()
         board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step) if first else None
         bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", disable=not first, mininterval=1.0)
         self.model.train()
-        with stop.listening(), bar, _batches(self.stream, self.settings, self.step) as batches:
+        with stop.listening(), bar, _told(), _batches(self.stream, self.settings, self.step) as batches:
             while self.step < self.settings.steps:
                 optim = self.settings.optim
                 set_poly_rate(self.optimiser, self.step - self.step % optim.rate_every, self.settings.steps,
@@ -175,15 +219,18 @@ class Trainer:
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1
-                self._report(bar, board, terms)
+                with _naming(self.folder / "tensorboard"):
+                    self._report(bar, board, terms)
                 due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
-                if self.step == self.settings.steps or stop.asked or due:
+                stopping = distributed.any_process(stop.asked)  # all stop after the same step
+                if self.step == self.settings.steps or stopping or due:
                     self.save()
                     saved = time.monotonic()
-                if stop.asked:
+                if stopping:
                     raise KeyboardInterrupt
         if board is not None:
-            board.close()
+            with _naming(self.folder / "tensorboard"):
+                board.close()
 
     def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One step of the optimiser over `accumulate` batches; returns the means of the loss's terms."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,7 +65,7 @@ class Labels:
     """What the user says of the photographs: one set for all, or a table by stem; neither: the scores decide."""
 
     common: frozenset[int] | None = None
-    table: dict[str, np.ndarray] | None = None
+    table: Mapping[str, np.ndarray] | None = None
 
     @staticmethod
     def read(text: str | None, class_names: Sequence[str]) -> Labels:

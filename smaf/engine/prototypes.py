@@ -19,6 +19,7 @@ from smaf.core.errors import InputError
 from smaf.core.files import write_bytes
 from smaf.core.tensors import normalise
 from smaf.data.layout import DataRoot
+from smaf.engine import distributed
 from smaf.models import Classifier
 from smaf.ops import class_prototypes
 
@@ -38,15 +39,17 @@ def initial_prototypes(model: Classifier, data: DataRoot, ids: Sequence[str], *,
     outputs = model.num_classes + 1
     sums = torch.zeros(outputs, model.feature_channels, device=device)
     counts = torch.zeros(outputs, device=device)
-    with tqdm(ids, desc="prototypes", unit="image", mininterval=1.0) as bar:
+    with tqdm(distributed.share(ids), desc="prototypes", unit="image", mininterval=1.0,
+              disable=distributed.rank() > 0) as bar:
         for image_id in bar:
             squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
             _, cam, features = model(normalise(squeezed, model.mean, model.std)[None].to(device))
             vectors, classes = class_prototypes(features.float(), cam.float())
             sums.index_add_(0, classes, vectors)
             counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
+    sums, counts = (distributed.sum_over_processes(part).to(device) for part in (sums, counts))
     absent = [name for name, n in zip((*data.classes.names, "background"), counts.tolist(), strict=True) if n == 0]
-    if absent:
+    if absent and distributed.rank() == 0:
         log.warning("no image has 10 pixels predicted as %s: these prototypes stay zero", ", ".join(absent))
     return sums / counts.clamp(min=1)[:, None]
 

@@ -8,16 +8,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError
 from smaf.core.files import write_text
 from smaf.core.fused_maps import read_fused, write_fused
-from smaf.core.images import write_mask
+from smaf.core.images import read_mask, write_mask
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
-from smaf.engine.inference import Fused, ViewSettings, fuse_list, require_fused, start_folder
+from smaf.engine.inference import Fused, ViewSettings, check_fused, fuse_list, require_fused
+from smaf.engine.outputs import output_run
 from smaf.engine.refine import refine_list, refine_to_masks
 from smaf.models import Classifier
 from smaf.ops import cams_to_mask, certain_mask, require_crf
@@ -34,6 +37,13 @@ def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fuse
         cams = read_fused(fused_path(cam_dir, image_id), num_classes=data.num_classes, size=photo.size)
         kept = {c: cam for c, cam in cams.items() if label[c]}
         yield image_id, kept, (photo.height, photo.width)
+
+
+def check_mask(path: Path, data: DataRoot, image_id: str) -> None:
+    """Check that a pseudo mask is whole and shows its labels alone: :class:`InputError`, or FileNotFoundError."""
+    values = set(np.unique(read_mask(path)).tolist()) - {0, IGNORE}
+    if other := sorted(values - set((np.flatnonzero(data.all_labels[image_id]) + 1).tolist())):
+        raise InputError(f"mask {path} has the values {other}, which are not of the image's labels")
 
 
 def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: ViewSettings, threshold: float,
@@ -65,32 +75,39 @@ def gen_pm(source: Classifier | Path, data: DataRoot, *, list_name: str, views: 
     data.require(ids)
     if isinstance(source, Path):
         require_fused(source, ids, data)
-    record = start_folder(out, facts, overwrite=overwrite,
-                          patterns=("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz"))
     raw = out if crf == "none" else out / BEFORE_CRF
-    if distributed.rank() == 0:
-        record.write(finished=False, images=len(ids))
-        write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
-    todo = [i for i in distributed.share(ids) if not (raw / f"{i}.png").is_file()]
-    if isinstance(source, Path):
-        results = _stored(data, todo, source)
-    else:
-        results = fuse_list(source.to(device).to(memory_format=torch.channels_last), data, todo, views)
     keep_maps = crf == "maps" and not isinstance(source, Path)
-    with closing(results):
-        for image_id, cams, size in results:
-            if keep_maps:
-                write_fused(raw / f"{image_id}.npz", cams, size)
-            mask = cams_to_mask(cams, threshold=threshold, size=size)
-            if uncertain == "thresholds" and crf == "none":
-                mask = certain_mask(*(cams_to_mask(cams, threshold=edge, size=size) for edge in band))
-            write_mask(raw / f"{image_id}.png", mask)
-    distributed.wait_for_all()
-    if distributed.rank() == 0:
+    if not isinstance(source, Path):
+        source = source.to(device).to(memory_format=torch.channels_last)
+
+    def check(image_id: str) -> None:
+        check_mask(raw / f"{image_id}.png", data, image_id)
+        if keep_maps:
+            check_fused(raw / f"{image_id}.npz", data, image_id)
+
+    with output_run(out, facts, results=("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz"), images=len(ids),
+                    overwrite=overwrite, per_image=True) as run:
+        run.begin()
+        if distributed.rank() == 0:
+            write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
+        todo = run.left(distributed.share(ids), check)
+        with closing(_stored(data, todo, source) if isinstance(source, Path) else fuse_list(source, data, todo, views)
+                     ) as results:
+            for image_id, cams, size in results:
+                if keep_maps:
+                    write_fused(raw / f"{image_id}.npz", cams, size)
+                mask = cams_to_mask(cams, threshold=threshold, size=size)
+                if uncertain == "thresholds" and crf == "none":
+                    mask = certain_mask(*(cams_to_mask(cams, threshold=edge, size=size) for edge in band))
+                write_mask(raw / f"{image_id}.png", mask)
+        if crf != "none":
+            new = set(todo)  # a mask that was refined from an older one is made again, too
+            todo = [*todo, *run.left([i for i in distributed.share(ids) if i not in new],
+                                     lambda i: check_mask(out / f"{i}.png", data, i))]
         if crf == "masks":
-            refine_list(data, ids, masks=raw, out=out, num_workers=num_workers, mark=uncertain == "crf")
+            refine_list(data, todo, masks=raw, out=out, num_workers=num_workers, mark=uncertain == "crf")
         if crf == "maps":
-            refine_to_masks(data, ids, cam_dir=raw if keep_maps else Path(str(source)), out=out, background=threshold,
+            refine_to_masks(data, todo, cam_dir=raw if keep_maps else Path(str(source)), out=out, background=threshold,
                             num_workers=num_workers, uncertain=uncertain, band=band)
-        record.write(finished=True, images=len(ids))
+    if distributed.rank() == 0:
         log.info("wrote %d pseudo masks to %s", len(ids), out)

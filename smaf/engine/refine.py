@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask, read_saliency, write_mask
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
-from smaf.engine.inference import require_fused, start_folder
+from smaf.engine.inference import check_fused, require_fused
+from smaf.engine.outputs import output_run
 from smaf.engine.saliency import check_saliency
 from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask, require_crf
 
@@ -24,18 +26,19 @@ log = logging.getLogger("smaf")
 
 def _refine_file(job: tuple[Path, Path, Path, int, bool]) -> None:
     photo_path, mask_path, out, num_classes, mark = job
-    photo = read_image(photo_path)
-    mask = read_mask(mask_path, size=photo.size)
-    refined = refine_mask(photo, mask, num_classes=num_classes)
-    write_mask(out, certain_mask(refined, mask) if mark else refined)
+    with during(f"refining the mask of {photo_path}"):
+        photo = read_image(photo_path)
+        mask = read_mask(mask_path, size=photo.size)
+        refined = refine_mask(photo, mask, num_classes=num_classes)
+        write_mask(out, certain_mask(refined, mask) if mark else refined)
 
 
 def refine_list(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path, num_workers: int,
                 mark: bool = False) -> None:
-    """Refine `masks/<id>.png` into `out/<id>.png`; those that are there stay. `mark`: 255 where CRF changes them."""
+    """Refine `masks/<id>.png` into `out/<id>.png`. `mark`: 255 where CRF changes them."""
     require_crf()
     jobs = [(data.photo_path(i), masks / f"{i}.png", out / f"{i}.png", data.num_classes + 1, mark)
-            for i in ids if not (out / f"{i}.png").is_file()]
+            for i in ids]
     map_parallel(_refine_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
 
 
@@ -57,6 +60,11 @@ class _CamsJob:
 
 
 def _refine_cams_file(job: _CamsJob) -> None:
+    with during(f"refining the maps of {job.photo}"):
+        _refine_cams(job)
+
+
+def _refine_cams(job: _CamsJob) -> None:
     photo = read_image(job.photo)
     saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
     cams = {c: cam for c, cam in read_fused(job.cams, num_classes=len(job.labels), size=photo.size).items()
@@ -81,14 +89,14 @@ def _refine_cams_file(job: _CamsJob) -> None:
 
 def refine_to_masks(data: DataRoot, ids: Sequence[str], *, cam_dir: Path, out: Path, background: float,
                     num_workers: int, uncertain: str = "none", band: tuple[float, float] = (0.0, 0.0)) -> None:
-    """Refine the maps `cam_dir/<id>.npz` and write their masks `out/<id>.png`; those that are there stay.
+    """Refine the maps `cam_dir/<id>.npz` and write their masks `out/<id>.png`.
 
     `uncertain`, `band`: see :func:`smaf.engine.pseudo_masks.gen_pm`.
     """
     require_crf()
     jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i), None, out / f"{i}.png", background,
                      uncertain=uncertain, band=band)
-            for i in ids if not (out / f"{i}.png").is_file()]
+            for i in ids]
     map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="CRF", chunk=2)
 
 
@@ -104,12 +112,11 @@ def refine_fusion(data: DataRoot, *, list_name: str, cam_dir: Path, out: Path, b
     require_fused(cam_dir, ids, data)
     if saliency_weight > 0:
         check_saliency(data, ids)
-    record = start_folder(out, facts, overwrite=overwrite, patterns=("*.npz",))
-    jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i),
-                     data.saliency_path(i) if saliency_weight else None, out / f"{i}.npz", background, saliency_weight,
-                     long_side, crf)
-            for i in ids if not (out / f"{i}.npz").is_file()]
-    record.write(finished=False, images=len(ids))
-    map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="refine", chunk=2)
-    record.write(finished=True, images=len(ids))
+    with output_run(out, facts, results=("*.npz",), images=len(ids), overwrite=overwrite, per_image=True) as run:
+        run.begin()
+        jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i),
+                         data.saliency_path(i) if saliency_weight else None, out / f"{i}.npz", background,
+                         saliency_weight, long_side, crf)
+                for i in run.left(ids, lambda i: check_fused(out / f"{i}.npz", data, i))]
+        map_parallel(_refine_cams_file, jobs, num_workers=num_workers, what="refine", chunk=2)
     log.info("wrote %d refined maps to %s", len(ids), out)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
-import multiprocessing
-import signal
 import tarfile
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from smaf.core.classes import VOC_CLASSES
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, during
 from smaf.core.files import write_bytes, write_text
-from smaf.core.images import read_image, write_mask
+from smaf.core.images import read_image, read_mask, write_mask
+from smaf.core.parallel import worker_pool
 from smaf.data.layout import DataRoot
-from smaf.engine.inference import ViewSettings, read_ahead, start_folder
+from smaf.engine.inference import ViewSettings, read_ahead
+from smaf.engine.outputs import output_run
 from smaf.engine.predict import Network
 from smaf.ops import peak_scores, refine_cams, refined_mask, require_crf, view_logits
 
@@ -51,9 +50,10 @@ def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Se
 
 def _refine(photo_path: Path, shares: dict[int, np.ndarray], out: Path) -> None:
     """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask."""
-    photo = read_image(photo_path)
-    refined = refine_cams(photo, {c: plane.astype(np.float32) for c, plane in shares.items()}, background=None)
-    write_mask(out, refined_mask(refined, (photo.height, photo.width)))
+    with during(f"refining the mask of {photo_path}"):
+        photo = read_image(photo_path)
+        refined = refine_cams(photo, {c: plane.astype(np.float32) for c, plane in shares.items()}, background=None)
+        write_mask(out, refined_mask(refined, (photo.height, photo.width)))
 
 
 def segment_list(network: Network, data: DataRoot, *, list_name: str, views: ViewSettings, crf: bool, out: Path,
@@ -75,22 +75,18 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
     data.require(ids)
     if label_filter:
         data.labels_of(ids)  # names an image that has none
-    record = start_folder(out, facts, overwrite=overwrite, patterns=("*.png",))
-    record.write(finished=False, images=len(ids))
-    write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
-    todo = [i for i in ids if not (out / f"{i}.png").is_file()]
-    if len(todo) < len(ids):
-        log.info("%s: %d of %d images are done; --overwrite does them again", out, len(ids) - len(todo), len(ids))
-    pool = ProcessPoolExecutor(max(1, num_workers), mp_context=multiprocessing.get_context("spawn"),
-                               initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) if crf else None
-    waiting: deque[Future[None]] = deque()
-    try:
-        with pool or nullcontext():
+    with output_run(out, facts, results=("*.png",), images=len(ids), overwrite=overwrite, per_image=True) as run:
+        run.begin()
+        write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
+        todo = run.left(ids, lambda i: read_mask(out / f"{i}.png"))
+        waiting: deque[Future[None]] = deque()
+        with worker_pool(max(1, num_workers)) if crf else nullcontext() as pool:
             bar = tqdm(zip(todo, read_ahead(todo, data.photo), strict=True), total=len(todo), unit="image",
                        mininterval=1.0)
             for image_id, photo in bar:
-                shown = np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
-                shares = probabilities(network, photo, views, shown, score)
+                with during(f"segmenting {data.photo_path(image_id)}"):
+                    shown = np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
+                    shares = probabilities(network, photo, views, shown, score)
                 path = out / f"{image_id}.png"
                 if pool is None:
                     write_mask(path, refined_mask(shares, (photo.height, photo.width)))
@@ -101,10 +97,6 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
                     waiting.popleft().result()
             for future in waiting:
                 future.result()
-    except BrokenProcessPool as error:
-        raise InputError("a worker process was killed, most likely because the memory is full: run the same command "
-                         "again with fewer --num_workers, it goes on where it stopped") from error
-    record.write(finished=True, images=len(ids))
     log.info("wrote %d masks to %s", len(ids), out)
 
 

@@ -133,8 +133,7 @@ def train_seg(model: Segmenter, data: DataRoot, *, list_name: str, target_dir: P
     stream = MaskStream(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
     stream.masks_folder, stream.bgr = target_dir, model.bgr
     validate = _validator(data, val_list, val_long_side)
-    folder.prepare(facts)
-    check_targets(stream, ids, data)
-    return train(model, task, stream, settings=settings, folder=folder, facts=facts, device=device,
-                 save=lambda path: save_segmenter(path, model, data.classes.names), result_name=SEGMENTER,
-                 validate=validate)
+    with folder.open(facts, images=len(ids)) as run:
+        check_targets(stream, ids, data)
+        return train(model, task, stream, settings=settings, run=run, device=device, validate=validate,
+                     save=lambda path: save_segmenter(path, model, data.classes.names), result_name=SEGMENTER)

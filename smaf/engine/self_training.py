@@ -123,12 +123,14 @@ class SelfTrainingTask:
             self.teacher.load_state_dict(state["teacher"])
 
 
-def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: RunFolder, side: int) -> Tensor:
+def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: Path, side: int) -> Tensor:
     """The folder's initial prototypes, computed by the starting model where they are not there yet."""
-    path = folder.path / PROTOTYPES
-    if distributed.rank() == 0 and (folder.overwrite or not path.is_file()):
-        write_prototypes(path, initial_prototypes(model, data, ids, side=side), data.classes.names)
-    distributed.wait_for_all()
+    path = folder / PROTOTYPES
+    if not distributed.any_process(path.is_file()):
+        prototypes = initial_prototypes(model, data, ids, side=side)
+        if distributed.rank() == 0:
+            write_prototypes(path, prototypes, data.classes.names)
+        distributed.wait_for_all()
     return read_prototypes(path, class_names=data.classes.names, channels=model.feature_channels)
 
 
@@ -142,16 +144,15 @@ def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: 
     stream.whole, stream.maps_folder = settings.teacher_sees, cam_dir
     data.require(ids)
     require_fused(cam_dir, ids, data)
-    folder.prepare(facts)
-    model.to(device)
-    prototypes = _prototypes(model, data, ids, folder, augmentation.crop) if settings.teacher_sees else None
-    task = SelfTrainingTask(model, settings, prototypes)
-
-    def save_teacher(path: Path) -> None:
-        if task.teacher is not None and settings.ema:
-            save_classifier(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
-
     validate = validator(data, val_list, background=settings.background, long_side=val_long_side)
-    return train(model, task, stream, settings=loop, folder=folder, facts=facts, device=device,
-                 save=lambda path: save_classifier(path, model, data.classes.names), validate=validate,
-                 save_extra=save_teacher)
+    with folder.open(facts, images=len(ids)) as run:
+        model.to(device)
+        prototypes = _prototypes(model, data, ids, run.folder, augmentation.crop) if settings.teacher_sees else None
+        task = SelfTrainingTask(model, settings, prototypes)
+
+        def save_teacher(path: Path) -> None:
+            if task.teacher is not None and settings.ema:
+                save_classifier(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
+
+        return train(model, task, stream, settings=loop, run=run, device=device, validate=validate,
+                     save=lambda path: save_classifier(path, model, data.classes.names), save_extra=save_teacher)
