@@ -140,5 +140,5 @@ def _marked_rows(table: Sequence[Row], image: int, path: Path, classes: Sequence
         if None in marks or len(row) > len(headings):
             raise InputError(f"image-label file {path}, line {line} must have 0 or 1 for each of the {len(columns)} "
                              "classes")
-        yield LabelRow(line, _cell(row, image), tuple(headings[c] for c, mark in zip(columns, marks, strict=True) if mark),
-                       whole=True)
+        names = tuple(headings[column] for column, mark in zip(columns, marks, strict=True) if mark)
+        yield LabelRow(line, _cell(row, image), names, whole=True)
