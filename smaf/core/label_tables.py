@@ -97,15 +97,19 @@ def _named_rows(rows: Sequence[Row], image: int, labels: Sequence[int], width: i
         if more and labels[-1] != width - 1:
             raise InputError(f"image-label file {path}, line {line} has more cells than the first line: separate class "
                              "names by ;")
-        text = ",".join([*(row[column] for column in labels if column < len(row)), *row[width:]])
+        text = ",".join([*(_cell(row, column) for column in labels), *row[width:]])
         if text not in cells:
             cells[text] = tuple(split_names(text, classes))
         lost = more and [name for name in cells[text] if _is_strange(name, classes)]
         if lost:
             raise InputError(f"image-label file {path}, line {line} has more cells than the first line, and "
-                             f"{lost[0]!r} is not a class: separate class names by ;, or put quotes around what has a "
-                             "separator")
-        yield LabelRow(line, row[image] if image < len(row) else "", cells[text])
+                             f"{lost[0]!r:.80} is not a class: separate class names by ;, or put quotes around what "
+                             "has a separator")
+        yield LabelRow(line, _cell(row, image), cells[text])
+
+
+def _cell(row: Sequence[str], column: int) -> str:
+    return row[column] if column < len(row) else ""
 
 
 def _is_strange(name: str, classes: Sequence[str]) -> bool:
@@ -116,16 +120,25 @@ def _marked_rows(table: Sequence[Row], image: int, path: Path, classes: Sequence
                  ) -> Iterator[LabelRow]:
     """Rows of a table with a column of 0 and 1 for each class."""
     headings = table[0].cells
-    columns = [column for column in range(len(headings)) if column != image]
+    keys = [name_key(heading) for heading in headings]
+    # a column beside that of the images may number the rows: `id`, or without a heading as pandas writes it
+    columns = [column for column, key in enumerate(keys) if column != image and
+               not (_is_strange(headings[column], classes) and (key in {"", "unnamed:0"} or key in _IMAGE))]
     strange = [headings[column] for column in columns if _is_strange(headings[column], classes)]
-    if strange and not (others and len(strange) < len(columns)):
+    if not columns or (strange and not (others and len(strange) < len(columns))):
+        fault = f"{strange[0]!r:.80} is none{did_you_mean(strange[0], classes)}" if strange else "it has none"
         raise InputError(f"image-label file {path} must have the columns image and labels in its first line, or a "
-                         f"column for each class: {strange[0]!r} is none{did_you_mean(strange[0], classes)}; the data "
-                         f"set has {', '.join(classes)}")
+                         f"column for each class: {fault}; the data set has {', '.join(classes)}")
+    found = [find_class(headings[column], classes) for column in columns]
+    twice = [headings[column] for column, index in zip(columns, found, strict=True)
+             if index is not None and found.count(index) > 1]
+    if twice:
+        raise InputError(f"image-label file {path} has more than one column for a class ({', '.join(twice)}): "
+                         "keep one")
     for line, row in table[1:]:
-        marks = [_TRUTH.get(row[column].lower()) if column < len(row) else None for column in columns]
+        marks = [_TRUTH.get(_cell(row, column).lower()) for column in columns]
         if None in marks or len(row) > len(headings):
             raise InputError(f"image-label file {path}, line {line} must have 0 or 1 for each of the {len(columns)} "
                              "classes")
-        yield LabelRow(line, row[image], tuple(headings[c] for c, mark in zip(columns, marks, strict=True) if mark),
-                       whole=True)
+        names = tuple(headings[column] for column, mark in zip(columns, marks, strict=True) if mark)
+        yield LabelRow(line, _cell(row, image), names, whole=True)

@@ -163,7 +163,10 @@ def _read_table(path: Path, classes: Sequence[str], unknown: set[str] | None) ->
         if bool(other.names) != bool(row.names) or (row.whole and set(other.names) != set(row.names)):
             raise InputError(f"{lines} contradict each other on the labels of {image_id}: keep one of them")
         shown.setdefault(image_id, set()).update(known[row.names])
-    if unknown and not any(shown.values()):
+    if unknown is not None and not any(shown.values()):
+        if not unknown:
+            raise InputError(f"image-label file {path} names no class for any image: the classes are "
+                             f"{', '.join(classes)}")
         some = sorted(unknown)[:5]
         raise InputError(f"image-label file {path}: none of its labels is a class: it has {', '.join(some)}"
                          f"{', …' if len(unknown) > 5 else ''}{did_you_mean(some[0], classes)}, the classes are "

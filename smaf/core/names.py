@@ -11,7 +11,7 @@ from pathlib import Path
 from smaf.core.errors import InputError, did_you_mean
 from smaf.core.files import plain_name
 
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]")
 _NUMBER = re.compile(r"-?\d+(\.0*)?")
 
 
@@ -54,7 +54,7 @@ def class_index(name: str, classes: Sequence[str], where: Path | str) -> int:
     if _NUMBER.fullmatch(name):
         raise InputError(f"{where}: the number {name} instead of a class name: numbers may count from 0 or from 1, so "
                          f"write the names, of which the data set has {', '.join(classes)}")
-    raise InputError(f"{where}: unknown class name {name!r}{did_you_mean(name, classes)}: the data set has "
+    raise InputError(f"{where}: unknown class name {name!r:.80}{did_you_mean(name, classes)}: the data set has "
                      f"{', '.join(classes)}")
 
 
@@ -67,15 +67,15 @@ def check_names(names: Iterable[str], source: Path | str) -> None:
     known: dict[str, str] = {}
     for name in names:
         if _CONTROL.search(name):
-            raise InputError(f"{source}: class name {name!r} has a control character in it: rename it")
+            raise InputError(f"{source}: class name {name!r:.80} has a control character in it: rename it")
         if re.search(r"[;,|]", name):
-            raise InputError(f"{source}: class name {name!r} has one of ; , | in it, which separate names in label "
+            raise InputError(f"{source}: class name {name!r:.80} has one of ; , | in it, which separate names in label "
                              "tables: rename it")
         other = known.get(name_key(name))
         known[name_key(name)] = name
         if other is not None:
             fault = f"the names {name} twice" if other == name else (
-                f"the names {other!r} and {name!r}, which differ only in case, spaces or underscores")
+                f"the names {other!r} and {name!r:.80}, which differ only in case, spaces or underscores")
             raise InputError(f"{source} has {fault}: write each class once")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from smaf.core.classes import MAX_CLASSES, read_class_names
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import check_id, output_folder, read_json
-from smaf.core.images import IMAGE_SUFFIXES
+from smaf.core.images import IMAGE_SUFFIXES, MAX_PIXELS
 from smaf.core.names import check_names, is_background, name_key
 from smaf.core.parallel import map_parallel
 from smaf.data.coco_masks import FIX, MaskTask, Region, has_outline, write_task
@@ -32,8 +32,6 @@ from smaf.data.preparing import (
 )
 
 log = logging.getLogger("smaf")
-
-_MAX_PIXELS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -141,8 +139,9 @@ def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]
     for record in _records(data, "images", path):
         image_id, where = _image_id(record, path), f"annotation file {path}, image {record.get('file_name')!r}"
         height, width = (_integer(record, key, where) for key in ("height", "width"))
-        if min(height, width) < 1 or height * width > _MAX_PIXELS:
-            raise InputError(f"{where}: a size of {width}×{height} pixels cannot be right: {FIX}")
+        if min(height, width) < 1 or height * width > MAX_PIXELS:
+            raise InputError(f"{where}: a size of {width}×{height} pixels, expected 1 to {MAX_PIXELS / 1e6:.0f} "
+                             f"million: {FIX}")
         number = _key(record, "id", where)
         if number in images:
             raise InputError(f"{where} has the id {number} of image {images[number][0]}, too: {FIX}")

@@ -14,11 +14,11 @@ import numpy as np
 
 from smaf.core.classes import IGNORE, VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.files import check_id, read_lines
-from smaf.core.images import IMAGE_SUFFIXES, read_mask
+from smaf.core.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
 from smaf.core.names import check_names, class_index, is_background
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import MASK_FOLDERS
+from smaf.data.lists import read_ids
 from smaf.data.preparing import (
     LISTS,
     Summary,
@@ -31,8 +31,6 @@ from smaf.data.preparing import (
 )
 
 log = logging.getLogger("smaf")
-
-_MASK_SUFFIXES = (".png",)
 
 
 class ImageLabel(NamedTuple):
@@ -107,7 +105,7 @@ def image_labels(root: Path, names: Sequence[str], *, num_workers: int = 0) -> d
         raise MissingInputError(f"{root / 'JPEGImages'} has no photographs: name the folder that holds JPEGImages "
                                 "(VOCdevkit/VOC2012), or use --dataset coco")
     sources = [files_by_id(root / "Annotations", (".xml",))]
-    sources += [files_by_id(root / folder, _MASK_SUFFIXES) for folder in MASK_FOLDERS]
+    sources += [files_by_id(root / folder, MASK_SUFFIXES) for folder in MASK_FOLDERS]
     found = {image_id: next((files[image_id] for files in sources if image_id in files), None) for image_id in photos}
     paths = {image_id: path for image_id, path in found.items() if path}
     if not paths:
@@ -129,7 +127,7 @@ def train_aug_ids(root: Path) -> list[str] | None:
 
     Without a val list nothing is returned: training on what is evaluated later would go unnoticed.
     """
-    masks = files_by_id(root / "SegmentationClassAug", _MASK_SUFFIXES)
+    masks = files_by_id(root / "SegmentationClassAug", MASK_SUFFIXES)
     held_out = [path for name in ("val", "test") if (path := root / LISTS / f"{name}.txt").is_file()]
     if not masks:
         log.info("no train_aug list: %s has no masks (they come from SBD, not with VOC)", root / "SegmentationClassAug")
@@ -137,8 +135,7 @@ def train_aug_ids(root: Path) -> list[str] | None:
     if not (root / LISTS / "val.txt").is_file():
         log.info("no train_aug list: there is no %s to keep out of it", root / LISTS / "val.txt")
         return None
-    outside = {check_id(line, path) for path in held_out
-               for line in read_lines(path, "list", "restore it from VOC's ImageSets/Segmentation")}
+    outside = {image_id for path in held_out for image_id in read_ids(path)}
     return [image_id for image_id in masks if image_id not in outside]
 
 

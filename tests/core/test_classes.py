@@ -98,7 +98,7 @@ def test_numbers_and_headings_may_be_names(tmp_path: Path, text: str, names: tup
     ("cat\tfelis\ndog\tcanis", "control character"), ("cat\x85dog", "control character"),
     ("cat,felis\ndog,canis\n", "'cat,felis' has one of"), ("name,supercategory\ncat,animal\n", "has one of"),
     ("cat\n#dog\n", "a comment begins with # and a space"), ('["cat", ["dog"]]', "holds lists"),
-    ('{"categories": [{"id": 1}]}', "holds dicts"), ("[" * 100_000, "has no ]"),
+    ('{"categories": [{"id": 1}]}', "holds dicts"), ("[" * 100_000, "does not read like a name"),
     ("[" * 100_000 + "]" * 100_000, "nested too deeply|brackets within"),
     ("{'names': ['cat']}", "brackets within brackets"), ('["cat\\ndog2"]', "control character"),
 ])
@@ -107,7 +107,18 @@ def test_lists_that_could_shift_a_class_are_refused(tmp_path: Path, text: str, s
     path.write_bytes(text.encode())
     with pytest.raises(InputError, match=said) as caught:
         read_class_names(path)
-    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("text", [
+    "[names]\ncat\n", "#cat\ndog\n", "cat:\ndog:\n", "cat\n---\ndog", "//cat\ndog", "<html>\ncat", "cat # a pet\ndog",
+    "cat #ff0000\ndog #00ff00", "item {\n name: 'cat'\n}\n", "x = ['cat', 'dog']", "cat\u200b\ndog",
+])
+def test_what_is_no_list_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels\.txt"):
+        read_class_names(path)
 
 
 def test_names_to_keep_are_matched_where_one_class_is_meant() -> None:

@@ -134,6 +134,7 @@ A_CAT_DOG = {"a": "cat dog", "b": "dog"}
     "image,label1,label2\na.jpg,cat,dog\nb.jpg,dog,\n",
     "filename, cat, potted plant, dog\na.jpg, 1, 0, 1\nb.jpg, 0, 0, 1\n",  # one column a class
     "dog,cat,image\n1,1,a.jpg\n1,0,b.jpg\n",
+    ",id,image,dog,cat\n0,7,a.jpg,1,1\n1,9,b.jpg,1,0\n",
     "filename,Cat,Potted_Plant,DOG,background\na.jpg,1.0,0.0,True,1\nb.jpg,False,0,true,1\n",
     'image,labels\na.jpg,"[""cat"", ""dog""]"\nb.jpg,"[""dog""]"\n',
     "image,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['dog']\n",
@@ -191,7 +192,9 @@ def test_numbers_are_names_only_where_classes_are_called_so(tmp_path: Path) -> N
     ("image,cat,dgo\na,1,0\n", r"'dgo' is none \(did you mean 'dog'\?\)"),
     ("image,cat,dog\na,1,-1\n", "line 2 must have 0 or 1 for each of the 2 classes"),
     ("image,cat,dog\na,1,0.7\n", "line 2 must have 0 or 1"), ("image,cat,dog\na,1\n", "line 2 must have 0 or 1"),
-    ("image,cat,dog\na,1,0,1\n", "line 2 must have 0 or 1"),
+    ("image,cat,dog\na,1,0,1\n", "line 2 must have 0 or 1"), ("cat,dog,image\n1,0,\n", "line 2: '' is not an image id"),
+    ("image,cat,dog,Cat\na,1,0,0\n", r"more than one column for a class \(cat, Cat\)"),
+    ("image,id\na,1\n", "columns image and labels"),
     ('image,labels\na,"cat\nb,dog\nc,"cow\n', "is not a CSV table"),  # a stray quote would swallow a row
     ('image,labels\na,"cat\nb,dog\n', "is not a CSV table"),
 ])
@@ -222,6 +225,13 @@ def test_unknown_names_are_gathered_where_some_fit(tmp_path: Path) -> None:
     table(path, "a,1,1", "b,0,1", head="image,dog,zebra")
     unknown.clear()
     assert read_image_labels(path, CLASSES, unknown=unknown)["a"].tolist() == [0, 0, 1] and unknown == {"zebra"}
+
+
+def test_a_table_that_says_nothing_is_an_error_where_nothing_else_checks_it(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "a,", "b,background", head="image,labels")
+    assert shown(path) == {"a": "", "b": ""}
+    with pytest.raises(InputError, match=r"a\.csv names no class for any image"):
+        read_image_labels(path, CLASSES, unknown=set())
 
 
 @pytest.mark.parametrize("lines", [("image,labels", "a,catt", "b,catt;dgo"), ("image,catt,dgo", "a,1,0")])
