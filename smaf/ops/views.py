@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from smaf.core.predict_settings import LABEL_FILTERS as LABEL_FILTERS
+
 SCALES = (0.5, 1.0, 1.5, 2.0)
-LABEL_FILTERS = ("maps", "logits")
 MAX_VIEW_PIXELS = 2_000_000  # VOC's and COCO's largest views have 1.0 and 1.6 million
 
 
