@@ -6,7 +6,8 @@ import importlib
 import sys
 
 import smaf
-from smaf.core.command import ready_to_stop, run_command, stop_at_once
+from smaf.core.command import run_command
+from smaf.core.terminal import ready_to_stop, stop_at_once
 
 COMMANDS = {
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",

@@ -118,7 +118,7 @@ def test_options_are_not_abbreviated() -> None:
     assert done.status == 2 and "--step" in done.lines[0]
 
 
-def test_what_nobody_foresaw_is_one_line_and_a_log() -> None:
+def test_what_nobody_foresaw_is_one_line_and_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(argv: object) -> None:
         with during("fusing photograph x.jpg"), during("reading photograph x.jpg"):
             raise ZeroDivisionError("by\nzero")
@@ -131,6 +131,10 @@ def test_what_nobody_foresaw_is_one_line_and_a_log() -> None:
     log = Path(told[1])
     assert "in broken" in log.read_text() and log.stat().st_mode & 0o077 == 0
     log.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
+        done = run(broken)
+    assert "in broken" in done.err and done.lines[-1].endswith("(not foreseen; the traceback is above)")
 
     def refused(argv: object) -> None:
         raise InputError("two\nlines")
@@ -199,7 +203,7 @@ def test_a_closed_pipe_and_a_poor_encoding_do_no_harm() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals) -> None:
     wait = "print(flush=True)\nimport time\ntime.sleep(60)"
-    loading = f"from smaf.core.command import stop_at_once\nstop_at_once()\n{wait}"
+    loading = f"from smaf.core.terminal import stop_at_once\nstop_at_once()\n{wait}"
     working = ("from smaf.core.command import run_command\ndef main(_):\n    print(flush=True)\n    import time\n"
                "    time.sleep(60)\nraise SystemExit(run_command(main))")
     for code in (loading, working):

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
-import logging
 import os
 import re
 import shlex
-import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TextIO, cast
-
-from tqdm import tqdm
+from typing import Any, NoReturn
 
 from smaf.core.errors import InputError
 from smaf.core.files import read_lines, write_bytes
-
-log = logging.getLogger("smaf")
+from smaf.core.terminal import STOPPED, messages, sigterm, streams
 
 _DISK = {errno.ENOSPC: "the disk is full: make room and run the same command again, it goes on where it stopped",
          errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
          errno.EACCES: "permission denied: mend the permissions or choose another folder",
          errno.EROFS: "the file system is read-only: choose another folder"}
-_STOPPED = "stopped: run the same command again, it goes on where it stopped"
 _MEMORY = ("smaller photographs (--long_side, --max_view_pixels), a smaller --batch_size, or fewer --num_workers need "
            "less; the same command goes on where it stopped")
 
@@ -90,86 +82,14 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
     0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose traceback goes to a file
     that the line names; 130 after Ctrl-C or SIGTERM.
     """
-    with _streams(), _sigterm(), _messages():
+    with streams(), sigterm(), messages():
         status, line = _status(main, argv)
         if line:
-            _tell(status, line)
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            _tell(line)
     return status
 
 
-class _Stream:
-    """Standard output or error that survives its reader (`| head -1`) and characters that its encoding lacks."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        self._try(lambda: self._stream.write(text))
-        return len(text)
-
-    def flush(self) -> None:
-        self._try(self._stream.flush)
-
-    def _try(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except BrokenPipeError:  # nobody reads any more: the work goes on, and so does Python's flush at the exit
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self._stream.fileno())
-            os.close(null)
-
-
-@contextmanager
-def _streams() -> Iterator[None]:
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = cast(TextIO, _Stream(sys.stdout)), cast(TextIO, _Stream(sys.stderr))
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = before
-
-
-@contextmanager
-def _sigterm() -> Iterator[None]:
-    """SIGTERM, which ends a run when a machine shuts down or a scheduler's time is over, takes Ctrl-C's way."""
-    try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    except ValueError:  # another thread: whoever runs it handles signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def stop_at_once() -> None:
-    """While modules load there is nothing to finish: Ctrl-C ends the process with its line, not with a traceback.
-
-    :func:`ready_to_stop` ends this.
-    """
-    def stop(*_: object) -> None:
-        os.write(2, f"{_STOPPED}\n".encode())
-        os._exit(130)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-
-
-def ready_to_stop() -> None:
-    """Take back :func:`stop_at_once`."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _tell(status: int, line: str) -> None:
+def _tell(line: str) -> None:
     """Print the line that ends a run; of many processes each leaves it in a file for their launcher."""
     folder = os.environ.get("SMAF_ERRORS")
     if folder and os.path.isdir(folder):
@@ -179,29 +99,6 @@ def _tell(status: int, line: str) -> None:
         print(line, file=sys.stderr)
 
 
-class _BesideBars(logging.Handler):
-    """Writes each message on a line of its own, also while a progress bar is on the last one."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    """Show the package's log on standard error for the block, and leave the logger as it was."""
-    before = log.level, log.propagate
-    handler = _BesideBars()
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(before[0])
-        log.propagate = before[1]
-
-
 def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> tuple[int, str]:
     """Exit status and last line of the command."""
     try:
@@ -209,7 +106,7 @@ def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | 
     except InputError as error:
         return 2, f"error: {_one_line(error)}"
     except KeyboardInterrupt:
-        return 130, _STOPPED
+        return 130, STOPPED
     except Exception as error:
         return _unforeseen(error)
     return 0, ""
@@ -224,11 +121,15 @@ def _unforeseen(error: Exception) -> tuple[int, str]:
         return 2, f"error: {error.filename or 'output'}: {_DISK[error.errno]}"
     if is_memory_error(error):
         return 2, f"error: the memory is full{doing}: {_MEMORY}"
-    descriptor, name = tempfile.mkstemp(prefix="smaf-error-", suffix=".log", text=True)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{shlex.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}")
-    kind = type(error).__name__
-    return 1, f"error: {kind}{doing}: {_one_line(error)[:300]} (not foreseen; the traceback is in {name})"
+    told = f"error: {type(error).__name__}{doing}: {_one_line(error)[:300]} (not foreseen; the traceback is "
+    text = f"{shlex.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}"
+    try:
+        descriptor, name = tempfile.mkstemp(prefix="smaf-error-", suffix=".log", text=True)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:  # no room for it
+        return 1, f"{text}\n{told}above)"
+    return 1, f"{told}in {name})"
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -145,15 +145,15 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
         temporary.write_bytes(data)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write `text` to `path` as UTF-8, whole or not at all; `durable` as in :func:`atomic_path`."""
+    write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
     """Write `value` to `path` as indented JSON, whole or not at all; bytes of names that are no UTF-8 are escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    write_text(path, re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
+    write_text(path, re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n", durable=durable)
 
 
 def read_text(path: Path, what: str, fix: str) -> str:

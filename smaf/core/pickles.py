@@ -202,6 +202,7 @@ def _of(kind: type, value: Any) -> Any:
 def _entries(target: dict[Any, Any], items: Sequence[Any]) -> dict[Any, Any]:
     """Put key, value, key, value … into `target`; keys are text or whole numbers, each once."""
     for key, value in zip(items[::2], items[1::2], strict=True):
+        key = key.decode("utf-8") if isinstance(key, bytes) else key
         if not isinstance(key, (str, int)) or isinstance(key, bool) or (isinstance(key, int) and abs(key) >= 2**60):
             raise ValueError(f"it has the key {shown(key)}, expected text or a whole number")
         if key in target:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused
-from smaf.core.images import read_mask
+from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
 from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
 from smaf.data.layout import DataRoot
@@ -102,7 +102,7 @@ class FusedStream(TrainingStream):
 class MaskStream(TrainingStream):
     """Stage 4's samples: `image` and `mask` (crop, crop), int64 values 0..C or 255.
 
-    Masks are those of `masks_folder/<id>.png`, in the task's values; None: the data set's true masks.
+    Masks are those of `masks_folder`, `<id>.png`, in the task's values; None: the data set's true masks.
     """
 
     needs_labels = False
@@ -112,7 +112,13 @@ class MaskStream(TrainingStream):
         """(H, W) uint8 target of an image, checked to be of `size` (W, H)."""
         if self.masks_folder is None:
             return self.data.mask(image_id, size=size)
-        return read_mask(self.masks_folder / f"{image_id}.png", size=size)
+        return read_mask(self.mask_path(image_id), size=size)
+
+    def mask_path(self, image_id: str) -> Path:
+        """Where the target of an image lies."""
+        if self.masks_folder is None:
+            return self.data.mask_path(image_id)
+        return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
         """See the class."""

@@ -147,6 +147,16 @@ def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iter
             shut_down()
 
 
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file on errors of the disk that do not: TensorBoard's writer says "No space left on device"."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 class Trainer:
     """One training: model, task and optimiser, with a checkpoint every few minutes in `folder`."""
 
@@ -209,7 +219,8 @@ class Trainer:
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1
-                self._report(bar, board, terms)
+                with _naming(self.folder / "tensorboard"):
+                    self._report(bar, board, terms)
                 due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
                 stopping = distributed.any_process(stop.asked)  # all stop after the same step
                 if self.step == self.settings.steps or stopping or due:
@@ -218,7 +229,8 @@ class Trainer:
                 if stopping:
                     raise KeyboardInterrupt
         if board is not None:
-            board.close()
+            with _naming(self.folder / "tensorboard"):
+                board.close()
 
     def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One step of the optimiser over `accumulate` batches; returns the means of the loss's terms."""

@@ -1,0 +1,113 @@
+"""What a command writes to and how it is stopped: the process's streams, log and signals, each put back afterwards."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+from tqdm import tqdm
+
+log = logging.getLogger("smaf")
+STOPPED = "stopped: run the same command again, it goes on where it stopped"
+
+
+class _Stream:
+    """Standard output or error that survives its reader (`| head -1`) and characters that its encoding lacks."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(self._stream.flush)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except BrokenPipeError:  # nobody reads any more: the work goes on, and so does Python's flush at the exit
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+
+
+@contextmanager
+def streams() -> Iterator[None]:
+    """Give the block standard streams that survive a reader who leaves and characters that their encoding lacks."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, _Stream(sys.stdout)), cast(TextIO, _Stream(sys.stderr))
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def sigterm() -> Iterator[None]:
+    """SIGTERM, which ends a run when a machine shuts down or a scheduler's time is over, takes Ctrl-C's way."""
+    try:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    except ValueError:  # another thread: whoever runs it handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stop_at_once() -> None:
+    """While modules load there is nothing to finish: Ctrl-C ends the process with its line, not with a traceback.
+
+    :func:`ready_to_stop` ends this.
+    """
+    def stop(*_: object) -> None:
+        os.write(2, f"{STOPPED}\n".encode())
+        os._exit(130)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+
+
+def ready_to_stop() -> None:
+    """Take back :func:`stop_at_once`."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _BesideBars(logging.Handler):
+    """Writes each message on a line of its own, also while a progress bar is on the last one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Show the package's log on standard error for the block, and leave the logger as it was."""
+    before = log.level, log.propagate
+    handler = _BesideBars()
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.propagate = before[1]

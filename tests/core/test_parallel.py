@@ -1,0 +1,50 @@
+"""Work in several processes: order, errors and workers that the system kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from smaf.core.errors import InputError, during
+from smaf.core.parallel import map_parallel
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def refuse(value: int) -> int:
+    if value == 2:
+        raise InputError("the third is refused")
+    time.sleep(0.05 * value)
+    return value
+
+
+def fail(value: int) -> int:
+    with during(f"doing {value}"):
+        return 1 // (value - 2)
+
+
+def die(value: int) -> int:
+    if value == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_results_keep_their_order_and_errors_end_the_work(num_workers: int) -> None:
+    options = {"num_workers": num_workers, "what": "test", "chunk": 1}
+    assert map_parallel(double, range(5), **options) == [0, 2, 4, 6, 8]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the third is refused"):
+        map_parallel(refuse, [2, 400, 400, 400], **options)  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError) as caught:
+        map_parallel(fail, range(4), **options)  # type: ignore[arg-type]
+    assert caught.value.during == "doing 2"  # type: ignore[attr-defined]
+
+
+def test_a_killed_worker_is_told() -> None:
+    with pytest.raises(InputError, match="a worker process was killed, most likely because the memory is full"):
+        map_parallel(die, range(4), num_workers=2, what="test", chunk=1)
