@@ -7,6 +7,7 @@ It starts them as `torchrun --nproc_per_node N -m smaf COMMAND …` would. But e
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import signal
 import socket
@@ -17,8 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-from smaf.core.terminal import STOPPED
 
 STAGES = ("train_eps", "gen_fusion", "train_fusion", "gen_pm", "train_seg")  # the others have one process
 _PATIENCE = 5.0  # seconds for the others to end by themselves once a process has failed; then they are asked to
@@ -108,6 +107,8 @@ def _end_with_parent() -> Callable[[], object] | None:
 
 def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
     """Exit status and last lines of a run: what the user can mend before what nobody foresaw before a stop."""
+    from smaf.core.terminal import STOPPED  # not at import: packages may be missing, which one process tells
+
     statuses = ranks.statuses()
     if ranks.stopped and statuses:
         return 130, [STOPPED]  # what the others miss in one that has stopped is no error
@@ -148,7 +149,7 @@ def main(argv: Sequence[str]) -> int:
     if stage not in STAGES:
         print(f"error: {stage!r} has one process: leave NPROC to {', '.join(STAGES)}", file=sys.stderr)
         return 2
-    if int(count) == 1 or {"-h", "--help"} & set(options):
+    if int(count) == 1 or {"-h", "--help"} & set(options) or not importlib.util.find_spec("torch"):
         os.execv(sys.executable, command)
     return launch(int(count), command)
 
