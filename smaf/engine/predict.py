@@ -24,6 +24,7 @@ from smaf.engine.photo_labels import Labels
 from smaf.engine.photographs import OVERLAY_COMMENT, Photograph
 from smaf.engine.predictions import Predictions, contents
 from smaf.ops import (
+    MAX_VIEW_PIXELS,
     SizedMaps,
     bounded_photo,
     cams_to_mask,
@@ -37,6 +38,7 @@ from smaf.report.pictures import overlay_mask
 
 log = logging.getLogger("smaf")
 MAX_OVERLAY = 4096  # pixels of an overlay's longer side
+_HUGE = 16_000_000  # pixels: 64 MB
 
 
 class Network(Protocol):
@@ -109,7 +111,8 @@ class Predictor:
 
     def _refined(self, photo: Image.Image, kept: SizedMaps, classes: Sequence[int]) -> SizedMaps:
         """The maps' probabilities after dense CRF, for a photograph of more than the size cap at a smaller size."""
-        smaller = bounded_photo(photo)
+        huge = photo.width * photo.height > _HUGE  # CRF takes up to 1 GB at 2 million pixels, beside the photograph
+        smaller = bounded_photo(photo, max_pixels=MAX_VIEW_PIXELS // 2 if huge else MAX_VIEW_PIXELS)
         maps = SizedMaps(kept.maps, smaller.size).full()
         if self.network.segments:
             cams, background = dict(zip(classes, maps, strict=True)), None
