@@ -144,7 +144,7 @@ def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]
                              f"million: {FIX}")
         number = _key(record, "id", where)
         if number in images:
-            raise InputError(f"{where} has the id {number} of image {images[number][0]}, too: {FIX}")
+            raise InputError(f"{where} has the id {number!r:.80} of image {images[number][0]}, too: {FIX}")
         other = files.setdefault(image_id, record["file_name"])
         if len(files) == len(images):
             raise InputError(f"{where} and image {other!r} have the same file name without folder and suffix, which is "
@@ -161,10 +161,10 @@ def read_split(path: Path) -> Split:
     regions: dict[str, list[Region]] = {}
     unmasked = set()
     for record in _records(data, "annotations", path):
-        where = f"annotation file {path}, annotation {record.get('id')}"
+        where = f"annotation file {path}, annotation {record.get('id')!r:.80}"
         image, category = _key(record, "image_id", where), _integer(record, "category_id", where)
         if image not in images:
-            raise InputError(f"{where} is of image {image}, which the file does not list: {FIX}")
+            raise InputError(f"{where} is of image {image!r:.80}, which the file does not list: {FIX}")
         if category not in position:
             raise InputError(f"{where} has category {category}, which the file does not list: {FIX}")
         index = position[category]

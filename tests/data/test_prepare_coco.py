@@ -162,7 +162,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
     (broken(lambda d: d["annotations"][0].update(category_id=12)), "annotation 1 has category 12"),
     (broken(lambda d: d["annotations"][0].update(image_id=8)), "annotation 1 is of image 8"),
     (broken(lambda d: d["annotations"][0].update(image_id=9.5)), "image_id is 9.5, expected a whole number"),
-    (broken(lambda d: d["annotations"][0].update(image_id="x")), "annotation 1 is of image x"),
+    (broken(lambda d: d["annotations"][0].update(image_id="x")), "annotation 1 is of image 'x'"),
     (broken(lambda d: d["annotations"][0].pop("image_id")), "image_id is None"),
     (broken(lambda d: d["annotations"][0].update(category_id=True)), "category_id is True"),
     (broken(lambda d: d["annotations"][0].update(category_id=-1)), "annotation 1 has category -1"),
