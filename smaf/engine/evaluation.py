@@ -139,7 +139,7 @@ def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluat
         strata.update(pred, truth)
 
     _accumulate(data, list_name, ids, count)
-    if predicted[IGNORE]:  # masks of background alone are a result, a bad one
+    if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
         check_shown(predicted, f"the masks in {pred_dir}, where 255 is uncertain and left out,")
     if not result.matrix.counts[1:].any():
         raise InputError(f"the masks in {pred_dir} mark every pixel of a class as uncertain (255, left out): nothing "

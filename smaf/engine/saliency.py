@@ -27,12 +27,12 @@ def is_flat(path: Path) -> bool:
 def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
     """Read every saliency map of a list once; tell how many are all black or all white.
 
-    Raises :class:`InputError` for a map that cannot be read, and where all are so. Of several processes the first
-    reads: where it stops, `torchrun` stops the others.
+    Raises :class:`InputError` for a map that cannot be read, and where all are so.
     """
-    if distributed.rank() > 0:
-        return
-    paths = [data.saliency_path(image_id) for image_id in ids]
+    distributed.first_alone(lambda: _check([data.saliency_path(image_id) for image_id in ids]))
+
+
+def _check(paths: Sequence[Path]) -> None:
     flat = [path for path in tqdm(paths, desc="saliency maps", unit="map", mininterval=1.0) if is_flat(path)]
     if not flat:
         return

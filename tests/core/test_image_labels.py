@@ -81,7 +81,7 @@ def test_npy_faults(tmp_path: Path) -> None:
     for value, message in (({"a": np.ones(20)}, "20 labels for a, the data set has 3 classes: name"),
                            ({"a": np.ones(4)}, "4 labels for a, .* without a column for the background"),
                            ({"..": np.ones(3)}, "is not an image id"), ({"a\nb": np.ones(3)}, "control character"),
-                           ({"a": "cat"}, "no numbers for a"), ({1.5: np.ones(3)}, "key 1.5"),
+                           ({"a": "cat"}, "it has 'cat' for 'a', expected an array"), ({1.5: np.ones(3)}, "key 1.5"),
                            ({"a": [None, 1, 0]}, "cls_labels.npy"), ({"a": [np.nan, 1, 0]}, "other than 0 and 1 for a"),
                            ({"b": [1, 0, 0], "a": [-1, 0, 1]}, "other than 0 and 1 for a"),
                            ({"a": [0.3, 0, 0.7]}, "other than 0 and 1 for a"), ({}, "holds no labels"),
