@@ -51,7 +51,7 @@ class _Dtype:
     """A dtype that the pickle makes; BUILD tells its byte order."""
 
     def __init__(self, text: object) -> None:
-        if not isinstance(text, str) or not re.fullmatch(r"[biufcUSO]\d{1,9}", text):
+        if not isinstance(text, str) or not re.fullmatch(r"[biufUSO]\d{1,9}", text):
             raise ValueError(f"it has arrays of the type {shown(text)}")
         self.object = text.startswith("O")
         self.dtype = np.dtype(np.int64 if self.object else text)
