@@ -1,4 +1,4 @@
-"""The bash scripts in other shells, folders and settings, and the environments that they make of a stand-in for Python."""
+"""The bash scripts in other shells and folders, and the environments that they make, by a stand-in for Python."""
 
 from __future__ import annotations
 
