@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from smaf.core.device import DEVICES, PRECISIONS
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
-from smaf.core.record import CONTENTS
+from smaf.core.record import CONTENTS, checksum
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import ViewSettings
@@ -214,20 +213,16 @@ def facts_from(args: argparse.Namespace, data: DataRoot, *, labels: bool = True)
     facts = {key: value for key, value in vars(args).items() if key not in _CONTROL | _PLACES}
     facts["class_list"], facts["source_classes"] = list(data.classes.names), list(data.classes.source)
     ids = data.ids(args.list)
-    facts[LIST] = _checksum("\n".join(ids).encode())
+    facts[LIST] = checksum(ids)
     if labels:
-        facts[LABELS] = _checksum(data.labels_of(ids).tobytes())
+        facts[LABELS] = checksum(data.labels_of(ids).tobytes())
     for name, suffix in (("cam_dir", "npz"), ("target_dir", "png")):
         if folder := getattr(args, name, None):
             facts[f"{CONTENTS}--{name}"] = settings_digest(Path(folder), [f"{i}.{suffix}" for i in ids])
     weights = facts.get("weights")
     if weights and weights != IMAGENET and Path(weights).is_file():
-        facts["weights"] = _checksum(Path(weights).read_bytes())
+        facts["weights"] = checksum(Path(weights).read_bytes())
     return facts
-
-
-def _checksum(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def check_start(weights: str, data: DataRoot) -> None:

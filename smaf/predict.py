@@ -10,11 +10,14 @@ from pathlib import Path
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
 from smaf.core.predict_settings import PredictSettings
-from smaf.engine.networks import open_network
-from smaf.engine.predict import Labels, Predictor, find_photographs, predict
+from smaf.engine.networks import open_network, shipped_weights
+from smaf.engine.photo_labels import Labels
+from smaf.engine.photographs import find_photographs
+from smaf.engine.predict import Predictor, predict
 from smaf.ops import SCALES
 
 CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
+MAX_SCALE, MAX_SIDE = 16, 65_536
 _CLASSIFIER = PredictSettings(SCALES, True, None, background=0.2, score=0.5)
 _SEGMENTER = PredictSettings((1.0,), False, None, background=None, score=0.5, label_filter="logits")
 
@@ -22,9 +25,11 @@ _SEGMENTER = PredictSettings((1.0,), False, None, background=None, score=0.5, la
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = make_parser("predict", __doc__ or "")
-    parser.add_argument("photographs", nargs="+", metavar="PHOTO", help="an image file, a folder of them, or a glob")
+    parser.add_argument("photographs", nargs="+", metavar="PHOTO",
+                        help="an image file, a folder of them with all below it, or a glob; masks mirror the folders")
     parser.add_argument("--out", default="predictions", help="folder for <stem>.png, <stem>_overlay.jpg and "
-                                                             "predictions.json")
+                                                             "predictions.json; what is done there is not done again")
+    parser.add_argument("--overwrite", action="store_true", help="remove what earlier runs made in --out, start afresh")
     parser.add_argument("--labels", help="classes that the photographs show: cat,person or a CSV file with the columns "
                                          "image and labels; without it, those whose score reaches --score")
     parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
@@ -49,8 +54,8 @@ def _settings(args: argparse.Namespace, own: PredictSettings) -> PredictSettings
     for name, value in (("threshold", settings.background), ("score", settings.score)):
         if value is not None and not 0 < value < 1:
             raise InputError(f"--{name} {value}: expected a value between 0 and 1")
-    if min(settings.scales) <= 0 or (settings.long_side or 1) <= 0:
-        raise InputError("--scales, --long_side: expected more than 0")
+    if not all(0 < scale <= MAX_SCALE for scale in settings.scales) or not 0 < (settings.long_side or 1) <= MAX_SIDE:
+        raise InputError(f"--scales, --long_side: expected more than 0, at most {MAX_SCALE} and {MAX_SIDE}")
     return settings
 
 
@@ -67,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     own = network.settings or (_SEGMENTER if network.segments else _CLASSIFIER)
     predictor = Predictor(network, _settings(args, own), args.crf)
     labels = Labels.read(args.labels, network.class_names)
-    predict(predictor, photographs, labels, out=Path(args.out), weights=weights)
+    predict(predictor, photographs, labels, out=Path(args.out), weights=weights,
+            weights_file=shipped_weights().get(weights, Path(weights)), overwrite=args.overwrite)
 
 
 if __name__ == "__main__":

@@ -167,7 +167,7 @@ FILES: dict[str, tuple[Harm, tuple[str, ...], tuple[str, ...]]] = {
                            ("labels.csv has no labels for p2", "add them")),
     "unknown class name": (lambda b: replace(b.labels, "p2.jpg,tent\n", "p2.jpg,tend\n"), ("train", "fuse", "masks"),
                            ("labels.csv, line 4: unknown class name 'tend'", ", ".join(CLASSES))),
-    "no columns": (lambda b: replace(b.labels, "image,labels", "id,classes"), ("train",),
+    "no columns": (lambda b: replace(b.labels, "image,labels", "id,shows"), ("train",),
                    ("labels.csv must have the columns image and labels",)),
     "no data set": (lambda b: shutil.rmtree(b.root), ("train", "fuse", "self_train", "masks", "score"),
                     ("set does not exist", "--data_root")),

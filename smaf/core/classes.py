@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from smaf.core.errors import InputError
-from smaf.core.files import read_lines
+from smaf.core.errors import InputError, did_you_mean
+from smaf.core.files import read_text
+from smaf.core.name_lists import listed_names
+from smaf.core.names import check_names, find_class
 
 IGNORE = 255
 MAX_CLASSES = 254  # mask values are bytes: 0 is background and 255 is ignored
@@ -23,18 +24,21 @@ VOC_CLASSES = (
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read foreground class names, one a line; a leading number and a first line `background` are dropped.
+    """Read foreground class names in the order of the masks' values, as people and annotation tools list them.
 
-    Both `8 cat` (with `0 background` first, as the field's `labels.txt` has it) and `cat` are read.
+    One a line or all in one line, YAML, JSON, or CVAT's labelmap.txt. Running numbers (`8 cat`, with `0 background` as
+    the field's `labels.txt` has it, or from 1), a heading and a first line `background` are dropped. What may shift a
+    class against the masks is an :class:`InputError`, and so is a name that label tables cannot hold.
     """
-    lines = read_lines(path, "class-name file", "write one class name a line, or name another file")
-    names = [re.sub(r"^\d+[\s,:]+", "", line) for line in lines]
-    if names and names[0].lower() in {"background", "__background__"}:
-        names = names[1:]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if not names or doubled:
-        fault = f"the names {', '.join(doubled)} twice" if doubled else "no names"
-        raise InputError(f"class-name file {path} has {fault}: write each class once, one a line")
+    fix = "write one class name a line, or name another file"
+    text = read_text(path, "class-name file", fix)
+    try:
+        names = listed_names(text)
+    except ValueError as error:
+        raise InputError(f"class-name file {path} {error}; {fix}") from error
+    if not names:
+        raise InputError(f"class-name file {path} has no names: write each class once, one a line")
+    check_names(names, f"class-name file {path}")
     if len(names) > MAX_CLASSES:
         raise InputError(f"class-name file {path} has {len(names)} classes: masks hold at most {MAX_CLASSES}")
     return tuple(names)
@@ -52,12 +56,19 @@ class ClassMap:
 
     @staticmethod
     def of(source: Sequence[str], keep: Sequence[str] | None = None, *, keep_file: Path | str = "") -> ClassMap:
-        """Keep the classes `keep` of `source` (all where it is None); an unknown name is an error."""
-        unknown = [name for name in keep or () if name not in source]
+        """Keep the classes `keep` of `source` (all where it is None), by :func:`smaf.core.names.find_class`.
+
+        An unknown name is an error, and so are two names of one class.
+        """
+        if keep is None:
+            return ClassMap(tuple(source), tuple(source))
+        where, found = keep_file or "class list", [find_class(name, source) for name in keep]
+        unknown = [name + did_you_mean(name, source) for name, index in zip(keep, found, strict=True) if index is None]
         if unknown:
-            raise InputError(f"{keep_file or 'class list'}: unknown class names {', '.join(unknown)}: "
-                             f"the data set has {', '.join(source)}")
-        return ClassMap(tuple(source), tuple(source if keep is None else keep))
+            raise InputError(f"{where}: unknown class names {', '.join(unknown)}: the data set has {', '.join(source)}")
+        names = tuple(source[index] for index in found if index is not None)
+        check_names(names, where)
+        return ClassMap(tuple(source), names)
 
     def __len__(self) -> int:
         return len(self.names)

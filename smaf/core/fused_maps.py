@@ -7,15 +7,22 @@ all zero: 3.4 % of the bytes of the published pickled float32 maps on 1,263 VOC 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from smaf.core.archives import StoredArray, open_arrays
 from smaf.core.errors import InputError
+from smaf.core.fields import shown
 from smaf.core.files import require_file, write_bytes
 from smaf.core.pickles import read_pickled_dict, write_pickled_dict
 
 LEVELS = 1000
+MAX_VALUES = 500_000_000  # of all maps of an image, where the photograph's size is not known
+_ARRAYS = ("classes", "size", "low", "high")
+_TOLERANCE = 1e-3  # of published maps
+Size = tuple[int, int]  # (H, W)
 _FIX = "delete it and run stage 1 (gen_fusion) again"
 
 
@@ -36,73 +43,103 @@ def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) 
     write_bytes(path, stream.getvalue())
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("classes", "size", "low", "high")}
-    except Exception as error:  # a damaged archive raises nearly anything; each is the same fault of the file
-        raise InputError(f"fused map {path} cannot be read ({error}): {_FIX}") from error
-    classes, size, low, high = arrays.values()
-    if classes.ndim != 1 or size.shape != (2,) or {a.dtype.kind for a in (classes, size)} - {"u", "i"}:
+def _check_arrays(path: Path, arrays: Mapping[str, StoredArray], expected: Size | None) -> tuple[int, int]:
+    """Judge an archive by its headers and return (H, W), before its planes are unpacked. `expected` as there."""
+    classes, size = arrays["classes"], arrays["size"]
+    if len(classes.shape) != 1 or size.shape != (2,) or {a.dtype.kind for a in (classes, size)} - {"u", "i"}:
         raise InputError(f"fused map {path} has classes {classes.shape} {classes.dtype} and size {size.shape} "
                          f"{size.dtype}, expected (n,) and (2,) integers: {_FIX}")
-    shape = (len(classes), *size.tolist())
+    count = classes.shape[0]
+    height, width = size.read().tolist()
+    low, high, shape = arrays["low"], arrays["high"], (count, height, width)
     if low.shape != shape or high.shape != shape or low.dtype != np.uint8 or high.dtype != np.uint8:
         raise InputError(f"fused map {path} has planes of {low.shape} {low.dtype} and {high.shape} {high.dtype}, "
                          f"expected {shape} uint8: {_FIX}")
-    return arrays
+    _check_size(path, (height, width), expected)
+    if expected is None and count * height * width > MAX_VALUES:
+        raise InputError(f"fused map {path} is {width}×{height} pixels for {count} classes, more than "
+                         f"{MAX_VALUES // 10**6} million values: {_FIX}")
+    return height, width
 
 
-def _decode(path: Path) -> dict[int, np.ndarray]:
-    arrays = _read_arrays(path)
-    zigzag = arrays["low"].astype(np.int32) | (arrays["high"].astype(np.int32) << 8)
-    delta = (zigzag >> 1) ^ -(zigzag & 1)
-    levels = delta.cumsum(axis=1, dtype=np.int32).cumsum(axis=2, dtype=np.int32)
-    if levels.min(initial=0) < 0 or levels.max(initial=0) > LEVELS:
-        raise InputError(f"fused map {path} has values outside 0..1: {_FIX}")
-    maps = levels.astype(np.float32) / np.float32(LEVELS)
-    return {int(c): plane for c, plane in zip(arrays["classes"], maps, strict=True)}
+def _check_size(path: Path, size: Size, expected: Size | None) -> None:
+    """`size` and `expected`, where it is known, are (H, W)."""
+    if expected is not None and size != expected:
+        raise InputError(f"fused map {path} is {size[1]}×{size[0]} pixels, its photograph is "
+                         f"{expected[1]}×{expected[0]}: run stage 1 (gen_fusion) again with --overwrite")
+
+
+def _check_classes(path: Path, classes: Sequence[int], num_classes: int) -> None:
+    outside = [c for c in classes if not 0 <= c < num_classes]
+    if outside:
+        raise InputError(f"fused map {path} has the classes {outside[:5]}, the task has {num_classes}: it was made "
+                         "with another class list; run stage 1 (gen_fusion) again with --overwrite")
+    if len(set(classes)) < len(classes):
+        raise InputError(f"fused map {path} has a class twice: {_FIX}")
+
+
+def _decode(path: Path, num_classes: int, expected: Size | None) -> dict[int, np.ndarray]:
+    require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
+    with open_arrays(path, _ARRAYS, "fused map", _FIX) as arrays:
+        _check_arrays(path, arrays, expected)
+        if arrays["classes"].shape[0] > num_classes:
+            raise InputError(f"fused map {path} has {arrays['classes'].shape[0]} classes, the task has {num_classes}: "
+                             f"{_FIX}")
+        classes = arrays["classes"].read().tolist()
+        _check_classes(path, classes, num_classes)
+        low, high = arrays["low"].read(), arrays["high"].read()
+    cams = {}
+    for c, low_plane, high_plane in zip(classes, low, high, strict=True):  # one by one: photographs may be large
+        zigzag = low_plane.astype(np.int32) | (high_plane.astype(np.int32) << 8)
+        delta = (zigzag >> 1) ^ -(zigzag & 1)
+        levels = delta.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
+        if levels.min(initial=0) < 0 or levels.max(initial=0) > LEVELS:
+            raise InputError(f"fused map {path} has values outside 0..1: {_FIX}")
+        cams[c] = levels.astype(np.float32) / np.float32(LEVELS)
+    return cams
 
 
 def read_fused(path: Path, *, num_classes: int, size: tuple[int, int] | None = None) -> dict[int, np.ndarray]:
     """Read `{class index: (H, W) float32 in [0, 1]}` from `path` (`.npz`, or the published `.npy`).
 
-    `size` is the photograph's (width, height). Raises :class:`InputError` where the file is damaged, has another size,
-    or names a class outside 0..num_classes - 1.
+    `size` is the photograph's (width, height). Raises :class:`InputError` where the file is damaged (checksums are
+    verified), has another size (or, where none is given, more than :data:`MAX_VALUES`), or names a class outside
+    0..num_classes - 1. Size and classes are compared before the maps are unpacked.
     """
-    cams = read_published(path) if path.suffix == ".npy" else _decode(path)
-    outside = [c for c in cams if not 0 <= c < num_classes]
-    if len({cam.shape for cam in cams.values()}) > 1:
-        raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
-    if cams and size is not None and (shape := next(iter(cams.values())).shape) != size[::-1]:
-        raise InputError(f"fused map {path} is {shape[1]}×{shape[0]} pixels, its photograph is {size[0]}×{size[1]}: "
-                         "run stage 1 (gen_fusion) again with --overwrite")
-    if outside:
-        raise InputError(f"fused map {path} has the classes {outside}, the task has {num_classes}: it was made with "
-                         "another class list; run stage 1 (gen_fusion) again with --overwrite")
-    return cams
+    expected = None if size is None else (size[1], size[0])
+    if path.suffix == ".npy":
+        return _read_published(path, num_classes, expected)
+    return _decode(path, num_classes, expected)
 
 
 def fused_size(path: Path) -> tuple[int, int]:
     """Return (H, W) of a stored `.npz` map, also where it holds no class."""
-    size = _read_arrays(path)["size"]
-    return int(size[0]), int(size[1])
+    require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
+    with open_arrays(path, _ARRAYS, "fused map", _FIX) as arrays:
+        return _check_arrays(path, arrays, None)
 
 
-def read_published(path: Path) -> dict[int, np.ndarray]:
-    """Read a published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is run."""
-    cams = {}
+def _read_published(path: Path, num_classes: int, expected: Size | None) -> dict[int, np.ndarray]:
+    """A published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is run."""
+    planes = {}
     for key, value in read_pickled_dict(path, "fused map", _FIX).items():
-        try:
-            c, plane = int(key), np.asarray(value, dtype=np.float32)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"fused map {path}, class {key!r}: expected a class index and an array ({error}): "
-                             f"{_FIX}") from error
-        if plane.ndim != 2 or not np.isfinite(plane).all():
-            raise InputError(f"fused map {path}, class {key}: expected finite values (H, W), got {plane.shape}: {_FIX}")
-        cams[c] = plane
-    return cams
+        if not str(key).isdecimal() and not isinstance(key, int):
+            raise InputError(f"fused map {path}, class {key!r}: expected a class index and an array: {_FIX}")
+        if not isinstance(value, np.ndarray) or value.ndim != 2:
+            got = str(value.shape) if isinstance(value, np.ndarray) else shown(value)
+            raise InputError(f"fused map {path}, class {key}: expected values (H, W), got {got}: {_FIX}")
+        if int(key) in planes:
+            raise InputError(f"fused map {path} has the class {int(key)} twice: {_FIX}")
+        planes[int(key)] = value
+    if len({plane.shape for plane in planes.values()}) > 1:
+        raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
+    _check_classes(path, list(planes), num_classes)
+    for plane in planes.values():
+        _check_size(path, plane.shape, expected)
+        low, high = plane.min(initial=0), plane.max(initial=0)  # NaN where there is one
+        if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+            raise InputError(f"fused map {path} has values outside 0..1 ({low:g} to {high:g}): {_FIX}")
+    return {c: np.asarray(plane, dtype=np.float32) for c, plane in planes.items()}
 
 
 def write_published(path: Path, cams: dict[int, np.ndarray]) -> None:

@@ -1,20 +1,80 @@
-"""The one reader and writer of photographs, masks and saliency maps."""
+"""The one reader and writer of photographs, masks and saliency maps: what is read of which file.
+
+All three are opened by what is in the file, whatever its suffix: BMP, GIF, JPEG, JPEG 2000, PNG, TIFF, WebP (AVIF).
+What can be meant in one way is converted exactly; the rest is an :class:`InputError` that names the file, what came and
+what was expected. "n bits" are those of a sample in the file, not those that Pillow makes of it.
+
+| row | every file | what happens |
+| --- | --- | --- |
+| A1 | orientation tag (EXIF, XMP, TIFF) | turned before all else |
+| A2 | EXIF that cannot be parsed | counts as upright |
+| A3 | more than `MAX_PIXELS` pixels | refused before anything is unpacked |
+| A4 | several frames or pages | photograph: the first; mask, saliency map: refused |
+| A5 | PNG whose checksums do not fit | mask, saliency map: refused |
+| A6 | TIFF of signed bytes, or deep with white as 0; BMP of 2 or 4 bits in grey | refused: Pillow misreads them |
+
+| row | photograph | read as 8-bit RGB |
+| --- | --- | --- |
+| P1 | RGB, palette, grey of 1 to 8 bits, CMYK, YCbCr, LAB | its colours |
+| P2 | alpha, or a transparent colour | laid on white; refused where nothing is opaque |
+| P3 | grey, 16 or 32 bits, a value above 255 | value / 257; with none above 4,095 that is told |
+| P4 | grey, 16 or 32 bits, no value above 255 | value |
+| P5 | grey, 12 bits (TIFF) | value · 255 / 4,095 |
+| P6 | colours of 16 bits | the upper 8 bits; refused where no value is above 255 |
+| P7 | floating point, 0..1 | value · 255 |
+| P8 | floating point, 0..16 up to 0..255 | value |
+| P9 | other numbers: negative, NaN, above 65,535, up to 1.5 | refused |
+
+| row | mask | read as class numbers |
+| --- | --- | --- |
+| M1 | palette, 1 to 8 bits | index, whatever colours and transparency are |
+| M2 | palette that has VOC's colour of 255 in another place | refused: an optimiser has sorted the palette |
+| M3 | grey, 1 to 8 bits | value in the file: 0..1, 0..3, 0..15, 0..255 |
+| M4 | grey, 16 or 32 bits, or floating point: whole numbers 0..255 | value |
+| M5 | the same with another value | refused |
+| M6 | grey or palette with alpha | without alpha where that is opaque, else refused |
+| M7 | RGB with three equal channels, opaque, not all black | one channel |
+| M8 | other colours | refused: a colour is no number |
+| M9 | JPEG, WebP, GIF and others, TIFF with lossy compression | refused: they do not keep numbers |
+| M10 | TIFF where white is 0 | refused |
+
+| row | saliency map | read as 0..255, 255 most salient |
+| --- | --- | --- |
+| S1 | grey, 1 to 8 bits | brightness, of the largest value that the bits can have |
+| S2 | grey that holds 0 and 1 alone, 8 bits or more | 0 and 255; of 2 or 4 bits refused |
+| S3 | grey, 12, 16 or 32 bits, floating point | as in P3 to P5 and P7 to P9 |
+| S4 | alpha that varies (a cut-out) | alpha, whatever the colours |
+| S5 | alpha that is opaque | what the colours are, see S7 to S9 |
+| S6 | alpha that is 0 everywhere | all 0; refused where the colours are a grey map, or for another constant alpha |
+| S7 | RGB or palette in grey | brightness, then S2 |
+| S8 | black and one other colour | 0 and 255 |
+| S9 | other colours | refused |
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from os.path import splitext
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from smaf.core.errors import InputError
-from smaf.core.files import require_file, write_bytes
+from smaf.core.files import files_by_stem, plain_name, write_bytes
+from smaf.core.image_files import MAX_PIXELS
+from smaf.core.masks import read_mask
+from smaf.core.photographs import read_image
+from smaf.core.saliency_maps import read_saliency
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".tif", ".tiff", ".webp")
-Image.MAX_IMAGE_PIXELS = 200_000_000  # Pillow warns above this and refuses twice as many
+__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "MAX_PIXELS", "SALIENCY_SUFFIXES", "find_image", "find_images",
+           "read_image", "read_mask", "read_saliency", "voc_palette", "write_mask"]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # compare with a suffix in lower case
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
+SALIENCY_SUFFIXES = (".png", *(suffix for suffix in IMAGE_SUFFIXES if suffix != ".png"))
 
 
 @cache
@@ -31,65 +91,6 @@ def voc_palette() -> np.ndarray:
     return palette
 
 
-def _open(path: Path, what: str) -> Image.Image:
-    require_file(path, what, "put it there or take its id off the list")
-    try:
-        image = Image.open(path)
-        image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is empty" if path.stat().st_size == 0 else str(error)
-        raise InputError(f"{what} {path} cannot be read ({reason}): replace the file") from error
-    return image
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """Bring Pillow's 16- and 32-bit greyscale modes to 8 bits; others pass."""
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.asarray(image).astype(np.float64)
-    if image.mode != "F" or values.max(initial=0) > 255:
-        values = values / 257.0  # 65535 becomes 255
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
-
-
-def read_image(path: Path) -> Image.Image:
-    """Read a photograph as 8-bit RGB, upright.
-
-    Greyscale, palette, CMYK, 16-bit and EXIF-rotated files are converted; what is transparent becomes white.
-    Raises :class:`InputError` where the file is missing, empty, truncated or no image.
-    """
-    image = _eight_bit(_open(path, "photograph"))
-    try:
-        image = ImageOps.exif_transpose(image)
-        if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"photograph {path} cannot be read ({error}): replace the file") from error
-
-
-def _check_size(size: tuple[int, int], expected: tuple[int, int] | None, what: str, path: Path) -> None:
-    if expected is not None and size != expected:
-        raise InputError(f"{what} {path} is {size[0]}×{size[1]} pixels, its photograph is "
-                         f"{expected[0]}×{expected[1]}: make them the same size")
-
-
-def read_mask(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a mask PNG (palette or 8-bit greyscale) as (H, W) uint8 values.
-
-    `size` is the photograph's (width, height); another size is an :class:`InputError`, and so is a colour image.
-    """
-    image = _open(path, "mask")
-    if image.mode == "1":
-        image = image.convert("L").point(lambda value: value // 255)
-    if image.mode not in {"P", "L"}:
-        raise InputError(f"mask {path} is a {image.mode} image: masks are palette or 8-bit greyscale PNGs whose "
-                         "values are class numbers")
-    _check_size(image.size, size, "mask", path)
-    return np.array(image, dtype=np.uint8)
-
-
 def write_mask(path: Path, mask: np.ndarray) -> None:
     """Write (H, W) uint8 class values as a palette PNG in VOC's colours, whole or not at all."""
     values = np.ascontiguousarray(mask, dtype=np.uint8)
@@ -100,21 +101,28 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
     write_bytes(path, stream.getvalue())
 
 
-def read_saliency(path: Path, *, size: tuple[int, int] | None = None) -> Image.Image:
-    """Read a saliency map as an 8-bit greyscale image, 255 most salient.
+def find_image(folders: Sequence[Path], image_id: str, *, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Path:
+    """The file `<id>.<suffix>` of the first of `folders` that has one, whatever the suffix's case.
 
-    `size` is the photograph's (width, height); another size is an :class:`InputError`.
+    Where none has it, the place where it would lie. Raises :class:`InputError` where a folder has two.
     """
-    image = _eight_bit(_open(path, "saliency map")).convert("L")
-    _check_size(image.size, size, "saliency map", path)
-    return image
+    found = find_images(folders, (image_id,), suffixes=suffixes)
+    return found.get(image_id, folders[0] / f"{image_id}{suffixes[0]}")
 
 
-def find_image(folders: Sequence[Path], image_id: str) -> Path:
-    """Return the photograph `<id>.<suffix>` from the first of `folders` that has one."""
+def find_images(folders: Sequence[Path], image_ids: Iterable[str], *, suffixes: Sequence[str] = IMAGE_SUFFIXES
+                ) -> dict[str, Path]:
+    """Id → :func:`find_image`'s file, of the ids that have one. Each folder is read once."""
+    found: dict[str, Path] = {}
+    left = list(image_ids)
     for folder in folders:
-        for suffix in IMAGE_SUFFIXES:
-            path = folder / f"{image_id}{suffix}"
-            if path.is_file():
-                return path
-    return folders[0] / f"{image_id}.jpg"
+        stems = files_by_stem(folder) if left else {}
+        for image_id in left:
+            names = [name for name in stems.get(plain_name(image_id), ()) if splitext(name)[1].lower() in suffixes]
+            if len(names) > 1:
+                raise InputError(f"{folder} has {' and '.join(names)}, both of the id {image_id}: move one of them "
+                                 "away")
+            if names:
+                found[image_id] = folder / names[0]
+        left = [image_id for image_id in left if image_id not in found]
+    return found

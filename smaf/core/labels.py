@@ -1,88 +1,180 @@
-"""Image-level labels: which classes an image shows. Reads the field's pickled dict and a CSV table."""
+"""Image-level labels: which classes an image shows. Reads the field's pickled dict and tables."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
+import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from smaf.core.errors import InputError
-from smaf.core.files import check_id, require_file, write_text
+from smaf.core.errors import InputError, did_you_mean
+from smaf.core.files import check_id, plain_name, write_text
+from smaf.core.images import IMAGE_SUFFIXES
+from smaf.core.label_tables import LabelRow, read_label_rows
+from smaf.core.names import class_index, find_class, is_background, split_names
 from smaf.core.pickles import read_pickled_dict
 
+__all__ = ["ImageLabels", "read_image_labels", "split_names", "write_image_labels"]
+
 _FIX = "run `smaf prepare` on the data set, or name the file with --labels"
+# Ids that tools write as a number: COCO_train2014_000000000009 and 000000000009 as 9, 2007_000528 as 2007000528
+_NUMBERED = re.compile(r"(?:COCO_\w+_)?(\d{1,18})|(\d{4})_(\d{6})")
 
 
-def read_image_labels(path: Path, classes: Sequence[str], *, unknown: set[str] | None = None
-                      ) -> dict[str, np.ndarray]:
-    """Read image id → (C,) float32 of 0 and 1, C the data set's classes.
+class ImageLabels(Mapping[str, np.ndarray]):
+    """Image id → (C,) float32 of 0 and 1.
 
-    `.npy` is the field's pickled dict (read without running code); `.csv` has the columns image (file name or
-    id) and labels (class names separated by `;`, `,` or, where no name has a space, by spaces). A name that is not
-    in `classes` is an :class:`InputError`, or goes into `unknown` where that is given.
+    An id that is not there is found by its number where the file has numbers for VOC's or COCO's ids, or a spreadsheet
+    took the zeros off: `labels["2007_000528"]` is that of 2007000528, `labels["COCO_val2014_000000000042"]` that of 42.
     """
-    if path.suffix == ".npy":
-        return _read_npy(path, len(classes))
-    return _read_csv(path, classes, unknown)
+
+    def __init__(self, labels: Mapping[str, np.ndarray], source: Path | str = "labels") -> None:
+        self._labels = dict(labels)
+        self._source = source
+
+    def __getitem__(self, image_id: str) -> np.ndarray:
+        key = self.key(image_id)
+        if key is None:
+            raise KeyError(image_id)
+        return self._labels[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._labels)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @cached_property
+    def _numbers(self) -> dict[int, list[str]]:
+        numbers: dict[int, list[str]] = {}
+        for key in self._labels:
+            if key.isdecimal() and len(key) <= 18:
+                numbers.setdefault(int(key), []).append(key)
+        return numbers
+
+    def key(self, image_id: str) -> str | None:
+        """The key of the labels of `image_id`, or None. Two keys of its number are an :class:`InputError`."""
+        image_id = plain_name(image_id)
+        if image_id in self._labels:
+            return image_id
+        number = _NUMBERED.fullmatch(image_id)
+        keys = self._numbers.get(int("".join(part for part in number.groups() if part)), []) if number else []
+        if len(keys) > 1:
+            raise InputError(f"image-label file {self._source} has {keys[0]} and {keys[1]}, which may both be "
+                             f"{image_id}: write whole ids")
+        return keys[0] if keys else None
+
+    def check(self, image_ids: Iterable[str]) -> None:
+        """Raise :class:`InputError` where two of `image_ids` have the labels of one number."""
+        taken: dict[str, str] = {}
+        for image_id in image_ids:
+            key = self.key(image_id)
+            other = taken.setdefault(key, image_id) if key is not None else image_id
+            if other != image_id:
+                raise InputError(f"image-label file {self._source}: {key} may be {other} or {image_id}: write whole "
+                                 "ids")
+
+
+def read_image_labels(path: Path, classes: Sequence[str], *, unknown: set[str] | None = None) -> ImageLabels:
+    """Read which of `classes` (the data set's C) each image shows.
+
+    `.npy` is the field's pickled dict (read without running code); its keys may be numbers or have a suffix. Another
+    file is a table with the columns image (file name, path or id) and labels, or a column of 0 and 1 for each class, as
+    :mod:`smaf.core.label_tables` has it. A name means the class that :func:`smaf.core.names.find_class` finds; the
+    background, which every image shows, is passed over. Another name is an :class:`InputError`, or goes into `unknown`
+    where that is given; a file of which nothing fits is always one.
+    """
+    if path.suffix.lower() == ".npy":
+        return ImageLabels(_read_npy(path, len(classes)), path)
+    return ImageLabels(_read_table(path, classes, unknown), path)
+
+
+def _image_id(cell: str, where: Path | str) -> str:
+    """The id that a file name, path or address stands for: the name without folders and suffix."""
+    name = re.sub(r"[?#].*", "", cell) if "://" in cell else cell
+    name = re.split(r"[/\\]", name)[-1]
+    stem, suffix = os.path.splitext(name)
+    return check_id(stem if suffix.lower() in IMAGE_SUFFIXES else name, where)
 
 
 def _read_npy(path: Path, num_classes: int) -> dict[str, np.ndarray]:
-    labels = {}
+    vectors: dict[str, np.ndarray] = {}
+    keys: dict[str, Any] = {}
     for key, value in read_pickled_dict(path, "image-label file", _FIX).items():
         try:
             vector = np.asarray(value, dtype=np.float32).ravel()
         except (ValueError, TypeError) as error:
             raise InputError(f"image-label file {path} has no numbers for {key} ({error}): {_FIX}") from error
         if vector.size != num_classes:
+            more = ", without a column for the background" if vector.size == num_classes + 1 else ""
             raise InputError(f"image-label file {path} has {vector.size} labels for {key}, the data set has "
-                             f"{num_classes} classes: name the right file with --labels or --class_names")
-        if not np.isin(vector, (0.0, 1.0)).all():
-            raise InputError(f"image-label file {path} has labels other than 0 and 1 for {key}: {_FIX}")
-        labels[check_id(str(key), path)] = vector
-    return labels
+                             f"{num_classes} classes{more}: name the right file with --labels or --class_names")
+        name = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
+        if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
+            raise InputError(f"image-label file {path} has the key {key!r}, which is not an image id: {_FIX}")
+        image_id = _image_id(str(name), path)
+        if image_id in vectors:
+            raise InputError(f"image-label file {path} has {keys[image_id]!r} and {key!r}, which are one image id: "
+                             "keep one of them")
+        vectors[image_id], keys[image_id] = vector, key
+    if not vectors:
+        raise InputError(f"image-label file {path} holds no labels: {_FIX}")
+    table = np.stack(list(vectors.values()))
+    fit = ((table == 0) | (table == 1)).all(axis=1)
+    if not fit.all():
+        key = keys[list(vectors)[int(np.argmin(fit))]]
+        raise InputError(f"image-label file {path} has labels other than 0 and 1 for {key}: {_FIX}")
+    return vectors
 
 
-def split_names(cell: str, classes: Sequence[str]) -> list[str]:
-    """Split the class names of one table cell."""
-    cell = cell.strip()
-    if cell in classes:
-        return [cell]
-    parts = re.split(r"[;,|]", cell) if re.search(r"[;,|]", cell) else cell.split()
-    return [part.strip() for part in parts if part.strip()]
+def _indices(row: LabelRow, classes: Sequence[str], unknown: set[str] | None, where: str) -> frozenset[int]:
+    indices = set()
+    for name in row.names:
+        if is_background(name) and find_class(name, classes) is None:
+            continue
+        if unknown is not None and find_class(name, classes) is None and not name.isdecimal():
+            unknown.add(name)
+            continue
+        indices.add(class_index(name, classes, where))
+    return frozenset(indices)
 
 
-def _read_csv(path: Path, classes: Sequence[str], unknown: set[str] | None) -> dict[str, np.ndarray]:
-    require_file(path, "image-label file", _FIX)
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"image-label file {path} is not a CSV table ({error}): {_FIX}") from error
-    if not rows or not {"image", "labels"} <= set(rows[0]):
-        raise InputError(f"image-label file {path} must have the columns image and labels in its first line, and a "
-                         "line for each image")
-    position = {name: index for index, name in enumerate(classes)}
-    labels = {}
-    for number, row in enumerate(rows, start=2):
-        if any(row.get(None) or ()):  # csv keeps what has no column there
-            raise InputError(f"image-label file {path}, line {number} has more cells than the first line: separate "
-                             "class names by ;")
-        vector = np.zeros(len(classes), dtype=np.float32)
-        for name in split_names(row["labels"] or "", classes):
-            if name not in position and unknown is not None:
-                unknown.add(name)
-                continue
-            if name not in position:
-                raise InputError(f"image-label file {path}, line {number}: unknown class name {name!r}: the data set "
-                                 f"has {', '.join(classes)}")
-            vector[position[name]] = 1.0
-        image = row["image"] or ""
-        stem = re.sub(r"\.(jpe?g|png|bmp|tiff?|webp)$", "", image, flags=re.IGNORECASE)
-        labels[check_id(stem, f"{path}, line {number}")] = vector
-    return labels
+def _read_table(path: Path, classes: Sequence[str], unknown: set[str] | None) -> dict[str, np.ndarray]:
+    """Unite the rows of each image; rows that contradict each other are an :class:`InputError` naming both lines."""
+    shown: dict[str, set[int]] = {}
+    first: dict[str, LabelRow] = {}
+    known: dict[tuple[str, ...], frozenset[int]] = {}  # rows repeat the same few sets of names
+    for row in read_label_rows(path, classes, _FIX, others=unknown is not None):
+        where = f"image-label file {path}, line {row.line}"
+        if row.names not in known:
+            known[row.names] = _indices(row, classes, unknown, where)
+        image_id = _image_id(row.image, where)
+        other = first.setdefault(image_id, row)
+        lines = f"image-label file {path}, lines {other.line} and {row.line}"
+        if posixpath.normpath(other.image.replace("\\", "/")) != posixpath.normpath(row.image.replace("\\", "/")):
+            raise InputError(f"{lines}: {other.image} and {row.image} are one image id, {image_id}: rename one of them")
+        if bool(other.names) != bool(row.names) or (row.whole and set(other.names) != set(row.names)):
+            raise InputError(f"{lines} contradict each other on the labels of {image_id}: keep one of them")
+        shown.setdefault(image_id, set()).update(known[row.names])
+    if unknown is not None and not any(shown.values()):
+        if not unknown:
+            raise InputError(f"image-label file {path} names no class for any image: the classes are "
+                             f"{', '.join(classes)}")
+        some = sorted(unknown)[:5]
+        raise InputError(f"image-label file {path}: none of its labels is a class: it has {', '.join(some)}"
+                         f"{', …' if len(unknown) > 5 else ''}{did_you_mean(some[0], classes)}, the classes are "
+                         f"{', '.join(classes)}")
+    table = np.zeros((len(shown), len(classes)), dtype=np.float32)
+    for vector, indices in zip(table, shown.values(), strict=True):
+        vector[list(indices)] = 1.0
+    return dict(zip(shown, table, strict=True))
 
 
 def write_image_labels(path: Path, labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -48,9 +49,9 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
     except BaseException as error:
         workers = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
         for worker in workers:  # what they write is whole or not there
             worker.terminate()
+        pool.shutdown(wait=False)
         if isinstance(error, BrokenProcessPool):
             raise InputError("a worker process was killed, most likely because the memory is full: run the same "
                              "command again with fewer --num_workers, it goes on where it stopped") from error
@@ -67,6 +68,15 @@ def map_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], *, n
     if num_workers <= 1 or len(tasks) <= chunk:
         with tqdm(tasks, desc=what) as bar:
             return [function(task) for task in bar]
-    with worker_pool(num_workers) as pool, \
-         tqdm(pool.map(function, tasks, chunksize=chunk), desc=what, total=len(tasks)) as bar:
-        return list(bar)
+    results: list[Result] = []
+    with worker_pool(num_workers) as pool, tqdm(desc=what, total=len(tasks)) as bar:
+        waiting = deque(pool.submit(_do, function, tasks[i:i + chunk]) for i in range(0, len(tasks), chunk))
+        while waiting:
+            done = waiting.popleft().result()
+            results += done
+            bar.update(len(done))
+    return results
+
+
+def _do(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+    return [function(task) for task in tasks]

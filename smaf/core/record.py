@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import subprocess
 import sys
@@ -36,6 +38,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def checksum(value: Any) -> str:
+    """`sha256:…` of bytes, or of what JSON makes of a value."""
+    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
+    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class RunRecord:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from smaf.core.classes import MAX_CLASSES, read_class_names
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import check_id, output_folder, read_json
-from smaf.core.images import IMAGE_SUFFIXES
+from smaf.core.images import IMAGE_SUFFIXES, MAX_PIXELS
+from smaf.core.names import check_names, is_background, name_key
 from smaf.core.parallel import map_parallel
-from smaf.data.coco_masks import FIX, MaskTask, Region, write_task
+from smaf.data.coco_masks import FIX, MaskTask, Region, has_outline, write_task
 from smaf.data.layout import PHOTO_FOLDERS
 from smaf.data.preparing import (
     LISTS,
     Summary,
-    check_names,
-    file_ids,
+    files_by_id,
     find_name_file,
     store_labels,
     wants,
@@ -32,17 +33,20 @@ from smaf.data.preparing import (
 
 log = logging.getLogger("smaf")
 
-_MAX_PIXELS = 200_000_000
-
 
 @dataclass(frozen=True)
 class Split:
-    """The annotated images of one file: id → (height, width) and id → regions. `empty` images have no annotation."""
+    """The annotated images of one file: id → (height, width) and id → regions.
+
+    `unmasked` images have an annotation without an outline: what they show is known, where it is is not. `empty` images
+    have no annotation.
+    """
 
     path: Path
     names: tuple[str, ...]
     sizes: dict[str, tuple[int, int]]
     regions: dict[str, list[Region]]
+    unmasked: frozenset[str]
     empty: int
 
     @property
@@ -66,10 +70,28 @@ def annotation_files(root: Path) -> list[Path]:
 
 
 def _integer(record: dict[str, Any], key: str, where: str) -> int:
+    """A whole number; some tools write it as 18.0 or "18"."""
     value = record.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(f"{where}: {key} is {value!r}, expected a whole number: {FIX}")
+    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,18}\s*", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise InputError(f"{where}: {key} is {value!r:.80}, expected a whole number: {FIX}")
     return value
+
+
+def _key(record: dict[str, Any], key: str, where: str) -> int | str:
+    """A number that refers to another record; images may have a text instead."""
+    value = record.get(key)
+    return value if isinstance(value, str) and value and not value.strip().isdecimal() else _integer(record, key, where)
+
+
+def _crowd(record: dict[str, Any], where: str) -> bool:
+    value = record.get("iscrowd")
+    if value not in (None, 0, 1, "0", "1"):
+        raise InputError(f"{where}: iscrowd is {value!r:.80}, expected 0 or 1: {FIX}")
+    return value in (1, "1")
 
 
 def _records(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
@@ -79,35 +101,55 @@ def _records(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int]]:
-    """Names in ascending category id (COCO's ids 1..90 have gaps), and category id → class index."""
+def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int | None]]:
+    """Names in ascending category id (COCO's ids 1..90 have gaps), and category id → class index.
+
+    A category called background, which some tools add, is no class: its index is None.
+    """
     named = {}
     records = _records(data, "categories", path)
     for record in records:
         name = record.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise InputError(f"annotation file {path}: a category has the name {name!r}: {FIX}")
-        named[_integer(record, "id", f"annotation file {path}, category {name}")] = name.strip()
-    names = tuple(named[category] for category in sorted(named))
-    if not names or len(named) < len(records) or len(set(names)) < len(names) or len(names) > MAX_CLASSES:
-        raise InputError(f"annotation file {path} must have 1 to {MAX_CLASSES} categories, each id and name "
-                         f"once: {FIX}")
-    check_names(names, path)
-    return names, {category: index for index, category in enumerate(sorted(named))}
+            raise InputError(f"annotation file {path}: a category has the name {name!r:.80}: {FIX}")
+        named[_integer(record, "id", f"annotation file {path}, category {name!r}")] = name.strip()
+    if len(named) < len(records):
+        raise InputError(f"annotation file {path} must have each category id once: {FIX}")
+    kept = [category for category in sorted(named) if not is_background(named[category])]
+    names = tuple(named[category] for category in kept)
+    if not names or len(names) > MAX_CLASSES:
+        raise InputError(f"annotation file {path} must have 1 to {MAX_CLASSES} categories: {FIX}")
+    check_names(names, f"annotation file {path}")
+    return names, {**dict.fromkeys(named), **{category: index for index, category in enumerate(kept)}}
 
 
-def _images(data: Any, path: Path) -> dict[int, tuple[str, tuple[int, int]]]:
-    """Image number → (id, (height, width)); the id is the file name without its suffix."""
-    images: dict[int, tuple[str, tuple[int, int]]] = {}
+def _image_id(record: dict[str, Any], path: Path) -> str:
+    """The file name without folders and suffix."""
+    name = str(record.get("file_name") or "")
+    *folders, last = re.split(r"[/\\]", name)
+    if ".." in folders or not os.path.splitext(last)[0].strip("."):
+        raise InputError(f"annotation file {path}: {name!r} is not an image id or file name: {FIX}")
+    return check_id(os.path.splitext(last)[0], f"annotation file {path}")
+
+
+def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]]]:
+    """Image number → (id, (height, width))."""
+    images: dict[int | str, tuple[str, tuple[int, int]]] = {}
+    files: dict[str, str] = {}
     for record in _records(data, "images", path):
-        where = f"annotation file {path}, image {record.get('file_name')!r}"
-        image_id = Path(check_id(str(record.get("file_name") or ""), f"annotation file {path}")).stem
+        image_id, where = _image_id(record, path), f"annotation file {path}, image {record.get('file_name')!r}"
         height, width = (_integer(record, key, where) for key in ("height", "width"))
-        if min(height, width) < 1 or height * width > _MAX_PIXELS:
-            raise InputError(f"{where}: a size of {width}×{height} pixels cannot be right: {FIX}")
-        images[_integer(record, "id", where)] = (image_id, (height, width))
-    if len({image_id for image_id, _ in images.values()}) < len(data["images"]):
-        raise InputError(f"annotation file {path} has an image id or a file name twice: {FIX}")
+        if min(height, width) < 1 or height * width > MAX_PIXELS:
+            raise InputError(f"{where}: a size of {width}×{height} pixels, expected 1 to {MAX_PIXELS / 1e6:.0f} "
+                             f"million: {FIX}")
+        number = _key(record, "id", where)
+        if number in images:
+            raise InputError(f"{where} has the id {number} of image {images[number][0]}, too: {FIX}")
+        other = files.setdefault(image_id, record["file_name"])
+        if len(files) == len(images):
+            raise InputError(f"{where} and image {other!r} have the same file name without folder and suffix, which is "
+                             "the image's id: rename one of them")
+        images[number] = image_id, (height, width)
     return images
 
 
@@ -117,21 +159,28 @@ def read_split(path: Path) -> Split:
     names, position = _classes(data, path)
     images = _images(data, path)
     regions: dict[str, list[Region]] = {}
+    unmasked = set()
     for record in _records(data, "annotations", path):
         where = f"annotation file {path}, annotation {record.get('id')}"
-        image, category = (_integer(record, key, where) for key in ("image_id", "category_id"))
+        image, category = _key(record, "image_id", where), _integer(record, "category_id", where)
         if image not in images:
             raise InputError(f"{where} is of image {image}, which the file does not list: {FIX}")
         if category not in position:
             raise InputError(f"{where} has category {category}, which the file does not list: {FIX}")
-        if not isinstance(record.get("segmentation"), list | dict):
-            raise InputError(f"{where} has no segmentation; bounding boxes alone make no mask: {FIX}")
-        region = Region(position[category], bool(record.get("iscrowd", 0)), record["segmentation"])
-        regions.setdefault(images[image][0], []).append(region)
+        index = position[category]
+        if index is None:
+            raise InputError(f"{where} is of the background, which has no objects: take it out, or rename the category")
+        segmentation = record.get("segmentation")
+        if not isinstance(segmentation, list | dict | None):
+            raise InputError(f"{where}: segmentation is {segmentation!r:.80}, expected polygons or run lengths: {FIX}")
+        if not has_outline(segmentation):
+            segmentation = None
+            unmasked.add(images[image][0])
+        regions.setdefault(images[image][0], []).append(Region(index, _crowd(record, where), segmentation))
     if not regions:
         raise InputError(f"annotation file {path} has no annotations: {FIX}")
     sizes = {image_id: size for image_id, size in images.values() if image_id in regions}
-    return Split(path, names, sizes, regions, len(images) - len(regions))
+    return Split(path, names, sizes, regions, frozenset(unmasked), len(images) - len(regions))
 
 
 def _mask_path(root: Path, image_id: str) -> Path:
@@ -139,12 +188,12 @@ def _mask_path(root: Path, image_id: str) -> Path:
 
 
 def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_workers: int = 0) -> int:
-    """Write `root/SegmentationClass/<id>.png` of every annotated image; return how many.
+    """Write `root/SegmentationClass/<id>.png` of every image whose annotations have outlines; return how many.
 
     Masks that are there are kept unless `overwrite`, so a stopped run goes on.
     """
     tasks = [MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
-             for image_id, regions in split.regions.items()]
+             for image_id, regions in split.regions.items() if image_id not in split.unmasked]
     tasks = [task for task in tasks if overwrite or not task.path.is_file()]
     map_parallel(write_task, tasks, num_workers=num_workers, what=f"masks of {split.list_name}")
     return len(tasks)
@@ -156,21 +205,30 @@ def _settle_names(root: Path, names: tuple[str, ...]) -> tuple[Path, tuple[str, 
     if name_file is None:
         return root / "metadata" / "coco14" / "labels.txt", names
     given = read_class_names(name_file)
-    plain, expected = ([re.sub(r"[\W_]", "", name.lower()) for name in which] for which in (given, names))
-    if plain != expected:
+    if [name_key(name) for name in given] != [name_key(name) for name in names]:
         raise InputError(f"class-name file {name_file} does not have the annotations' {len(names)} classes in "
                          "ascending category id, so mask values would name other classes: move it away and run again")
     return name_file, given
 
 
-def _check_splits(files: Sequence[Path]) -> tuple[tuple[str, ...], dict[str, list[str]], dict[str, np.ndarray]]:
-    """Read every file once, before work is spent: class names, list name → sorted ids, id → label.
+class _Contents(NamedTuple):
+    """What is kept of the annotation files: class names, list name → sorted ids, id → label, and ids without mask."""
 
-    Only these are kept: one file at a time is in memory (instances_train2014.json takes over a gigabyte).
+    names: tuple[str, ...]
+    lists: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+    unmasked: frozenset[str]
+
+
+def _check_splits(files: Sequence[Path]) -> _Contents:
+    """Read every file once, before work is spent.
+
+    One file at a time is in memory (instances_train2014.json takes over a gigabyte).
     """
     names: tuple[str, ...] = ()
     lists: dict[str, list[str]] = {}
     labels: dict[str, np.ndarray] = {}
+    unmasked: frozenset[str] = frozenset()
     for path in files:
         log.info("reading %s", path)
         split = read_split(path)
@@ -185,36 +243,52 @@ def _check_splits(files: Sequence[Path]) -> tuple[tuple[str, ...], dict[str, lis
         names = split.names
         lists[split.list_name] = sorted(split.sizes)
         labels |= {image_id: split.label(image_id) for image_id in split.sizes}
-    return names, lists, labels
+        unmasked |= split.unmasked
+    return _Contents(names, lists, labels, unmasked)
+
+
+def _tell_unmasked(root: Path, contents: _Contents) -> None:
+    if contents.unmasked:
+        first = min(contents.unmasked)
+        there = sum(_mask_path(root, image_id).exists() for image_id in contents.unmasked)
+        log.warning("warning: %d of %d images, %s for one, have objects without an outline (a box alone, or nothing): "
+                    "they get labels and no mask%s", len(contents.unmasked), len(contents.labels), first,
+                    f"; {there} masks of them are there, which these annotations did not make" if there else "")
 
 
 def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -> Summary:
     """Write class names, image-level labels, lists and masks of COCO 2014 (or any `instances_*.json`).
 
-    Files that are there are kept unless `overwrite`.
+    An image with an object of which the outline is not known gets no mask. Files that are there are kept unless
+    `overwrite`.
     """
     files = annotation_files(root)
     if not files:
         raise MissingInputError(f"{root / 'annotations'} has no instances_train2014.json or instances_val2014.json: "
                                 "unpack COCO's annotations_trainval2014.zip there, or use --dataset voc")
-    names, lists, made = _check_splits(files)
-    name_file, names = _settle_names(root, names)
-    photos = {image_id for folder in PHOTO_FOLDERS for image_id in file_ids(root / folder, IMAGE_SUFFIXES)}
-    if absent := len(made.keys() - photos):
-        log.info("%d of %d photographs are not in %s: put them there to use them", absent, len(made),
+    contents = _check_splits(files)
+    name_file, names = _settle_names(root, contents.names)
+    photos = {image_id for folder in PHOTO_FOLDERS for image_id in files_by_id(root / folder, IMAGE_SUFFIXES)}
+    if absent := len(contents.labels.keys() - photos):
+        log.info("%d of %d photographs are not in %s: put them there to use them", absent, len(contents.labels),
                  ", ".join(f"{folder}/" for folder in PHOTO_FOLDERS))
+    _tell_unmasked(root, contents)
     if not name_file.exists():
         write_class_names(name_file, names)
-    labels = store_labels(name_file.parent / "image_labels.csv", root, names, lambda: made, overwrite=overwrite)
+    labels = store_labels(name_file.parent / "image_labels.csv", root, names, lambda: contents.labels,
+                          overwrite=overwrite)
     written = {}
-    for list_name, ids in lists.items():
+    for list_name, ids in contents.lists.items():
         path = root / LISTS / f"{list_name}.txt"
         if wants(path, overwrite=overwrite):
             write_lines(path, ids)
             written[str(path)] = len(ids)
-    output_folder(_mask_path(root, "").parent)
     masks = 0
-    for path, ids in zip(files, lists.values(), strict=True):
-        if overwrite or not all(_mask_path(root, image_id).is_file() for image_id in ids):
+    for path, ids in zip(files, contents.lists.values(), strict=True):
+        places = [_mask_path(root, image_id) for image_id in ids if image_id not in contents.unmasked]
+        if places and (overwrite or not all(place.is_file() for place in places)):
+            output_folder(places[0].parent)
             masks += write_masks(root, read_split(path), overwrite=overwrite, num_workers=num_workers)
-    return Summary.of(labels, names, written, masks_written=masks, masks_kept=len(made) - masks)
+    masked = len(contents.labels) - len(contents.unmasked)
+    return Summary.of(labels, names, written, masks_written=masks, masks_kept=masked - masks,
+                      masks_missing=len(contents.unmasked))

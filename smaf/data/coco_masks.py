@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,10 @@ FIX = "take the file from COCO's annotations_trainval2014.zip again, or mend wha
 
 
 class Region(NamedTuple):
-    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as COCO writes them."""
+    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as COCO writes them.
+
+    `segmentation` is None where the file does not say which pixels it covers.
+    """
 
     class_index: int
     crowd: bool
@@ -33,15 +37,21 @@ class MaskTask(NamedTuple):
     source: Path
 
 
+_DIGITS = 7  # characters of one run length at most: more than any image has pixels
+_MAX_OUTLINE = 5_000_000  # pixels: pycocotools takes 100 bytes for each
+
+
 def run_lengths(counts: str) -> list[int]:
     """Decode COCO's compressed run lengths: five bits a character (offset 48), the sixth bit says that more follow.
 
-    From the third on each is the difference to the one two before.
+    From the third on each is the difference to the one two before. Raises ValueError for what cannot be such a code.
     """
     lengths: list[int] = []
     value = shift = 0
     for character in counts:
         bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift >= 5 * _DIGITS:
+            raise ValueError("its run lengths are not COCO's code")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -50,6 +60,32 @@ def run_lengths(counts: str) -> list[int]:
             lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
             value = shift = 0
     return lengths
+
+
+def _spans_area(polygon: Any) -> bool:
+    """Whether a polygon has three points that are not on one line. What is no polygon passes: painting names it."""
+    if polygon == []:
+        return False
+    try:
+        (x0, y0), (dx, dy) = polygon[:2], (0, 0)
+        for x, y in zip(polygon[2::2], polygon[3::2], strict=False):
+            if dx * (y - y0) != dy * (x - x0):
+                return True
+            dx, dy = (dx, dy) if dx or dy else (x - x0, y - y0)
+    except (TypeError, ValueError, OverflowError):
+        return True
+    return False
+
+
+def has_outline(segmentation: Any) -> bool:
+    """Whether `segmentation` says which pixels an object covers: runs or a polygon that cover anything."""
+    if isinstance(segmentation, dict):
+        counts = segmentation.get("counts")
+        if isinstance(counts, str) and len(counts) <= _DIGITS:  # longer ones are more than one number
+            with suppress(ValueError):
+                counts = run_lengths(counts)
+        return not isinstance(counts, list) or any(counts[1::2])
+    return isinstance(segmentation, list) and any(_spans_area(polygon) for polygon in segmentation)
 
 
 def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
@@ -77,6 +113,9 @@ def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
                and all(-height <= y <= 2 * height for y in polygon[1::2]))
         if not fit:
             raise ValueError(f"its polygon is not a list of x, y within an image of {width}×{height}")
+        edges = np.abs(np.diff(np.array([*polygon, *polygon[:2]], dtype=np.float64).reshape(-1, 2), axis=0))
+        if edges.max(axis=1, initial=0).sum() > _MAX_OUTLINE:
+            raise ValueError(f"its polygon is longer than {_MAX_OUTLINE} pixels, which none is in an image")
         if len(polygon) >= 6:  # a point or a line covers no pixel, and pycocotools takes four numbers for a box
             polygons += mask_api.frPyObjects([polygon], height, width)
     return mask_api.merge(polygons) if polygons else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))

@@ -1,13 +1,15 @@
 """A data set in VOC layout: its lists, photographs, labels, masks and saliency maps.
 
 ```
-ROOT/ImageSets/Segmentation/<list>.txt   ids, one a line
-ROOT/JPEGImages/<id>.jpg                 photographs (COCO's train2014/ and val2014/ serve, too)
+ROOT/ImageSets/Segmentation/<list>.txt   ids, one a line (or as smaf/data/lists.py has it)
+ROOT/JPEGImages/<id>.jpg                 photographs (COCO's train2014/, val2014/, train2017/, val2017/ serve, too)
 ROOT/SALImages/<id>.png                  saliency maps, 0..255
 ROOT/SegmentationClassAug/<id>.png       true masks, for evaluation only (or SegmentationClass/)
 ROOT/metadata/<name>/labels.txt          class names
 ROOT/metadata/<name>/cls_labels.npy      image-level labels (or image_labels.csv; or ROOT/labels.csv)
 ```
+Suffixes may be in upper case, and others: those of photographs and saliency maps are IMAGE_SUFFIXES, those of masks
+MASK_SUFFIXES of core/images.py.
 """
 
 from __future__ import annotations
@@ -22,11 +24,20 @@ from PIL import Image
 
 from smaf.core.classes import VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.files import check_id, read_lines
-from smaf.core.images import find_image, read_image, read_mask, read_saliency
-from smaf.core.labels import read_image_labels
+from smaf.core.images import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    SALIENCY_SUFFIXES,
+    find_image,
+    find_images,
+    read_image,
+    read_mask,
+    read_saliency,
+)
+from smaf.core.labels import ImageLabels, read_image_labels
+from smaf.data.lists import read_ids
 
-PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014")
+PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
 MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
 LABEL_FILES = ("metadata/*/cls_labels.npy", "metadata/*/image_labels.csv", "metadata/cls_labels.npy",
                "metadata/image_labels.csv", "labels.csv")
@@ -59,33 +70,32 @@ class DataRoot:
         return len(self.classes)
 
     def list_path(self, name: str | Path) -> Path:
-        """The file of list `name`: a name below ImageSets/Segmentation, or a path to a text file."""
-        if Path(name).suffix == ".txt":
-            return _named(self.root, name)
-        return self.root / "ImageSets" / "Segmentation" / f"{name}.txt"
+        """The file of list `name`: a name below ImageSets/Segmentation, with or without .txt, or a path to a file."""
+        folder, given = self.root / "ImageSets" / "Segmentation", Path(name)
+        if given.suffix.lower() == ".txt":
+            places, default = (given, self.root / given, folder / given), given
+        else:
+            default = folder / f"{given}.txt"
+            places = (default, given, self.root / given)
+        return next((place for place in places if place.is_file()), default)
 
     def ids(self, name: str | Path) -> list[str]:
-        """The ids of a list, in its order; an empty list, a doubled id or a path in it is an error."""
-        path = self.list_path(name)
-        ids = [check_id(line, path) for line in read_lines(path, "list", "name another with --list, or run "
-                                                           "`smaf prepare` to make train_aug")]
-        doubled = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
-        if not ids or doubled:
-            raise InputError(f"list {path} {'has ' + ', '.join(doubled[:3]) + ' twice' if doubled else 'is empty'}: "
-                             "write each id once, one a line")
-        return ids
+        """The ids of a list, in its order; see :func:`smaf.data.lists.read_ids`."""
+        return read_ids(self.list_path(name))
 
     @cached_property
-    def all_labels(self) -> dict[str, np.ndarray]:
+    def all_labels(self) -> ImageLabels:
         """Image-level labels of every image, over the kept classes: id → (C,) float32."""
         if self.label_file is None:
             raise MissingInputError(f"{self.root} has no image-level labels ({', '.join(LABEL_FILES)}): run "
                                     "`smaf prepare` on it, or name the file with --labels")
         labels = read_image_labels(self.label_file, self.classes.source)
-        return {image_id: self.classes.map_label(label) for image_id, label in labels.items()}
+        return ImageLabels({image_id: self.classes.map_label(label) for image_id, label in labels.items()},
+                           self.label_file)
 
     def labels_of(self, ids: Sequence[str]) -> np.ndarray:
         """(N, C) float32 labels of `ids`; an id with no label, or with every label dropped, is an error."""
+        self.all_labels.check(ids)
         missing = [i for i in ids if i not in self.all_labels]
         if missing:
             raise InputError(f"image-label file {self.label_file} has no labels for {missing[0]}"
@@ -100,9 +110,19 @@ class DataRoot:
                              "(--classes)")
         return labels
 
+    def _places(self, what: str) -> tuple[list[Path], Sequence[str]]:
+        """The folders of photographs, masks or saliency maps, and the suffixes that files in them may have."""
+        folders, suffixes = {"photograph": (PHOTO_FOLDERS, IMAGE_SUFFIXES), "mask": (self.mask_folders, MASK_SUFFIXES),
+                             "saliency map": ((self.saliency_folder,), SALIENCY_SUFFIXES)}[what]
+        return [self.root / folder for folder in folders], suffixes
+
+    def _path(self, what: str, image_id: str) -> Path:
+        folders, suffixes = self._places(what)
+        return find_image(folders, image_id, suffixes=suffixes)
+
     def photo_path(self, image_id: str) -> Path:
         """Where the photograph lies (or would lie)."""
-        return find_image([self.root / folder for folder in PHOTO_FOLDERS], image_id)
+        return self._path("photograph", image_id)
 
     def photo(self, image_id: str) -> Image.Image:
         """The photograph, 8-bit RGB, upright."""
@@ -110,8 +130,7 @@ class DataRoot:
 
     def mask_path(self, image_id: str) -> Path:
         """Where the true mask lies (or would lie)."""
-        paths = [self.root / folder / f"{image_id}.png" for folder in self.mask_folders]
-        return next((path for path in paths if path.is_file()), paths[0])
+        return self._path("mask", image_id)
 
     def mask(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
         """The true mask in the task's values, (H, W) uint8; for evaluation only."""
@@ -120,25 +139,30 @@ class DataRoot:
 
     def saliency_path(self, image_id: str) -> Path:
         """Where the saliency map lies (or would lie)."""
-        return self.root / self.saliency_folder / f"{image_id}.png"
+        return self._path("saliency map", image_id)
 
     def saliency(self, image_id: str, *, size: tuple[int, int] | None = None) -> Image.Image:
         """The saliency map, 8-bit greyscale."""
         return read_saliency(self.saliency_path(image_id), size=size)
 
+    def missing(self, what: str, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that have no file; `what` is "photograph", "mask" or "saliency map"."""
+        folders, suffixes = self._places(what)
+        found = find_images(folders, ids, suffixes=suffixes)
+        return [image_id for image_id in ids if image_id not in found]
+
     def require(self, ids: Sequence[str], *, saliency: bool = False, masks: bool = False) -> None:
         """Check that every photograph (and saliency map, and mask) is there before work is spent."""
-        kinds = [("photograph", self.photo_path, "put it there or take its id off the list")]
+        fixes = {"photograph": "put it there or take its id off the list"}
         if saliency:
-            kinds.append(("saliency map", self.saliency_path,
-                          "make one with a saliency detector, or train without (--network cls)"))
+            fixes["saliency map"] = "make one with a saliency detector, or train without (--network cls)"
         if masks:
-            kinds.append(("mask", self.mask_path, "put it there or take its id off the list"))
-        for what, place, fix in kinds:
-            missing = [path for path in map(place, ids) if not path.is_file()]
+            fixes["mask"] = fixes["photograph"]
+        for what, fix in fixes.items():
+            missing = self.missing(what, ids)
             if missing:
                 more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-                raise MissingInputError(f"{what} {missing[0]}{more} does not exist: {fix}")
+                raise MissingInputError(f"{what} {self._path(what, missing[0])}{more} does not exist: {fix}")
 
 
 def open_data(root: str | Path, *, classes: str | Path | None = None, class_names: str | Path | None = None,

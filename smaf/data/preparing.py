@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from smaf.core.errors import InputError
-from smaf.core.files import check_id, output_folder, write_text
+from smaf.core.files import check_id, is_hidden, output_folder, write_text
 from smaf.core.labels import read_image_labels, write_image_labels
 from smaf.data.layout import LABEL_FILES, NAME_FILES
 
@@ -22,7 +22,10 @@ LISTS = Path("ImageSets", "Segmentation")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a data set has after `smaf prepare`: images, images of each class, and what this run wrote."""
+    """What a data set has after `smaf prepare`: images, images of each class, and what this run wrote.
+
+    `masks_missing` images have no mask since nothing says where their objects are.
+    """
 
     images: int
     unlabelled: int
@@ -30,14 +33,19 @@ class Summary:
     lists: Mapping[str, int]
     masks_written: int = 0
     masks_kept: int = 0
+    masks_missing: int = 0
 
     @staticmethod
     def of(labels: Mapping[str, np.ndarray], names: Sequence[str], lists: Mapping[str, int], *,
-           masks_written: int = 0, masks_kept: int = 0) -> Summary:
-        """Count `labels`, image id → (C,)."""
+           masks_written: int = 0, masks_kept: int = 0, masks_missing: int = 0) -> Summary:
+        """Count `labels`, image id → (C,); images that show no class are told, since training refuses them."""
         table = np.stack(list(labels.values())) > 0
         counts = {name: int(n) for name, n in zip(names, table.sum(axis=0), strict=True)}
-        return Summary(len(labels), int((~table.any(axis=1)).sum()), counts, dict(lists), masks_written, masks_kept)
+        empty = np.flatnonzero(~table.any(axis=1))
+        if empty.size:
+            log.warning("warning: %d of %d images show no class, %s for one: training does not take them", empty.size,
+                        len(table), list(labels)[int(empty[0])])
+        return Summary(len(labels), empty.size, counts, dict(lists), masks_written, masks_kept, masks_missing)
 
     def __str__(self) -> str:
         rarest = min(self.per_class, key=self.per_class.__getitem__)
@@ -47,6 +55,8 @@ class Summary:
         lines += [f"list written: {path}, {count} ids" for path, count in self.lists.items()]
         if self.masks_written or self.masks_kept:
             lines.append(f"masks: {self.masks_written} written, {self.masks_kept} were there")
+        elif self.masks_missing:
+            lines.append("masks: none, the annotations have boxes but no outlines")
         return "\n".join(lines)
 
 
@@ -74,17 +84,10 @@ def find_name_file(root: Path) -> Path | None:
     return next((path for pattern in NAME_FILES for path in sorted(root.glob(pattern))), None)
 
 
-def check_names(names: Sequence[str], source: Path) -> None:
-    """A separator in a class name would split it in two where the CSV table is read."""
-    unfit = [name for name in names if re.search(r"[;,|]", name)]
-    if unfit:
-        raise InputError(f"{source}: class name {unfit[0]!r} has one of ; , | in it, which separate names in label "
-                         "tables: rename it")
-
-
 def store_labels(path: Path, root: Path, names: Sequence[str], make: Callable[[], dict[str, np.ndarray]], *,
-                 overwrite: bool) -> dict[str, np.ndarray]:
+                 overwrite: bool) -> Mapping[str, np.ndarray]:
     """Write the labels that `make` returns to `path`, or read them where `path` is kept. Id → (C,) float32."""
+    labels: Mapping[str, np.ndarray]
     if wants(path, overwrite=overwrite):
         labels = make()
         write_image_labels(path, labels, names)
@@ -99,9 +102,17 @@ def store_labels(path: Path, root: Path, names: Sequence[str], make: Callable[[]
     return labels
 
 
-def file_ids(folder: Path, suffixes: Sequence[str]) -> list[str]:
-    """Sorted ids of the files with one of `suffixes`; hidden files (a Mac leaves `._<id>.jpg`) are left out."""
-    if not folder.is_dir():
-        return []
-    return sorted({check_id(path.stem, folder) for path in folder.iterdir()
-                   if path.suffix in suffixes and not path.name.startswith(".")})
+def files_by_id(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    """Id → file of those with one of `suffixes` (lower case; the files' own may be in any case), sorted by id.
+
+    Hidden files are left out: a Mac leaves `._<id>.jpg`. Two files of one id are an :class:`InputError`.
+    """
+    found: dict[str, Path] = {}
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        path = folder / name
+        if path.suffix.lower() in suffixes and not is_hidden(path) and path.is_file():
+            other = found.setdefault(check_id(path.stem, folder), path)
+            if other != path:
+                raise InputError(f"{other} and {path.name} have one id, {path.stem}: rename one of them, or "
+                                 "move it away")
+    return dict(sorted(found.items()))

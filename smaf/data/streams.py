@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from smaf.core.errors import during
+from smaf.core.files import find_by_stem
 from smaf.core.fused_maps import read_fused
-from smaf.core.images import read_mask
+from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
 from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
 from smaf.data.layout import DataRoot
@@ -102,7 +103,7 @@ class FusedStream(TrainingStream):
 class MaskStream(TrainingStream):
     """Stage 4's samples: `image` and `mask` (crop, crop), int64 values 0..C or 255.
 
-    Masks are those of `masks_folder/<id>.png`, in the task's values; None: the data set's true masks.
+    Masks are those of `masks_folder`, `<id>.png`, in the task's values; None: the data set's true masks.
     """
 
     needs_labels = False
@@ -112,7 +113,13 @@ class MaskStream(TrainingStream):
         """(H, W) uint8 target of an image, checked to be of `size` (W, H)."""
         if self.masks_folder is None:
             return self.data.mask(image_id, size=size)
-        return read_mask(self.masks_folder / f"{image_id}.png", size=size)
+        return read_mask(self.mask_path(image_id), size=size)
+
+    def mask_path(self, image_id: str) -> Path:
+        """Where the target of an image lies."""
+        if self.masks_folder is None:
+            return self.data.mask_path(image_id)
+        return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
         """See the class."""
@@ -121,9 +128,7 @@ class MaskStream(TrainingStream):
 
 def fused_path(folder: Path, image_id: str) -> Path:
     """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is there."""
-    path = folder / f"{image_id}.npz"
-    published = folder / f"{image_id}.npy"
-    return published if published.is_file() and not path.is_file() else path
+    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):

@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from smaf.core.classes import VOC_CLASSES, ClassMap, read_class_names
+from smaf.core.classes import IGNORE, VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.files import check_id, read_lines
-from smaf.core.images import IMAGE_SUFFIXES, read_mask
+from smaf.core.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
+from smaf.core.names import check_names, class_index, is_background
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import MASK_FOLDERS
+from smaf.data.lists import read_ids
 from smaf.data.preparing import (
     LISTS,
     Summary,
-    check_names,
-    file_ids,
+    files_by_id,
     find_name_file,
     store_labels,
     wants,
@@ -30,6 +31,14 @@ from smaf.data.preparing import (
 )
 
 log = logging.getLogger("smaf")
+
+
+class ImageLabel(NamedTuple):
+    """(C,) float32 of 0 and 1, and whether it comes from a mask that has 255, ignored, for its only value beside 0."""
+
+    shown: np.ndarray
+    only_ignored: bool = False
+
 
 def _label_vector(indices: Iterable[int], num_classes: int) -> np.ndarray:
     label = np.zeros(num_classes, dtype=np.float32)
@@ -40,8 +49,8 @@ def _label_vector(indices: Iterable[int], num_classes: int) -> np.ndarray:
 def read_xml_label(path: Path, names: Sequence[str]) -> np.ndarray:
     """(C,) float32 label from a VOC annotation: every `<object>`, the difficult ones too, without their `<part>`s.
 
-    Raises :class:`InputError` where the file is broken, declares a document type or entities (a small file of
-    nested entities can fill the memory), or names a class that is not in `names`.
+    Raises :class:`InputError` where the file is broken, is another tool's XML, declares a document type or entities (a
+    small file of nested entities can fill the memory), or where an object has no name or one that is not in `names`.
     """
     fix = "replace the file, or delete it to take the label from the mask"
     try:
@@ -51,49 +60,66 @@ def read_xml_label(path: Path, names: Sequence[str]) -> np.ndarray:
             raise InputError(f"annotation {path} declares a document type or entities, which VOC files do not: {fix}")
         tree = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
-        raise InputError(f"annotation {path} is not valid XML ({error}): {fix}") from error
+        raise InputError(f"annotation {path} is not valid XML in UTF-8 ({error}): {fix}") from error
+    if tree.tag != "annotation":
+        raise InputError(f"annotation {path} is not VOC's: it begins with <{tree.tag}>, expected <annotation>: {fix}")
     found = [(item.findtext("name") or "").strip() for item in tree.findall("object")]
-    unknown = sorted({name for name in found if name not in names})
-    if unknown:
-        raise InputError(f"annotation {path}: unknown class name {unknown[0]!r}: the data set has {', '.join(names)}; "
-                         "mend it, or name the data set's own classes with --class_names")
-    return _label_vector((names.index(name) for name in found), len(names))
+    if "" in found:
+        raise InputError(f"annotation {path}: object {found.index('') + 1} has no name: {fix}")
+    try:
+        shown = [class_index(name, names, f"annotation {path}") for name in found if not is_background(name)]
+    except InputError as error:
+        raise InputError(f"{error}; mend it, or name the data set's own classes with --class_names") from error
+    return _label_vector(shown, len(names))
 
 
-def read_mask_label(path: Path, names: Sequence[str]) -> np.ndarray:
-    """(C,) float32 label: the classes that have a pixel in the mask."""
+def read_mask_label(path: Path, names: Sequence[str]) -> ImageLabel:
+    """The classes that have a pixel in the mask."""
     mask = ClassMap.of(names).map_mask(read_mask(path), path)
-    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[: len(names) + 1])
-    return _label_vector((int(value) - 1 for value in values if value), len(names))
+    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+    classes = [value - 1 for value in values if 0 < value < IGNORE]
+    return ImageLabel(_label_vector(classes, len(names)), not classes and IGNORE in values)
 
 
-def _read_label(path: Path, names: Sequence[str]) -> np.ndarray:
-    return (read_xml_label if path.suffix == ".xml" else read_mask_label)(path, names)
+def _read_label(path: Path, names: Sequence[str]) -> ImageLabel:
+    is_xml = path.suffix.lower() == ".xml"
+    return ImageLabel(read_xml_label(path, names)) if is_xml else read_mask_label(path, names)
+
+
+def _check_values(labels: Mapping[Path, ImageLabel]) -> None:
+    """Masks whose only value beside 0 is 255 come from tools that draw objects in white; a few may be all ignored."""
+    doubtful = [path for path, label in labels.items() if label.only_ignored]
+    if not doubtful:
+        return
+    said = (f"{len(doubtful)} of {len(labels)} masks, {doubtful[0]} for one, have no value but 0 and 255, and 255 "
+            "means ignored, so they show no class")
+    if not any(label.shown.any() for label in labels.values()):
+        raise InputError(f"{said}: write the class's number (1 for the first) where its objects are")
+    log.warning("warning: %s", said)
 
 
 def image_labels(root: Path, names: Sequence[str], *, num_workers: int = 0) -> dict[str, np.ndarray]:
     """Labels of every photograph in `root/JPEGImages` that has an annotation (XML), else a mask: id → (C,) float32."""
-    photos = file_ids(root / "JPEGImages", IMAGE_SUFFIXES)
+    photos = files_by_id(root / "JPEGImages", IMAGE_SUFFIXES)
     if not photos:
         raise MissingInputError(f"{root / 'JPEGImages'} has no photographs: name the folder that holds JPEGImages "
                                 "(VOCdevkit/VOC2012), or use --dataset coco")
-    sources = [("Annotations", set(file_ids(root / "Annotations", (".xml",))), ".xml")]
-    sources += [(folder, set(file_ids(root / folder, (".png",))), ".png") for folder in MASK_FOLDERS]
-    paths = {}
-    for image_id in photos:
-        place = next(((folder, suffix) for folder, ids, suffix in sources if image_id in ids), None)
-        if place:
-            paths[image_id] = root / place[0] / f"{image_id}{place[1]}"
+    sources = [files_by_id(root / "Annotations", (".xml",))]
+    sources += [files_by_id(root / folder, MASK_SUFFIXES) for folder in MASK_FOLDERS]
+    found = {image_id: next((files[image_id] for files in sources if image_id in files), None) for image_id in photos}
+    paths = {image_id: path for image_id, path in found.items() if path}
     if not paths:
         raise MissingInputError(f"{root} has neither Annotations/<id>.xml nor {'/<id>.png nor '.join(MASK_FOLDERS)}"
                                 "/<id>.png of its photographs: put them there, or write metadata/image_labels.csv "
                                 "yourself (columns image, labels)")
-    from_xml = sum(path.suffix == ".xml" for path in paths.values())
-    log.info("%d photographs: labels of %d from Annotations, of %d from masks, %d have neither", len(photos), from_xml,
-             len(paths) - from_xml, len(photos) - len(paths))
+    masks = [path for path in paths.values() if path.suffix.lower() != ".xml"]
+    log.info("%d photographs: labels of %d from Annotations, of %d from masks, %d have neither", len(photos),
+             len(paths) - len(masks), len(masks), len(photos) - len(paths))
     labels = map_parallel(partial(_read_label, names=tuple(names)), list(paths.values()), num_workers=num_workers,
                           what="labels")
-    return dict(zip(paths, labels, strict=True))
+    by_path = dict(zip(paths.values(), labels, strict=True))
+    _check_values({path: by_path[path] for path in masks})
+    return {image_id: by_path[path].shown for image_id, path in paths.items()}
 
 
 def train_aug_ids(root: Path) -> list[str] | None:
@@ -101,7 +127,7 @@ def train_aug_ids(root: Path) -> list[str] | None:
 
     Without a val list nothing is returned: training on what is evaluated later would go unnoticed.
     """
-    masks = file_ids(root / "SegmentationClassAug", (".png",))
+    masks = files_by_id(root / "SegmentationClassAug", MASK_SUFFIXES)
     held_out = [path for name in ("val", "test") if (path := root / LISTS / f"{name}.txt").is_file()]
     if not masks:
         log.info("no train_aug list: %s has no masks (they come from SBD, not with VOC)", root / "SegmentationClassAug")
@@ -109,8 +135,7 @@ def train_aug_ids(root: Path) -> list[str] | None:
     if not (root / LISTS / "val.txt").is_file():
         log.info("no train_aug list: there is no %s to keep out of it", root / LISTS / "val.txt")
         return None
-    outside = {check_id(line, path) for path in held_out
-               for line in read_lines(path, "list", "restore it from VOC's ImageSets/Segmentation")}
+    outside = {image_id for path in held_out for image_id in read_ids(path)}
     return [image_id for image_id in masks if image_id not in outside]
 
 

@@ -9,7 +9,7 @@ import torch
 
 from smaf.core.errors import InputError
 from smaf.core.files import atomic_path
-from smaf.models.weights import load_torch
+from smaf.models.state_dicts import load_torch
 
 CHECKPOINT = "checkpoint.pth"
 PARTS = ("model", "optimiser", "step", "scaler", "task", "random")

@@ -15,6 +15,7 @@ from smaf.data.augment import TARGET_STRIDE, Augmentation
 from smaf.data.layout import DataRoot
 from smaf.data.streams import SaliencyStream, TrainingStream
 from smaf.engine.loop import LoopSettings
+from smaf.engine.saliency import check_saliency
 from smaf.engine.training import RunFolder, train
 from smaf.engine.validation import validator
 from smaf.models import Classifier, save_classifier
@@ -67,6 +68,8 @@ def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTas
     kind = SaliencyStream if task.saliency else TrainingStream
     stream = kind(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
     data.require(ids, saliency=task.saliency)
+    if task.saliency:
+        check_saliency(data, ids)
     validate = validator(data, val_list, long_side=val_long_side)
     with folder.open(facts, images=len(ids)) as run:
         return train(model, task, stream, settings=settings, run=run, device=device, validate=validate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,13 +17,15 @@ from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import write_json
 from smaf.core.fused_maps import read_fused
-from smaf.core.images import read_mask
+from smaf.core.images import MASK_SUFFIXES, find_images, read_mask
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine.inference import check_classes
+from smaf.engine.truth import check_shown, true_masks, values_of
 from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask
 from smaf.report.sweep_plot import plot_sweep
 
+log = logging.getLogger("smaf")
 SWEEP_NOTE = "a threshold belongs to the list that it was chosen on; report it on another list"
 
 
@@ -77,20 +80,21 @@ class Evaluation:
                      f"frequency-weighted IoU {100 * result['fwiou']:.2f} %")
         lines.append(f"list {self.list_name}: {self.images} images, {len(self.classes)} classes with background, "
                      f"{self.matrix.ignored} pixels ignored{at}")
+        if absent := [c for c, n in zip(self.classes[1:], self.matrix.counts.sum(axis=1)[1:], strict=True) if not n]:
+            more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
+            lines.append(f"no true mask shows {', '.join(absent[:10])}{more}")
         return "\n".join(lines)
 
 
-def _accumulate(data: DataRoot, ids: Sequence[str], count: Callable[[str, np.ndarray], None]) -> None:
+def _accumulate(data: DataRoot, list_name: str, ids: Sequence[str], count: Callable[[str, np.ndarray], None]) -> None:
+    """Call `count` with each id and its true mask. Truth that shows no class is an :class:`InputError`."""
+    seen = np.zeros(256, dtype=bool)
     with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
         for image_id in bar:
-            count(image_id, data.mask(image_id))
-
-
-def _with_pixels(results: list[Evaluation], data: DataRoot) -> list[Evaluation]:
-    if not results[0].matrix.counts.any():
-        raise InputError(f"the true masks of list {results[0].list_name} below {data.root} are all ignored (255): keep "
-                         "more classes (--classes), or name another list")
-    return results
+            truth = data.mask(image_id)
+            seen |= values_of(truth)
+            count(image_id, truth)
+    check_shown(seen, true_masks(data, list_name), of=data)
 
 
 def _new(data: DataRoot, list_name: str, ids: Sequence[str], threshold: float | None = None) -> Evaluation:
@@ -110,30 +114,44 @@ def _check(values: np.ndarray, truth: np.ndarray, path: Path, num_classes: int) 
 
 
 def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
-    """Evaluate `pred_dir/<id>.png`, values 0..C; pixels that it marks 255 (uncertain) are left out and counted."""
-    ids = _ready(data, list_name, pred_dir, lambda i: pred_dir / f"{i}.png")
+    """Evaluate the masks `pred_dir/<id>`, values 0..C; pixels that they mark 255 (uncertain) are left out and counted.
+
+    Raises :class:`InputError` where the truth shows no class, or where nothing of a class is left to count.
+    """
+    ids = data.ids(list_name)
+    paths = find_images([pred_dir], ids, suffixes=MASK_SUFFIXES)
+    _require(data, list_name, pred_dir, [pred_dir / f"{i}.png" for i in ids if i not in paths])
     check_classes(pred_dir, data)
+    if paths[ids[0]].samefile(data.mask_path(ids[0])):
+        log.warning("warning: %s has the true masks themselves: they are compared with themselves", pred_dir)
     strata = SizeStrata(data.num_classes + 1)
     result, uncertain = replace(_new(data, list_name, ids), strata=strata), 0
+    predicted = np.zeros(256, dtype=bool)
 
     def count(image_id: str, truth: np.ndarray) -> None:
-        nonlocal uncertain
-        path = pred_dir / f"{image_id}.png"
-        pred = _check(read_mask(path), truth, path, data.num_classes)
+        nonlocal uncertain, predicted
+        pred = _check(read_mask(paths[image_id]), truth, paths[image_id], data.num_classes)
+        predicted |= values_of(pred[truth != IGNORE])
         marked = (pred == IGNORE) & (truth != IGNORE)
         uncertain += int(marked.sum())
         truth = np.where(marked, np.uint8(IGNORE), truth)
         result.matrix.update(pred, truth)
         strata.update(pred, truth)
 
-    _accumulate(data, ids, count)
+    _accumulate(data, list_name, ids, count)
+    if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
+        check_shown(predicted, f"the masks in {pred_dir}, where 255 is uncertain and left out,")
+    if not result.matrix.counts[1:].any():
+        raise InputError(f"the masks in {pred_dir} mark every pixel of a class as uncertain (255, left out): nothing "
+                         f"of list {list_name} is left to count; make them with fewer uncertain pixels")
     result.matrix.ignored -= uncertain
-    return _with_pixels([replace(result, uncertain=uncertain)], data)[0]
+    return replace(result, uncertain=uncertain)
 
 
 def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: Sequence[float]) -> list[Evaluation]:
     """Evaluate fused maps at one or more background thresholds, reading each map once."""
-    ids = _ready(data, list_name, cam_dir, lambda i: fused_path(cam_dir, i))
+    ids = data.ids(list_name)
+    _require(data, list_name, cam_dir, [path for i in ids if not (path := fused_path(cam_dir, i)).is_file()])
     check_classes(cam_dir, data)
     levels, classes, ignored = np.sort(np.asarray(thresholds, dtype=np.float32)), data.num_classes + 1, 0
     # Pixels by the number of thresholds that they pass, their true class and their strongest class
@@ -151,7 +169,7 @@ def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: 
         index = (index * classes + truth[kept]) * classes + winner[kept]
         passed += np.bincount(index, minlength=passed.size).reshape(passed.shape)
 
-    _accumulate(data, ids, count)
+    _accumulate(data, list_name, ids, count)
     total, results = passed.sum(axis=0), []
     for threshold in thresholds:
         result = _new(data, list_name, ids, threshold)
@@ -160,20 +178,18 @@ def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: 
         result.matrix.counts[:, 0] += (total - front).sum(axis=1)
         result.matrix.ignored = ignored
         results.append(result)
-    return _with_pixels(results, data)
+    return results
 
 
-def _ready(data: DataRoot, list_name: str, folder: Path, place: Callable[[str], Path]) -> list[str]:
-    ids = data.ids(list_name)
-    missing = [i for i in ids if not place(i).is_file()]
+def _require(data: DataRoot, list_name: str, folder: Path, missing: Sequence[Path]) -> None:
+    """Raise :class:`MissingInputError` where predictions are `missing`, or true masks of the list are."""
     if missing:
-        raise MissingInputError(f"prediction {place(missing[0])} (and {len(missing) - 1} more of list {list_name}) "
+        raise MissingInputError(f"prediction {missing[0]} (and {len(missing) - 1} more of list {list_name}) "
                                 f"does not exist: make them first, or name another folder than {folder}")
-    absent = [i for i in ids if not data.mask_path(i).is_file()]
+    absent = data.missing("mask", data.ids(list_name))
     if absent:
         raise MissingInputError(f"mask {data.mask_path(absent[0])} does not exist: evaluation needs true masks; take "
                                 "its id off the list")
-    return ids
 
 
 def write_evaluation(path: Path, evaluation: Evaluation, **extra: Any) -> None:

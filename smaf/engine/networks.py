@@ -3,56 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
+from smaf.core.network_facts import NetworkFacts, check_channels, parse_facts
+from smaf.core.onnx_weights import check_onnx_weights
 from smaf.core.predict_settings import PredictSettings
 
+if TYPE_CHECKING:  # PyTorch takes seconds to start, which ONNX files do without
+    from smaf.models import WeightsFile
+
 _FIX = "name a network of this project (.pth, .onnx, .pt2), or one of the shipped weights"
-# What the sizes in a program are written with, and the operators that it may name
-_SIZE = re.compile(r"[\w\s+\-*/%(),<>=!&|~']*")
-_SIZE_WORDS = re.compile(r"[suz]\d+|\d+|Symbol|Integer|positive|integer|nonnegative|Add|Mul|Pow|Max|Min|Mod|PythonMod|"
-                         r"FloorDiv|CleanDiv|CeilDiv|IntTrueDiv|FloatTrueDiv|ToFloat|FloorToInt|CeilToInt|RoundToInt|"
-                         r"TruncToInt|Identity|Where|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|oo|int_oo|True|False|None")
-_OPERATOR = re.compile(r"_operator\.\w+|math\.\w+|torch\.sym_\w+|torch\.ops\.(?!aten\.from_file)(aten|prims)\.\w+\.\w+")
 
 
 def shipped_weights() -> dict[str, Path]:
     """The networks that the package ships, by name: `.onnx`; beside it `.pth` and the model card `.md`."""
     folder = Path(__file__).resolve().parent.parent / "weights"
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
-
-
-@dataclass(frozen=True)
-class NetworkFacts:
-    """What a file says of its network. `segments`: it is a segmentation network, whose background comes first."""
-
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    segments: bool = False
-    bgr: bool = False
-    settings: PredictSettings | None = None
-
-    @staticmethod
-    def parse(text: str) -> NetworkFacts:
-        """From an exported file's JSON; KeyError, TypeError or ValueError where it is none of this project's."""
-        facts = json.loads(text)
-        predict = facts["predict"]
-        settings = None if predict is None else PredictSettings(**{**predict, "scales": tuple(predict["scales"])})
-        return NetworkFacts(tuple(facts["classes"]), tuple(facts["mean"]), tuple(facts["std"]),
-                            bool(facts.get("segments", False)), bool(facts.get("bgr", False)), settings)
 
 
 class _Network:
@@ -100,16 +74,34 @@ class OnnxNetwork(_Network):
     def __init__(self, path: Path) -> None:
         import onnxruntime
 
-        require_file(path, "weights", _FIX)
+        content = require_file(path, "weights", _FIX).read_bytes()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            self.facts = NetworkFacts.parse(self.session.get_modelmeta().custom_metadata_map["smaf"])
-        except KeyError as error:
-            raise InputError(f"weights {path} were not exported by this project: {_FIX}") from error
+            check_onnx_weights(content)
+            self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            text = self.session.get_modelmeta().custom_metadata_map.get("smaf")
         except Exception as error:  # a damaged file raises one of a dozen of the runtime's own types
-            raise InputError(f"weights {path} cannot be read as ONNX ({str(error)[:200]}): {_FIX}") from error
+            raise InputError(f"weights {path} cannot be read as ONNX ({_line(error)}): {_FIX}") from error
+        if text is None:
+            raise InputError(f"weights {path} were not exported by this project: {_FIX}")
+        self.facts = parse_facts(text, f"weights {path}")
+        self._check_graph(path)
+        _check_run(self, path)
+
+    def _check_graph(self, path: Path) -> None:
+        """One input and one output as export writes them, of any size."""
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        output = "logits" if self.segments else "cam"
+        for entries, name in ((inputs, "images"), (outputs, output)):
+            found = ", ".join(f"{entry.name} {entry.type} {entry.shape}" for entry in entries)
+            if (len(entries) != 1 or (entries[0].name, entries[0].type) != (name, "tensor(float)")
+                    or len(entries[0].shape) != 4):
+                raise InputError(f"weights {path} have {found[:200]}, expected {name} tensor(float) of 4 dimensions: "
+                                 f"{_FIX}")
+        if inputs[0].shape[1] != 3 or any(isinstance(inputs[0].shape[axis], int) for axis in (0, 2, 3)):
+            raise InputError(f"weights {path} take images of {inputs[0].shape}, expected any number of 3 channels and "
+                             f"any size: {_FIX}")
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(self.session.run(None, {"images": images})[0])
@@ -125,14 +117,15 @@ class TorchNetwork(_Network):
         import torch
 
         from smaf.core.device import choose_device
-        from smaf.models import Segmenter, read_predict_settings
+        from smaf.models import Segmenter, open_weights
 
         self.device, self.precision = choose_device(device), precision
-        model, class_names = _read_network(path)
+        weights = open_weights(path)
+        model, class_names = _build(weights)
         self.model: Any = model.to(self.device).to(memory_format=torch.channels_last)
         segments = isinstance(model, Segmenter)
         self.facts = NetworkFacts(class_names, tuple(model.mean), tuple(model.std), segments, segments and model.bgr,
-                                  read_predict_settings(path))
+                                  weights.predict)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         import torch
@@ -145,35 +138,38 @@ class TorchNetwork(_Network):
             return np.asarray(logits.float().cpu())
 
 
-def _read_network(path: Path) -> tuple[Any, tuple[str, ...]]:
+def _build(weights: WeightsFile) -> tuple[Any, tuple[str, ...]]:
     """The classifier or segmentation network of a file, in evaluation mode, and its class names."""
-    from smaf.models import (
-        build_classifier,
-        build_segmenter,
-        load_segmenter,
-        load_weights,
-        read_info,
-        read_segmenter_info,
-    )
+    from smaf.models import build_classifier, build_segmenter, fill_classifier, fill_segmenter
 
-    segmenter = read_segmenter_info(path)
+    segmenter, classifier, path = weights.segmenter, weights.classifier, weights.path
     if segmenter is not None:
         names = segmenter.class_names or (VOC_CLASSES if segmenter.num_classes == len(VOC_CLASSES) + 1 else ())
         if not names:
             raise InputError(f"weights {path} do not name their {segmenter.num_classes - 1} classes: {_FIX}")
-        network = build_segmenter(segmenter.name, num_classes=segmenter.num_classes,
-                                  output_stride=segmenter.output_stride)
-        load_segmenter(network, path)
+        with _named(path):
+            network = build_segmenter(segmenter.name, num_classes=segmenter.num_classes,
+                                      output_stride=segmenter.output_stride)
+        fill_segmenter(network, weights)
         return network.eval(), names
-    info = read_info(path)
-    if info is None or not info.class_names:
+    if classifier is None or not classifier.class_names:
         raise InputError(f"weights {path} do not name their classes: {_FIX}")
-    model = build_classifier(info.backbone, num_classes=info.num_classes, head=info.head,
-                             output_stride=info.output_stride)
-    load_weights(model, path)
-    if model.head == "cls":
+    if classifier.head == "cls":
         raise InputError(f"weights {path} are a plain-CAM network without a background channel: {_FIX}")
-    return model.eval(), info.class_names
+    with _named(path):
+        model = build_classifier(classifier.backbone, num_classes=classifier.num_classes, head=classifier.head,
+                                 output_stride=classifier.output_stride)
+    fill_classifier(model, weights)
+    return model.eval(), classifier.class_names
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with the network that it names."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"weights {path}: {error}") from error
 
 
 class ProgramNetwork(_Network):
@@ -183,27 +179,49 @@ class ProgramNetwork(_Network):
         import torch
 
         from smaf.core.device import choose_device
+        from smaf.models.programs import check_program
+        from smaf.models.state_dicts import check_tensors
 
         require_file(path, "weights", _FIX)
         self.device = choose_device(device)
-        extra = {"smaf.json": ""}
         try:
-            _check_program(path)
+            text = check_program(path)
             with _tensors_only():
-                program = torch.export.load(str(path), extra_files=extra)
-            self.facts = NetworkFacts.parse(extra["smaf.json"])
-        except InputError:
-            raise
+                program = torch.export.load(str(path))
+        except InputError as error:
+            raise InputError(f"weights {path}: {error}") from error
         except Exception as error:  # a damaged file raises nearly anything
-            raise InputError(f"weights {path} cannot be read as a program of this project ({str(error)[:200]}): {_FIX}"
+            raise InputError(f"weights {path} cannot be read as a program of this project ({_line(error)}): {_FIX}"
                              ) from error
+        self.facts = parse_facts(text, f"weights {path}")
+        tensors = {**program.state_dict, **program.constants}
+        check_tensors({name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}, path)
         self.program: Any = program.module().to(self.device)
+        _check_run(self, path)
 
     def _run(self, images: np.ndarray) -> np.ndarray:
         import torch
 
         with torch.inference_mode():
             return np.asarray(self.program(torch.from_numpy(images).to(self.device)).float().cpu())
+
+
+def _line(error: Exception) -> str:
+    """An error's first line, for one of our own."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def _check_run(network: _Network, path: Path) -> None:
+    """Run a network whose graph came with the file on small images: does it give a channel a class and background?"""
+    expected, images = len(network.class_names) + 1, np.zeros((2, 3, 64, 96), dtype=np.float32)
+    try:
+        logits = network._run(images)
+    except Exception as error:  # each runtime has its own
+        raise InputError(f"weights {path} cannot be run on images of 96×64 pixels ({_line(error)}): {_FIX}") from error
+    if logits.ndim != 4 or len(logits) != len(images) or not np.isfinite(logits).all():
+        raise InputError(f"weights {path} give {logits.shape} for images of {images.shape}, expected finite maps of 4 "
+                         f"dimensions: {_FIX}")
+    check_channels(logits.shape[1], expected, f"weights {path}")
 
 
 @contextlib.contextmanager
@@ -219,45 +237,6 @@ def _tensors_only() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _check_program(path: Path) -> None:
-    """Refuse a program that could run code of its own while PyTorch reads or runs it.
-
-    Beside tensors it holds sizes as expressions (SymPy evaluates them), operators by name, and perhaps guards, which
-    are Python, or objects of custom classes: arithmetic and PyTorch's own operators are taken, the rest is not.
-    """
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if len(set(names)) < len(names):  # PyTorch might read the other one
-            raise InputError(f"weights {path} hold a file twice: {_FIX}")
-        for name in names:
-            if "custom_obj" in name or "aotinductor" in name:
-                raise InputError(f"weights {path} hold {name}, more than a program and its tensors: {_FIX}")
-            if not name.endswith(".json") or name.endswith("/extra/smaf.json"):
-                continue
-            facts = json.loads(archive.read(name))
-            if isinstance(facts, dict) and facts.get("guards_code"):
-                raise InputError(f"weights {path} hold code, more than a program and its tensors: {_FIX}")
-            for text in _strings(facts, "expr_str"):
-                if not _SIZE.fullmatch(text) or not all(map(_SIZE_WORDS.fullmatch, re.findall(r"\w+", text))):
-                    raise InputError(f"weights {path} hold the size {text[:60]!r}, which is no arithmetic: {_FIX}")
-            for text in _strings(facts, "target"):
-                if "." in text and not _OPERATOR.fullmatch(text):
-                    raise InputError(f"weights {path} use {text[:60]!r}, which is no operator of a network: {_FIX}")
-
-
-def _strings(value: Any, key: str) -> Iterator[str]:
-    """Every text of that key in JSON."""
-    if isinstance(value, Mapping):
-        for name, part in value.items():
-            if name == key and isinstance(part, str):
-                yield part
-            else:
-                yield from _strings(part, key)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _strings(part, key)
 
 
 def open_network(weights: str, device: str = "auto", precision: str = "fp32") -> _Network:

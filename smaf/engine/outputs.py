@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import shlex
@@ -19,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from smaf.core.errors import InputError
 from smaf.core.files import drop_leftovers, output_folder, read_text, write_text
-from smaf.core.record import CONTENTS, RECORD, RunRecord
+from smaf.core.record import CONTENTS, RECORD, RunRecord, checksum
 from smaf.engine import distributed
 
 log = logging.getLogger("smaf")
@@ -152,4 +150,4 @@ def settings_digest(folder: Path, names: Sequence[str]) -> str:
         facts: Any = {key: value for key, value in entry["settings"].items() if key not in (*FREE, LIST, LABELS)}
     else:
         facts = [[name, (folder / name).stat().st_size if (folder / name).is_file() else None] for name in names]
-    return "sha256:" + hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return checksum(facts)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import glob
 import io
 import logging
+import os
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from smaf.core.errors import InputError, MissingInputError
-from smaf.core.files import output_folder, write_bytes, write_json
-from smaf.core.images import IMAGE_SUFFIXES, read_image, write_mask
-from smaf.core.labels import read_image_labels
+from smaf.core.command import is_memory_error
+from smaf.core.errors import InputError, during
+from smaf.core.files import drop_leftovers, write_bytes
+from smaf.core.images import read_image, write_mask
 from smaf.core.predict_settings import PredictSettings
+from smaf.engine.outputs import locked
+from smaf.engine.photo_labels import Labels
+from smaf.engine.photographs import OVERLAY_COMMENT, Photograph, printable
+from smaf.engine.predictions import Predictions, contents
 from smaf.ops import (
+    SizedMaps,
+    bounded_photo,
     cams_to_mask,
+    crf_cams,
     normalise_maps,
-    peak_scores,
-    refine_cams,
     refined_mask,
     require_crf,
     view_logits,
@@ -30,79 +36,7 @@ from smaf.ops import (
 from smaf.report.pictures import overlay_mask
 
 log = logging.getLogger("smaf")
-PREDICTIONS = "predictions.json"
-
-
-def find_photographs(arguments: Sequence[str]) -> list[Path]:
-    """The photographs that files, folders (not their subfolders) and globs name, each once, in order.
-
-    Raises :class:`InputError` where an argument names none, or where two photographs would get the same mask file.
-    """
-    found: dict[Path, Path] = {}
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        else:
-            paths = [path] if path.is_file() else [Path(p) for p in sorted(glob.glob(argument, recursive=True))]
-            paths = [p for p in paths if p.is_file()]
-        if not paths:
-            raise MissingInputError(f"{argument} names no photograph: expected an image file, a folder of them "
-                                    f"({', '.join(s for s in IMAGE_SUFFIXES if s.islower())}) or a glob")
-        for path in paths:  # one file may be named in two ways
-            found.setdefault(path.resolve(), path)
-    stems: dict[str, Path] = {}
-    for path in found.values():
-        other = stems.setdefault(path.stem, path)
-        if other != path:
-            raise InputError(f"{other} and {path} would both be written to {path.stem}.png: rename one, or predict "
-                             "them into two folders")
-    return list(found.values())
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What the user says of the photographs: one set for all, or a table by stem; neither: the scores decide."""
-
-    common: frozenset[int] | None = None
-    table: dict[str, np.ndarray] | None = None
-
-    @staticmethod
-    def read(text: str | None, class_names: Sequence[str]) -> Labels:
-        """Read `--labels`: names separated by commas, or a CSV file with the columns image and labels.
-
-        Names that are no class of the weights are ignored, with one warning for all.
-        """
-        if text is None:
-            return Labels()
-        unknown: set[str] = set()
-        if Path(text).suffix.lower() in {".csv", ".npy"} or Path(text).is_file():
-            labels = Labels(table=read_image_labels(Path(text), class_names, unknown=unknown))
-        else:
-            names = [name.strip() for name in text.split(",") if name.strip()]
-            unknown = {name for name in names if name not in class_names}
-            labels = Labels(common=frozenset(class_names.index(name) for name in names if name in class_names))
-            if not labels.common:
-                raise InputError(f"--labels {text}: none of these is a class of the weights, which have "
-                                 f"{', '.join(class_names)}")
-        if unknown:
-            log.warning("warning: --labels: %s ignored; the weights have %s", ", ".join(sorted(unknown)),
-                        ", ".join(class_names))
-        return labels
-
-    def check(self, photographs: Sequence[Path]) -> None:
-        """Raise :class:`InputError` where a table lacks a photograph."""
-        missing = [path for path in photographs if self.table is not None and path.stem not in self.table]
-        if missing:
-            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise InputError(f"--labels has no line for {missing[0].name}{more}: add one, leave the photograph out, or "
-                             "predict without --labels")
-
-    def of(self, photograph: Path) -> list[int] | None:
-        """Class indices that the photograph shows; None: the scores decide."""
-        if self.common is not None:
-            return sorted(self.common)
-        return None if self.table is None else [int(c) for c in np.flatnonzero(self.table[photograph.stem])]
+MAX_OVERLAY = 4096  # pixels of an overlay's longer side
 
 
 class Network(Protocol):
@@ -149,77 +83,141 @@ class Predictor:
         s = self.settings
         views = view_logits(self.network.cam, photo, mean=self.network.mean, std=self.network.std, scales=s.scales,
                             flip=s.flip, long_side=s.long_side)
-        maps = views.maps()
-        scores = peak_scores(maps).tolist()
+        maps = views.sized_maps()
+        scores = maps.peak_scores().tolist()
         classes = [c for c, score in enumerate(scores) if score >= s.score] if labels is None else list(labels)
-        kept = maps[classes] if s.label_filter == "maps" else views.maps(classes, label_filter=s.label_filter)
-        size = (photo.height, photo.width)
-        if self.network.segments:
-            cams = dict(zip(classes, kept, strict=True))
-            mask = refined_mask(refine_cams(photo, cams, background=None) if self.crf and cams else cams, size)
-            return mask, {c: scores[c] for c in classes}
-        cams, background = normalise_maps(kept, classes), 0.2 if s.background is None else s.background
-        if self.crf and cams:
-            background = background if s.crf_background is None else s.crf_background
-            mask = refined_mask(refine_cams(photo, cams, background=background), size)
+        kept = (SizedMaps(maps.maps[classes], photo.size) if s.label_filter == "maps"
+                else views.sized_maps(classes, label_filter=s.label_filter))
+        if self.crf and classes:
+            mask = self._refined(photo, kept, classes).mask(
+                lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:]))
         else:
-            mask = cams_to_mask(cams, threshold=background, size=size)
+            mask = self._mask(kept, classes)
         return mask, {c: scores[c] for c in classes}
 
+    def _mask(self, kept: SizedMaps, classes: Sequence[int]) -> np.ndarray:
+        """(H, W) uint8: which of `classes`, in the order of the maps `kept`, or background each pixel shows."""
+        if self.network.segments:
+            return kept.mask(lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:]))
+        background, maxima = self._background(), kept.maxima()
 
-def _outputs(path: Path) -> tuple[str, str]:
-    """The names of a photograph's mask and overlay."""
-    return f"{path.stem}.png", f"{path.stem}_overlay.jpg"
+        def decide(piece: np.ndarray) -> np.ndarray:
+            cams = normalise_maps(piece, classes, maxima=maxima)
+            return cams_to_mask(cams, threshold=background, size=piece.shape[1:])
+
+        return kept.mask(decide)
+
+    def _refined(self, photo: Image.Image, kept: SizedMaps, classes: Sequence[int]) -> SizedMaps:
+        """The maps' probabilities after dense CRF, for a photograph of more than the size cap at a smaller size."""
+        smaller = bounded_photo(photo)
+        maps = SizedMaps(kept.maps, smaller.size).full()
+        if self.network.segments:
+            cams, background = dict(zip(classes, maps, strict=True)), None
+        else:
+            cams, background = normalise_maps(maps, classes, maxima=kept.maxima()), self._background()
+        return SizedMaps(np.stack(list(crf_cams(smaller, cams, background=background).values())), photo.size)
+
+    def _background(self) -> float:
+        s = self.settings
+        background = 0.2 if s.background is None else s.background
+        return s.crf_background if self.crf and s.crf_background is not None else background
 
 
-def _entry(path: Path, mask: np.ndarray, scores: dict[int, float], names: Sequence[str]) -> dict[str, Any]:
-    """What `predictions.json` says of a photograph."""
+def _entry(photo: Image.Image, mask: np.ndarray, scores: dict[int, float], names: Sequence[str]) -> dict[str, Any]:
+    """What `predictions.json` says of a photograph's mask."""
     classes = [{"name": names[c], "share": round(float((mask == c + 1).mean()), 5), "score": round(score, 5)}
                for c, score in scores.items()]
-    mask_name, overlay_name = _outputs(path)
-    return {"photograph": str(path), "mask": mask_name, "overlay": overlay_name,
-            "width": mask.shape[1], "height": mask.shape[0], "classes": classes}
+    return {"width": photo.width, "height": photo.height, "classes": classes}
 
 
-def _write_overlay(path: Path, photo: Image.Image, mask: np.ndarray) -> None:
+def write_overlay(path: Path, photo: Image.Image, mask: np.ndarray) -> None:
+    """Write the overlay as JPEG; of a photograph longer than :data:`MAX_OVERLAY` a smaller one."""
+    if max(photo.size) > MAX_OVERLAY:
+        factor = MAX_OVERLAY / max(photo.size)
+        size = max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
+        photo = photo.resize(size, Image.Resampling.BICUBIC)
+        mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     stream = io.BytesIO()
-    Image.fromarray(overlay_mask(photo, mask)).save(stream, format="JPEG", quality=92)
+    Image.fromarray(overlay_mask(photo, mask)).save(stream, format="JPEG", quality=92, comment=OVERLAY_COMMENT)
     write_bytes(path, stream.getvalue())
 
 
-def predict(predictor: Predictor, photographs: Sequence[Path], labels: Labels, *, out: Path, weights: str) -> None:
-    """Write `<stem>.png`, `<stem>_overlay.jpg` of each photograph and one `predictions.json` into `out`.
+def _read(path: Path) -> Image.Image:
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"photograph {printable(path)} is a link to {printable(os.readlink(path))}, which leads to no "
+                         "file: mend the link or remove it")
+    return read_image(path)
 
-    A photograph that cannot be read does not stop the others; :class:`InputError` names it at the end.
+
+def _decide(predictor: Predictor, photo: Image.Image, labels: list[int] | None, told: set[str]) -> Any:
+    """`predictor(photo, labels)`; what it warns of becomes a line of the log, each kind once a run."""
+    with warnings.catch_warnings(record=True) as caught:
+        result = predictor(photo, labels)
+    for warning in caught:
+        place = f"{warning.filename}:{warning.lineno}"
+        if place not in told:
+            log.warning("warning: %s; said once", warning.message)
+        told.add(place)
+    return result
+
+
+def predict(predictor: Predictor, photographs: Sequence[Photograph], labels: Labels, *, out: Path, weights: str,
+            weights_file: Path, overwrite: bool = False) -> None:
+    """Write the mask and overlay of each photograph and one `predictions.json` into `out`.
+
+    A run goes on where an earlier one with the same settings stopped (:class:`smaf.engine.predictions.Predictions`).
+    A photograph that cannot be read, or needs more memory than there is, does not stop the others;
+    :class:`InputError` names it at the end.
     """
     if predictor.crf:
         require_crf()
     labels.check(photographs)
-    output_folder(out)
-    names, faults = predictor.network.class_names, []
-    entries: list[dict[str, Any]] = []
-    written = {(out / name).resolve() for path in photographs for name in _outputs(path)}
-    for path in photographs:
-        if path.resolve() in written:
-            raise InputError(f"--out {out} holds the photograph {path.name}, which a mask or overlay would replace: "
-                             "choose another folder")
-    for path in photographs:
+    s, names = predictor.settings, predictor.network.class_names
+    given = {p.path: None if (of := labels.of(p.path)) is None else [names[c] for c in of] for p in photographs}
+    facts = {"classes": ["background", *names], "weights": weights, "crf": predictor.crf, "score": s.score,
+             "background": s.crf_background if predictor.crf and s.crf_background else s.background}
+    settings = {**asdict(s), "crf": predictor.crf, "classes": names, "weights": contents(weights_file)}
+    faults: list[str] = []
+    told: set[str] = set()
+    with locked(out):
+        results = Predictions(out, photographs, facts=facts, labels=given, overwrite=overwrite, settings=settings)
+        for folder in {(out / mask).parent for mask, _ in results.names.values()}:
+            drop_leftovers(folder)
         try:
-            photo = read_image(path)
-        except InputError as error:
-            log.warning("warning: %s", error)
-            faults.append(str(error))
-            continue
-        mask, scores = predictor(photo, labels.of(path))
-        entries.append(_entry(path, mask, scores, names))
-        write_mask(out / entries[-1]["mask"], mask)
-        _write_overlay(out / entries[-1]["overlay"], photo, mask)
-        shown = ", ".join(f"{e['name']} {100 * e['share']:.0f} %" for e in entries[-1]["classes"]) or "background only"
-        log.info("%s: %s", path, shown)
-    s = predictor.settings
-    write_json(out / PREDICTIONS, {"classes": ["background", *names], "weights": weights, "crf": predictor.crf,
-                                   "background": s.crf_background if predictor.crf and s.crf_background else
-                                   s.background, "score": s.score, "photographs": entries})
-    log.info("wrote %d masks to %s", len(entries), out)
+            for photograph in results.todo:
+                with during(f"predicting photograph {printable(photograph.path)}"):
+                    fault = _one(predictor, photograph, labels, results, told)
+                if fault:
+                    log.warning("warning: %s", fault)
+                    results.leave_out(photograph, fault)
+                    faults.append(fault)
+        finally:
+            results.write()
+    log.info("wrote %d masks to %s", len(results.todo) - len(faults), printable(out))
     if faults:
         raise InputError(f"{len(faults)} of {len(photographs)} photographs were left out: {faults[0]}")
+
+
+def _one(predictor: Predictor, photograph: Photograph, labels: Labels, results: Predictions, told: set[str]) -> str:
+    """Make and write one photograph's mask; return what is wrong with it, else an empty text."""
+    path = photograph.path
+    shown = labels.of(path)
+    try:
+        digest, photo = contents(path), _read(path)
+        mask, scores = _decide(predictor, photo, shown, told)
+        entry = _entry(photo, mask, scores, predictor.network.class_names)
+        mask_name, overlay_name = results.names[path]
+        write_mask(results.folder / mask_name, mask)
+        write_overlay(results.folder / overlay_name, photo, mask)
+    except InputError as error:
+        return str(error)
+    except Exception as error:
+        if not is_memory_error(error):
+            raise
+        return (f"photograph {printable(path)} needs more memory than there is: make it smaller, or predict it on a "
+                "machine with more")
+    results.add(photograph, {**entry, "contents": digest})
+    nothing = "background only" if shown != [] else "background only: its labels name no class of the weights"
+    log.info("%s: %s", printable(path),
+             ", ".join(f"{e['name']} {100 * e['share']:.0f} %" for e in entry["classes"]) or nothing)
+    return ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from smaf.core.archives import open_arrays
 from smaf.core.errors import InputError
 from smaf.core.files import write_bytes
 from smaf.core.tensors import normalise
@@ -25,6 +24,7 @@ from smaf.ops import class_prototypes
 
 log = logging.getLogger("smaf")
 PROTOTYPES = "prototypes_eps.npz"
+_FIX = "delete it, it is computed again"
 
 
 @torch.inference_mode()
@@ -54,21 +54,27 @@ def initial_prototypes(model: Classifier, data: DataRoot, ids: Sequence[str], *,
     return sums / counts.clamp(min=1)[:, None]
 
 
-def write_prototypes(path: Path, prototypes: Tensor, class_names: Sequence[str]) -> None:
-    """Write (C+1, D) prototypes with the class names, background last; without pickle."""
+def write_prototypes(path: Path, prototypes: Tensor, class_names: Sequence[str], *, source: str) -> None:
+    """Write (C+1, D) prototypes with the class names, background last, and a checksum of what they were made of."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, prototypes=prototypes.cpu().numpy(), names=np.array([*class_names, "background"]))
+    np.savez_compressed(stream, prototypes=prototypes.cpu().numpy(), names=np.array([*class_names, "background"]),
+                        source=np.array([source]))
     write_bytes(path, stream.getvalue())
 
 
-def read_prototypes(path: Path, *, class_names: Sequence[str], channels: int) -> Tensor:
-    """Read prototypes; those of other classes or another feature size are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            prototypes, names = file["prototypes"], [str(name) for name in file["names"]]
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"prototypes {path} cannot be read ({error}): delete it, it is computed again") from error
-    if names != [*class_names, "background"] or prototypes.shape != (len(names), channels):
-        raise InputError(f"prototypes {path} are {prototypes.shape} of {', '.join(names)}, expected "
-                         f"{(len(class_names) + 1, channels)} of {', '.join(class_names)}: use --overwrite")
-    return torch.from_numpy(prototypes.astype(np.float32))
+def read_prototypes(path: Path, *, class_names: Sequence[str], channels: int, source: str) -> Tensor:
+    """Read prototypes; those of other classes, another feature size or source are refused before they are unpacked."""
+    expected, shape = np.array([*class_names, "background"]), (len(class_names) + 1, channels)
+    with open_arrays(path, ("prototypes", "names", "source"), "prototypes", _FIX) as arrays:
+        stored, names, made_of = arrays["prototypes"], arrays["names"], arrays["source"]
+        if stored.shape != shape or stored.dtype.kind != "f":
+            raise InputError(f"prototypes {path} are {stored.shape} {stored.dtype}, expected {shape}: use --overwrite")
+        if (names.shape, names.dtype) != (expected.shape, expected.dtype) or names.read().tolist() != expected.tolist():
+            raise InputError(f"prototypes {path} are of other classes, expected {', '.join(class_names)}: use "
+                             "--overwrite")
+        if (made_of.shape, made_of.dtype) != ((1,), np.array([source]).dtype) or made_of.read().tolist() != [source]:
+            raise InputError(f"prototypes {path} were made of other weights, photographs or crops: {_FIX}")
+        prototypes = stored.read().astype(np.float32)
+    if not np.isfinite(prototypes).all():
+        raise InputError(f"prototypes {path} hold values that are not finite: {_FIX}")
+    return torch.from_numpy(prototypes)

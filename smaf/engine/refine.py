@@ -18,6 +18,7 @@ from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine.inference import check_fused, require_fused
 from smaf.engine.outputs import output_run
+from smaf.engine.saliency import check_saliency
 from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask, require_crf
 
 log = logging.getLogger("smaf")
@@ -109,6 +110,8 @@ def refine_fusion(data: DataRoot, *, list_name: str, cam_dir: Path, out: Path, b
     data.labels_of(ids)
     data.require(ids, saliency=saliency_weight > 0)
     require_fused(cam_dir, ids, data)
+    if saliency_weight > 0:
+        check_saliency(data, ids)
     with output_run(out, facts, results=("*.npz",), images=len(ids), overwrite=overwrite, per_image=True) as run:
         run.begin()
         jobs = [_CamsJob(data.all_labels[i], data.photo_path(i), fused_path(cam_dir, i),

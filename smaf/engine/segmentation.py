@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, MissingInputError
+from smaf.core.images import MASK_SUFFIXES, find_images
 from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation
 from smaf.data.layout import DataRoot
@@ -24,6 +25,7 @@ from smaf.engine import distributed
 from smaf.engine.inference import check_classes
 from smaf.engine.loop import LoopSettings
 from smaf.engine.training import SEGMENTER, RunFolder, train
+from smaf.engine.truth import check_shown, require_shown
 from smaf.models import Segmenter, save_segmenter
 from smaf.ops import ConfusionMatrix, segmentation_loss
 from smaf.ops.views import resize_view, working_size
@@ -56,18 +58,22 @@ class SegmentationTask:
 def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dict[str, int]:
     """Read every target mask once: the number of images that show each class, in the order of the classes.
 
-    Raises :class:`InputError` for a value outside the classes; warns of classes that no mask has.
+    Raises :class:`InputError` for a value outside the classes, and where no mask has a class; warns of classes that
+    no mask has.
     """
     shown = np.zeros(256, dtype=np.int64)
     for image_id in tqdm(ids, desc="targets", unit="mask", mininterval=1.0, disable=distributed.rank() > 0):
         present = np.bincount(stream.mask(image_id).ravel(), minlength=256) > 0
         outside = np.flatnonzero(present[data.num_classes + 1 : IGNORE])
         if len(outside):
-            assert stream.masks_folder is not None  # true masks are mapped to the classes
-            raise InputError(f"mask {stream.masks_folder / f'{image_id}.png'} has the value "
+            raise InputError(f"mask {stream.mask_path(image_id)} has the value "
                              f"{outside[0] + data.num_classes + 1}, the task has the classes 1..{data.num_classes} "
                              "(0 background, 255 ignored): name the class list (--classes, --class_names) that made it")
         shown += present
+    if stream.masks_folder is None:
+        check_shown(shown > 0, f"the true masks below {data.root}", of=data)
+    else:
+        check_shown(shown > 0, f"the targets in {stream.masks_folder}")
     counts = dict(zip(("background", *data.classes.names), shown[: data.num_classes + 1].tolist(), strict=True))
     empty = [name for name, count in counts.items() if not count]
     if empty and distributed.rank() == 0:
@@ -78,7 +84,8 @@ def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dic
 
 def require_targets(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     """Check that each id has its mask in `folder`, made with the data set's classes."""
-    missing = [i for i in ids if not (folder / f"{i}.png").is_file()]
+    found = find_images([folder], ids, suffixes=MASK_SUFFIXES)
+    missing = [i for i in ids if i not in found]
     if missing:
         raise MissingInputError(f"target {folder / f'{missing[0]}.png'} (and {len(missing) - 1} more) does not exist: "
                                 "run stage 3 (gen_pm) on this list, or name its folder with --target_dir")
@@ -106,6 +113,7 @@ def _validator(data: DataRoot, list_name: str | None, long_side: int | None) -> 
         return None
     ids = data.ids(list_name)
     data.require(ids, masks=True)
+    require_shown(data, ids, list_name)
     return lambda model: validation_miou(model, data, ids, long_side=long_side)
 
 

@@ -13,6 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smaf.core.record import checksum
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot
 from smaf.data.streams import FusedStream
@@ -123,15 +124,18 @@ class SelfTrainingTask:
             self.teacher.load_state_dict(state["teacher"])
 
 
-def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: Path, side: int) -> Tensor:
-    """The folder's initial prototypes, computed by the starting model where they are not there yet."""
+def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: Path, side: int, source: str) -> Tensor:
+    """The folder's initial prototypes, computed by the starting model where they are not there yet.
+
+    `source` tells what they are made of: those of other weights are an error.
+    """
     path = folder / PROTOTYPES
     if not distributed.any_process(path.is_file()):
         prototypes = initial_prototypes(model, data, ids, side=side)
         if distributed.rank() == 0:
-            write_prototypes(path, prototypes, data.classes.names)
+            write_prototypes(path, prototypes, data.classes.names, source=source)
         distributed.wait_for_all()
-    return read_prototypes(path, class_names=data.classes.names, channels=model.feature_channels)
+    return read_prototypes(path, class_names=data.classes.names, channels=model.feature_channels, source=source)
 
 
 def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: Path,
@@ -147,7 +151,10 @@ def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: 
     validate = validator(data, val_list, background=settings.background, long_side=val_long_side)
     with folder.open(facts, images=len(ids)) as run:
         model.to(device)
-        prototypes = _prototypes(model, data, ids, run.folder, augmentation.crop) if settings.teacher_sees else None
+        prototypes = None
+        if settings.teacher_sees:
+            source = checksum([facts.get("weights"), *ids, augmentation.crop])
+            prototypes = _prototypes(model, data, ids, run.folder, augmentation.crop, source)
         task = SelfTrainingTask(model, settings, prototypes)
 
         def save_teacher(path: Path) -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from smaf.core.tensors import normalise
 from smaf.data.layout import DataRoot
+from smaf.engine.truth import require_shown
 from smaf.models.classifier import Classifier
 from smaf.ops import ConfusionMatrix, cams_to_mask, class_maps
 from smaf.ops.views import resize_view, working_size
@@ -45,8 +46,9 @@ def validator(data: DataRoot, list_name: str | None, *, background: float = 0.2,
     ids = data.ids(list_name)
     data.require(ids)
     data.labels_of(ids)
-    missing = [i for i in ids if not data.mask_path(i).is_file()]
+    missing = data.missing("mask", ids)
     if missing:
         log.warning("no validation: %s has no mask for %s", data.root, missing[0])
         return None
+    require_shown(data, ids, list_name)
     return lambda model: validation_miou(model, data, ids, background=background, long_side=long_side)

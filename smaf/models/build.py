@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor
-
 from smaf.core.errors import InputError
+from smaf.core.network_facts import ClassifierInfo
 from smaf.models.classifier import HEAD_MODULES, HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
+from smaf.models.state_dicts import fill, under_names_of
 from smaf.models.timm_backbone import LIGHT, TimmBackbone, packaged_lite0
-from smaf.models.weights import ClassifierInfo, read_info, read_weights, widen_eps_head
+from smaf.models.weights import WeightsFile, open_weights, widen_eps_head
 
 IMAGENET = "imagenet"
 
@@ -25,7 +25,7 @@ def build_classifier(backbone: str, *, num_classes: int, head: str = "smaf", pre
         head: `"smaf"` (C + 1 channels over 128 features), `"eps"` (C + 1 channels) or `"cls"` (C channels).
         pretrained: None for random weights; `"imagenet"` for the ImageNet weights that are installed or that
             timm fetches; or a file: a classifier with this backbone, head and class count, or ImageNet weights
-            alone, to which the head stays random. See :func:`read_weights` for formats.
+            alone, to which the head stays random. See :func:`open_weights` for formats.
         output_stride: 8 or 16; default 8 for ResNet-38 (its only one), 16 for timm's.
 
     Returns:
@@ -71,17 +71,25 @@ def load_weights(model: Classifier, path: str | Path, *, adapt_head: bool = Fals
     With `adapt_head` an EPS head is turned into a SMAF head with the same CAMs (:func:`widen_eps_head`).
     Raises :class:`InputError` naming what differs: backbone, head, class count, output stride or shapes.
     """
-    state = read_weights(path)
-    info = read_info(path)
+    fill_classifier(model, open_weights(path), adapt_head=adapt_head)
+
+
+def fill_classifier(model: Classifier, weights: WeightsFile, *, adapt_head: bool = False) -> None:
+    """:func:`load_weights` of a file that was read."""
+    state, info, path = weights.state, weights.classifier, weights.path
     if info is not None and adapt_head and (info.head, model.head) == ("eps", "smaf"):
         state = widen_eps_head(state)
-        info = ClassifierInfo(info.backbone, "smaf", info.num_classes, info.output_stride, info.class_names)
+        info = replace(info, head="smaf")
     if info is not None and not info.class_names and (info.head, model.head) == ("eps", "cls"):
         # The keys of a release's checkpoint cannot tell EPS's C + 1 channels from plain CAM's C
-        info = ClassifierInfo(info.backbone, "cls", info.num_classes + 1, info.output_stride, ())
+        info = replace(info, head="cls", num_classes=info.num_classes + 1)
     if info is not None:
         _check_info(info, model, path)
-    _load(model, state, Path(path))
+    own = model.state_dict()
+    state = under_names_of(own, state)
+    head = {key for key in own if key.split(".")[0] in HEAD_MODULES}
+    fill(model, state, own if any(key in head for key in state) else set(own) - head, path=path,
+         described=f"the backbone {model.backbone_name} with head {model.head} and {model.num_classes} classes")
 
 
 def _check_info(info: ClassifierInfo, model: Classifier, path: str | Path) -> None:
@@ -91,23 +99,3 @@ def _check_info(info: ClassifierInfo, model: Classifier, path: str | Path) -> No
         if theirs != ours:
             raise InputError(f"weights {path} have the {what} {theirs}, the model has {ours}: build the model with "
                              f"{what} {theirs}, or name other weights")
-
-
-def _load(model: Classifier, state: Mapping[str, Tensor], path: Path) -> None:
-    own = model.state_dict()
-    if not any(key in own for key in state):
-        state = {f"backbone.body.{key}": tensor for key, tensor in state.items()}
-    head_keys = {key for key in own if key.split(".")[0] in HEAD_MODULES}
-    has_head = any(key in head_keys for key in state)
-    required = set(own) if has_head else set(own) - head_keys
-    # num_batches_tracked is not in every release, and is not used
-    missing = sorted(k for k in required - set(state) if not k.endswith("num_batches_tracked"))
-    other = sorted(k for k in state if k in own and state[k].shape != own[k].shape)
-    if missing or other:
-        detail = (f"{missing[0]} is missing" if missing else
-                  f"{other[0]} is {tuple(state[other[0]].shape)}, expected {tuple(own[other[0]].shape)}")
-        raise InputError(f"weights {path} are not of the backbone {model.backbone_name} with head {model.head} and "
-                         f"{model.num_classes} classes: {detail} ({len(missing)} missing, {len(other)} of another "
-                         "shape): name the right backbone, or other weights")
-    model.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in state.items() if key in required},
-                          strict=False)

@@ -1,36 +1,20 @@
-"""Build a segmentation network by name, load weights into it, write and read its own file."""
+"""Build a segmentation network by name and load weights into it, refusing those that do not fit."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from smaf.core.errors import InputError
-from smaf.core.files import write_bytes
-from smaf.core.predict_settings import PredictSettings
 from smaf.models.build import IMAGENET
 from smaf.models.classifier import RESNET38
 from smaf.models.deeplab import NAME, MultiScaleDeepLabV2
 from smaf.models.segmenter import LightSegmenter, Segmenter
+from smaf.models.state_dicts import fill, peeled
 from smaf.models.timm_backbone import LIGHT, packaged_lite0
-from smaf.models.weights import load_torch, read_info, read_weights
-
-FORMAT = "smaf-segmenter-1"
-
-
-@dataclass(frozen=True)
-class SegmenterInfo:
-    """What a segmentation network's file says of itself; `class_names` are those of the values 1, 2 …"""
-
-    name: str
-    num_classes: int
-    output_stride: int
-    class_names: tuple[str, ...]
+from smaf.models.weights import WeightsFile, open_weights
 
 
 def build_segmenter(name: str, *, num_classes: int, pretrained: str | Path | None = None,
@@ -85,7 +69,7 @@ def _load_imagenet(model: Segmenter) -> None:
             raise InputError(f"ResNet-101's ImageNet weights cannot be downloaded ({error}): name a file ("
                              "torchvision's or timm's resnet101, or deeplab-pytorch's COCO initialisation) with "
                              "--weights") from error
-        _load(model, model.backbone_state(state), "torchvision's resnet101")
+        _fill(model, model.backbone_state(state), "torchvision's resnet101")
     elif model.backbone_name == LIGHT and (path := packaged_lite0()) is not None:
         load_segmenter(model, path)
 
@@ -95,64 +79,44 @@ def load_segmenter(model: Segmenter, path: str | Path) -> None:
 
     Raises :class:`InputError` naming what differs: network, class count or shapes.
     """
-    info = read_segmenter_info(path)
+    fill_segmenter(model, open_weights(path))
+
+
+def fill_segmenter(model: Segmenter, weights: WeightsFile) -> None:
+    """:func:`load_segmenter` of a file that was read."""
+    info, path = weights.segmenter, weights.path
     if info is not None:
         for what, theirs, ours in (("network", info.name, model.backbone_name),
                                    ("class count with background", info.num_classes, model.num_classes)):
             if theirs != ours:
                 raise InputError(f"weights {path} have the {what} {theirs}, the model has {ours}: build the model with "
                                  f"{what} {theirs}, or name other weights")
-    state = read_weights(path)
+    start = weights.classifier
+    if start is not None and start.backbone != model.backbone_name:
+        raise InputError(f"weights {path} are a classifier with the backbone {start.backbone}, the network is "
+                         f"{model.backbone_name}: name the same backbone, or other weights")
+    _fill(model, _for_network(model, weights.state, path), path)
+
+
+def _for_network(model: Segmenter, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """A state dict under the network's keys: the whole network's, or its start; empty where it is for neither."""
     own = model.state_dict()
     head = [key for key in own if key.startswith(model.head_modules)]
-    if not any(key in state for key in head):
-        state = model.backbone_state(state)
-        start = read_info(path)
-        if start is not None and start.backbone != model.backbone_name:
-            raise InputError(f"weights {path} are a classifier with the backbone {start.backbone}, the network is "
-                             f"{model.backbone_name}: name the same backbone, or other weights")
-    _load(model, state, path)
+    for stripped in peeled(state):
+        if any(key in stripped for key in head):
+            return stripped
+        try:
+            start = model.backbone_state(stripped)
+        except (LookupError, ValueError, RuntimeError) as error:  # keys like a ResNet's, but not all, or other shapes
+            raise InputError(f"weights {path} are not of a network that {model.backbone_name} can start from "
+                             f"({str(error)[:100]}): name other weights") from error
+        if start:
+            return start
+    return {}
 
 
-def _load(model: Segmenter, state: Mapping[str, Tensor], path: str | Path) -> None:
-    own = model.state_dict()
-    required = {key for key in own if not key.startswith(model.head_modules) and "num_batches_tracked" not in key}
-    if any(key.startswith(model.head_modules) for key in state):
-        required = {key for key in own if "num_batches_tracked" not in key}
-    missing = sorted(required - set(state))
-    other = sorted(key for key in state if key in own and state[key].shape != own[key].shape)
-    if missing or other:
-        detail = (f"{missing[0]} is missing" if missing else
-                  f"{other[0]} is {tuple(state[other[0]].shape)}, expected {tuple(own[other[0]].shape)}")
-        raise InputError(f"weights {path} are not of the network {model.backbone_name} with {model.num_classes} "
-                         f"classes (background included): {detail} ({len(missing)} missing, {len(other)} of another "
-                         "shape): name the right network, or other weights")
-    model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items() if key in own}, strict=False)
-
-
-def save_segmenter(path: Path, model: Segmenter, class_names: tuple[str, ...], *,
-                   predict: PredictSettings | None = None, half: bool = False) -> None:
-    """Write the network's own file: the state dict and what is needed to build it again; see `save_classifier`."""
-    info = SegmenterInfo(model.backbone_name, model.num_classes, model.output_stride, class_names)
-    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    if half:
-        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    stream = io.BytesIO()
-    extra = {} if predict is None else {"predict": asdict(predict)}
-    torch.save({"format": FORMAT, "info": asdict(info), "state_dict": state, **extra}, stream)
-    write_bytes(path, stream.getvalue())
-
-
-def read_segmenter_info(path: str | Path) -> SegmenterInfo | None:
-    """What a segmentation network's file says of itself; for deeplab-pytorch's, what its keys tell.
-
-    None where the file holds no segmentation network.
-    """
-    value = load_torch(Path(path)) if Path(path).suffix != ".params" else None
-    if not isinstance(value, Mapping):
-        return None
-    if value.get("format") == FORMAT:
-        info = dict(value["info"])
-        return SegmenterInfo(**{**info, "class_names": tuple(info["class_names"])})
-    bias = value.get("base.aspp.c0.bias", value.get("module.base.aspp.c0.bias"))
-    return SegmenterInfo(NAME, len(bias), 8, ()) if isinstance(bias, Tensor) else None
+def _fill(model: Segmenter, state: Mapping[str, Tensor], path: str | Path) -> None:
+    head = {key for key in model.state_dict() if key.startswith(model.head_modules)}
+    required = set(model.state_dict()) - (set() if any(key in head for key in state) else head)
+    fill(model, state, required, path=path,
+         described=f"the network {model.backbone_name} with {model.num_classes} classes (background included)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import json
 import logging
 import warnings
@@ -16,11 +18,11 @@ from smaf.core.errors import InputError
 from smaf.core.files import atomic_path, write_bytes
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import Classifier
+from smaf.models.programs import FACTS, check_program
 from smaf.models.segmenter import Segmenter
 
 OPSET = 18
 MIN_SIDE = 32  # pixels
-FACTS = "smaf"  # the name of the facts in ONNX's metadata, and `smaf.json` in a program's file
 
 
 class _Logits(nn.Module):
@@ -48,18 +50,35 @@ def _dynamic() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("n"), 2: height, 3: width},)
 
 
+def _as_made(model: Classifier | Segmenter) -> _Logits:
+    """A copy on the CPU whose tensors lie in memory as they were made: an export holds guards for any other order."""
+    wrapped = copy.deepcopy(_Logits(model)).cpu().eval()
+    for tensor in itertools.chain(wrapped.parameters(), wrapped.buffers()):
+        tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.data)
+    return wrapped
+
+
 def export_program(path: Path, model: Classifier | Segmenter, class_names: tuple[str, ...], *,
                    predict: PredictSettings | None = None) -> None:
     """Write `model` as a `torch.export` program (`.pt2`): images (N, 3, H, W), normalised → logits (N, T, h, w).
 
     It runs without this project's code; the extra file `smaf.json` names classes, mean, std and `predict`'s settings.
+    The model stays as it is. Raises :class:`InputError` where PyTorch cannot export it for every size, or only with
+    operators that :mod:`smaf.models.programs` does not admit.
     """
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), atomic_path(path) as temporary:
         warnings.simplefilter("ignore")
-        program = torch.export.export(_Logits(model).eval(), (torch.zeros(2, 3, 96, 128),),
-                                      dynamic_shapes=_dynamic())
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            torch.export.save(program, file, extra_files={f"{FACTS}.json": _facts(model, class_names, predict)})
+        try:
+            program = torch.export.export(_as_made(model), (torch.zeros(2, 3, 96, 128),), dynamic_shapes=_dynamic())
+            with temporary.open("wb") as file:
+                torch.export.save(program, file, extra_files={f"{FACTS}.json": _facts(model, class_names, predict)})
+            check_program(temporary)
+        except OSError:
+            raise
+        except Exception as error:  # PyTorch's exporter raises a dozen of its own types
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise InputError(f"{path}: {model.backbone_name} cannot be written as a program ({reason.strip()[:200]}): "
+                             "write it as ONNX, or take another backbone") from error
 
 
 def export_onnx(path: Path, model: Classifier | Segmenter, class_names: tuple[str, ...], *,
@@ -87,20 +106,23 @@ def export_onnx(path: Path, model: Classifier | Segmenter, class_names: tuple[st
     assert program is not None
     proto = program.model_proto
     if half:
-        _halve(proto, onnx)
+        _halve(proto, onnx, path)
     entry = proto.metadata_props.add()
     entry.key, entry.value = FACTS, _facts(model, class_names, predict)
     write_bytes(path, proto.SerializeToString())
 
 
-def _halve(proto: Any, onnx: Any) -> None:
+def _halve(proto: Any, onnx: Any, path: Path) -> None:
     """Store the large float32 weights as float16, each with a cast behind it that runtimes fold when they load."""
     import numpy as np
 
     for tensor in list(proto.graph.initializer):
         if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < 256:
             continue
-        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        with np.errstate(over="ignore"):
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+        if not np.isfinite(values).all():
+            raise InputError(f"{path}: {tensor.name} has values beyond float16: write it in float32")
         half = onnx.numpy_helper.from_array(values, f"{tensor.name}_half")
         proto.graph.node.insert(0, onnx.helper.make_node("Cast", [half.name], [tensor.name], to=onnx.TensorProto.FLOAT))
         proto.graph.initializer.remove(tensor)

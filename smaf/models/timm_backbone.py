@@ -169,7 +169,7 @@ def rename_lite0(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Raises :class:`InputError` where they do not.
     """
     names = EfficientNetLite0().state_dict()
-    classes = len(state["_fc.bias"]) if "_fc.bias" in state else 1000
+    classes = state["_fc.bias"].numel() if "_fc.bias" in state else 1000
     names |= {"classifier.weight": torch.empty(classes, CHANNELS), "classifier.bias": torch.empty(classes)}
     pairs = list(zip(names.items(), state.items(), strict=False))
     wrong = [theirs for (ours, a), (theirs, b) in pairs if a.shape != b.shape]

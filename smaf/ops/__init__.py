@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
-    from smaf.ops.refine import certain_mask, refine_cams, refine_mask, refined_mask
+    from smaf.ops.refine import bounded_photo, certain_mask, refine_cams, refine_mask, refined_mask
     from smaf.ops.views import (
         LABEL_FILTERS,
         MAX_VIEW_PIXELS,
         SCALES,
+        SizedMaps,
         cams_to_mask,
         mean_maps,
         normalise_maps,
@@ -32,16 +33,18 @@ _PLACES = {
     "metrics": "ConfusionMatrix SizeStrata",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
-    "refine": "certain_mask refine_cams refine_mask refined_mask",
-    "views": "LABEL_FILTERS MAX_VIEW_PIXELS SCALES cams_to_mask mean_maps normalise_maps peak_scores view_logits",
+    "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
+    "views": "LABEL_FILTERS MAX_VIEW_PIXELS SCALES SizedMaps cams_to_mask mean_maps normalise_maps peak_scores "
+             "view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-__all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "cams_to_mask",
-           "certain_mask", "class_maps", "class_prototypes", "classification_loss", "crf_available", "crf_cams",
-           "crf_labels", "crf_softmax", "eps_loss", "fuse_cams", "mean_maps", "move_prototypes", "normalise_maps",
-           "peak_scores", "prototype_weights", "reactivation_target", "refine_cams", "refine_mask", "refined_mask",
-           "require_crf", "saliency_estimate", "segmentation_loss", "self_training_loss", "view_logits"]
+__all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "SizedMaps", "bounded_photo",
+           "cams_to_mask", "certain_mask", "class_maps", "class_prototypes", "classification_loss", "crf_available",
+           "crf_cams", "crf_labels", "crf_softmax", "eps_loss", "fuse_cams", "mean_maps", "move_prototypes",
+           "normalise_maps", "peak_scores", "prototype_weights", "reactivation_target", "refine_cams", "refine_mask",
+           "refined_mask", "require_crf", "saliency_estimate", "segmentation_loss", "self_training_loss",
+           "view_logits"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,6 +23,16 @@ def refine_mask(photo: Image.Image, mask: np.ndarray, *, num_classes: int,
     small = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     refined = crf_labels(photo.resize(size, Image.Resampling.BICUBIC), small, num_classes=num_classes)
     return np.array(Image.fromarray(refined).resize(photo.size, Image.Resampling.NEAREST))
+
+
+def bounded_photo(photo: Image.Image, *, max_pixels: int = MAX_VIEW_PIXELS) -> Image.Image:
+    """The photograph, made smaller (bicubic) with a warning where it has more than `max_pixels`, for a CRF on it."""
+    if photo.width * photo.height <= max_pixels:
+        return photo
+    size = _smaller(photo, max_pixels)
+    warnings.warn(f"the dense CRF of a photograph of {photo.width}×{photo.height} pixels works on {size[0]}×{size[1]}, "
+                  f"not more than {max_pixels} pixels (size cap)", RuntimeWarning, stacklevel=2)
+    return photo.resize(size, Image.Resampling.BICUBIC)
 
 
 def _smaller(photo: Image.Image, max_pixels: int) -> tuple[int, int]:

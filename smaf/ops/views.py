@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from smaf.core.predict_settings import LABEL_FILTERS as LABEL_FILTERS
+
 SCALES = (0.5, 1.0, 1.5, 2.0)
-LABEL_FILTERS = ("maps", "logits")
 MAX_VIEW_PIXELS = 2_000_000  # VOC's and COCO's largest views have 1.0 and 1.6 million
+_PIECE_WIDTH = 4096
 
 
 def working_size(size: tuple[int, int], scales: Sequence[float], *, long_side: int | None = None,
@@ -40,18 +42,39 @@ def resize_view(image: Image.Image, size: tuple[int, int], scale: float) -> Imag
 
 def upsample(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, C, h, w) → (N, C, *size), bilinear as PyTorch has it with align_corners=False."""
-    rows, columns = (_interpolation(old, new) for old, new in zip(maps.shape[2:], size, strict=True))
+    rows, columns = (_interpolation(old, new, slice(0, new), slice(0, old))
+                     for old, new in zip(maps.shape[2:], size, strict=True))
     return np.asarray(rows @ maps @ columns.T)
 
 
-def _interpolation(old: int, new: int) -> np.ndarray:
-    """(new, old) float32: each row's two weights of the old samples."""
-    place = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0.0, old - 1.0)
+def _upsample_part(maps: np.ndarray, size: tuple[int, int], part: tuple[slice, slice]) -> np.ndarray:
+    """The rows and columns `part` of :func:`upsample`, from the samples beside them alone."""
+    axes = list(zip(maps.shape[2:], size, part, strict=True))
+    used = [_samples(old, new, here) for old, new, here in axes]
+    rows, columns = (_interpolation(*axis, here) for axis, here in zip(axes, used, strict=True))
+    return np.asarray(rows @ maps[:, :, used[0], used[1]] @ columns.T)
+
+
+def _places(old: int, new: int, part: slice) -> np.ndarray:
+    """Where the new samples `part` lie among the old ones."""
+    return np.clip((np.arange(part.start, part.stop) + 0.5) * (old / new) - 0.5, 0.0, old - 1.0)
+
+
+def _samples(old: int, new: int, part: slice) -> slice:
+    """The old samples that the new ones `part` are made of."""
+    low = np.minimum(_places(old, new, part).astype(np.int64), max(old - 2, 0))
+    return slice(int(low[0]), min(int(low[-1]) + 2, old))
+
+
+def _interpolation(old: int, new: int, part: slice, used: slice) -> np.ndarray:
+    """(part, used) float32: each new sample's two weights of the old samples."""
+    place = _places(old, new, part)
     low = np.minimum(place.astype(np.int64), max(old - 2, 0))
     share = (place - low).astype(np.float32)
-    weights = np.zeros((new, old), dtype=np.float32)
-    weights[np.arange(new), low] = 1.0 - share
-    weights[np.arange(new), np.minimum(low + 1, old - 1)] += share
+    weights = np.zeros((len(place), used.stop - used.start), dtype=np.float32)
+    index = np.arange(len(place))
+    weights[index, low - used.start] = 1.0 - share
+    weights[index, np.minimum(low + 1, old - 1) - used.start] += share
     return weights
 
 
@@ -59,6 +82,55 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Softmax over axis 1."""
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class SizedMaps:
+    """Maps (n, h, w) float32 of a photograph of `whole` (W, H), in pieces of its size: memory does not grow with it.
+
+    A photograph of at most :data:`MAX_VIEW_PIXELS` is one piece.
+    """
+
+    maps: np.ndarray
+    whole: tuple[int, int]
+
+    def full(self) -> np.ndarray:
+        """(n, H, W)."""
+        shape = self.whole[::-1]
+        return self.maps if self.maps.shape[1:] == shape else upsample(self.maps[None], shape)[0]
+
+    def pieces(self, max_pixels: int = MAX_VIEW_PIXELS) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """(rows and columns, the maps there) of :meth:`full`, of at most `max_pixels` each."""
+        w, h = self.whole
+        if w * h <= max_pixels:
+            yield (slice(0, h), slice(0, w)), self.full()
+            return
+        width = min(w, _PIECE_WIDTH, max_pixels)
+        height = max_pixels // width
+        for top in range(0, h, height):
+            for left in range(0, w, width):
+                part = slice(top, min(top + height, h)), slice(left, min(left + width, w))
+                yield part, _upsample_part(self.maps[None], (h, w), part)[0]
+
+    def peak_scores(self) -> np.ndarray:
+        """:func:`peak_scores` of :meth:`full`."""
+        count = max(1, self.whole[0] * self.whole[1] // 100)
+        best = np.empty((len(self.maps), 0), dtype=np.float32)
+        for _, piece in self.pieces():
+            values = np.concatenate([best, piece.reshape(len(piece), -1)], axis=1)
+            best = np.partition(values, -count, axis=1)[:, -count:] if values.shape[1] > count else values
+        return np.asarray(best.mean(axis=1))
+
+    def maxima(self) -> np.ndarray:
+        """(n,): the largest value of each map of :meth:`full`."""
+        return np.max([piece.max(axis=(1, 2)) for _, piece in self.pieces()], axis=0)
+
+    def mask(self, decide: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """(H, W) uint8: what `decide` makes of the maps, (n, h, w) → (h, w), piece by piece."""
+        mask = np.zeros(self.whole[::-1], dtype=np.uint8)
+        for part, piece in self.pieces():
+            mask[part] = decide(piece)
+        return mask
 
 
 @dataclass(frozen=True)
@@ -77,6 +149,10 @@ class ViewLogits:
 
         (n, H, W) float32 in 0..1. The views are brought to the size of scale 1, their mean to the photograph's.
         """
+        return self.sized_maps(classes, label_filter=label_filter).full()
+
+    def sized_maps(self, classes: Sequence[int] | None = None, *, label_filter: str = "maps") -> SizedMaps:
+        """:meth:`maps` at the size of scale 1, for photographs of any size."""
         total: np.ndarray | float = 0.0
         for logits in self.logits:
             wanted = list(range(logits.shape[1] - 1) if classes is None else classes)
@@ -86,8 +162,7 @@ class ViewLogits:
                 shares = softmax(logits)[:, wanted]
             maps = upsample(shares, self.size[::-1])
             total = total + ((maps[0] + maps[1][..., ::-1]) / 2 if len(maps) == 2 else maps[0])
-        result = np.asarray(total, dtype=np.float32) / len(self.logits)
-        return result if self.size == self.whole else upsample(result[None], self.whole[::-1])[0]
+        return SizedMaps(np.asarray(total, dtype=np.float32) / len(self.logits), self.whole)
 
 
 def view_logits(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, mean: Sequence[float],
@@ -125,9 +200,14 @@ def peak_scores(maps: np.ndarray) -> np.ndarray:
     return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1))
 
 
-def normalise_maps(maps: np.ndarray, classes: Sequence[int]) -> dict[int, np.ndarray]:
-    """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H, W)}`."""
-    return {int(c): plane / (plane.max() + 1e-5) for c, plane in zip(classes, maps, strict=True)}
+def normalise_maps(maps: np.ndarray, classes: Sequence[int], *,
+                   maxima: Sequence[float] | np.ndarray | None = None) -> dict[int, np.ndarray]:
+    """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H, W)}`.
+
+    `maxima` are those of the whole maps where `maps` are a piece of them.
+    """
+    largest = [plane.max() for plane in maps] if maxima is None else maxima
+    return {int(c): plane / (top + 1e-5) for c, plane, top in zip(classes, maps, largest, strict=True)}
 
 
 def cams_to_mask(cams: dict[int, np.ndarray], *, threshold: float = 0.2,

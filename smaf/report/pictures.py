@@ -12,6 +12,7 @@ from smaf.core.images import voc_palette
 
 IGNORE_COLOUR = (224, 224, 224)
 _CONTOUR_COLOUR = (255, 255, 255)
+_BAND = 1_000_000  # pixels that are worked on at once
 
 
 def mask_colours() -> np.ndarray:
@@ -23,22 +24,26 @@ def mask_colours() -> np.ndarray:
 
 def colour_mask(mask: np.ndarray) -> np.ndarray:
     """(H, W) uint8 mask values → (H, W, 3) uint8 in VOC's colours, 255 white-grey."""
-    if mask.ndim != 2 or mask.dtype != np.uint8:
-        raise ValueError(f"expected a mask (H, W) of uint8, got {mask.shape} of {mask.dtype}")
+    _check(mask)
     return mask_colours()[mask]
 
 
+def _check(mask: np.ndarray) -> None:
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise ValueError(f"expected a mask (H, W) of uint8, got {mask.shape} of {mask.dtype}")
+
+
 def _photo_of(image: Image.Image, size: tuple[int, ...], what: str) -> np.ndarray:
-    """The photograph as (H, W, 3) float32, checked to be as large as what is laid over it."""
+    """The photograph as (H, W, 3) uint8, checked to be as large as what is laid over it."""
     if (image.height, image.width) != size:
         raise ValueError(f"{what} is {size} (H, W), its photograph {(image.height, image.width)}: resize one of them")
-    return np.asarray(image.convert("RGB"), dtype=np.float32)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _blend(under: np.ndarray, over: np.ndarray, alpha: float) -> np.ndarray:
     if not 0.0 <= alpha <= 1.0:
         raise ValueError(f"expected alpha in 0..1, got {alpha}")
-    return np.rint((1.0 - alpha) * under + alpha * over).astype(np.uint8)
+    return np.rint((1.0 - alpha) * under.astype(np.float32) + alpha * over).astype(np.uint8)
 
 
 def _contour(mask: np.ndarray) -> np.ndarray:
@@ -54,10 +59,16 @@ def overlay_mask(image: Image.Image, mask: np.ndarray, *, alpha: float = 0.6) ->
     `alpha` is the share of the class colour. Each region has a white contour one pixel wide on its inside;
     background pixels stay as they are.
     """
-    colours = colour_mask(mask)
-    photo = _photo_of(image, mask.shape, "mask")
-    picture = np.where((mask == 0)[..., None], photo.astype(np.uint8), _blend(photo, colours, alpha))
-    picture[_contour(mask)] = _CONTOUR_COLOUR
+    _check(mask)
+    picture = _photo_of(image, mask.shape, "mask")
+    rows = max(1, _BAND // max(1, mask.shape[1]))
+    for top in range(0, len(mask), rows):  # in bands: a photograph may have 100 million pixels
+        near = mask[max(0, top - 1):top + rows + 1]
+        contour = _contour(near)[min(top, 1):][:rows]
+        photo, values = picture[top:top + rows], mask[top:top + rows]
+        band = np.where((values == 0)[..., None], photo, _blend(photo, colour_mask(values), alpha))
+        band[contour] = _CONTOUR_COLOUR
+        picture[top:top + rows] = band
     return picture
 
 

@@ -116,7 +116,7 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"fused map .*a\.npz"):
             read_fused(path, num_classes=20)
     np.savez(path, classes=good["classes"])
-    with pytest.raises(InputError, match=r"size is not a file in the archive"):
+    with pytest.raises(InputError, match="it has no size"):
         read_fused(path, num_classes=20)
     with path.open("wb") as file:
         np.save(file, np.zeros(3))

@@ -9,10 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_writing import chunk, write_png, write_tiff
 from PIL import Image
 
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.images import find_image, read_image, read_mask, read_saliency, voc_palette, write_mask
+from smaf.core.images import (
+    MASK_SUFFIXES,
+    find_image,
+    read_image,
+    read_mask,
+    read_saliency,
+    voc_palette,
+    write_mask,
+)
 
 GREY = np.array([[0, 50, 100], [150, 200, 255]], dtype=np.uint8)
 COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
@@ -46,14 +55,7 @@ def test_16_bit_greyscale(tmp_path: Path) -> None:
 
 def test_16_bit_colour(tmp_path: Path) -> None:
     """Pillow does not write these: the PNG is put together by hand."""
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    h, w = COLOUR.shape[:2]
-    rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in COLOUR)
-    path = tmp_path / "48.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", w, h, 16, 2, 0, 0, 0))
-                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    path = write_png(tmp_path / "48.png", COLOUR.astype(np.uint16) * 257, bits=16, colours=2)
     np.testing.assert_array_equal(np.asarray(read_image(path)), COLOUR)
 
 
@@ -153,9 +155,9 @@ def test_masks_keep_their_values(tmp_path: Path) -> None:
 def test_colour_masks_and_other_sizes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
     for image in (Image.fromarray(COLOUR), Image.fromarray(np.dstack([COLOUR, GREY])),
-                  Image.fromarray(GREY.astype(np.uint16))):
+                  Image.fromarray(GREY.astype(np.uint16) + 1)):
         image.save(path)
-        with pytest.raises(InputError, match=rf"m\.png is a {image.mode}"):
+        with pytest.raises(InputError, match=rf"m\.png is a {image.mode[0]}"):
             read_mask(path)
     Image.fromarray(GREY).save(path)
     with pytest.raises(InputError, match=r"m\.png is 3×2 pixels, its photograph is 2×3"):
@@ -178,6 +180,95 @@ def test_saliency(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(read_saliency(tmp_path / "1.png")), np.where(GREY > 120, 255, 0))
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's
+def test_flipped_bytes_of_pngs_are_noticed(tmp_path: Path) -> None:
+    """Of masks and saliency maps, whichever byte it is; what comes after the last chunk is of no account."""
+    rng = np.random.default_rng(1)
+    mask = np.kron(rng.integers(0, 4, (9, 11)), np.ones((7, 5))).astype(np.uint8)
+    path = tmp_path / "m.png"
+    write_mask(path, mask)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"more")
+    np.testing.assert_array_equal(read_mask(path), mask)
+    for read in (read_mask, read_saliency):
+        for place in [*range(30), *rng.integers(30, len(whole), 60)]:
+            broken = bytearray(whole)
+            broken[place] ^= 1 << int(rng.integers(8))
+            path.write_bytes(bytes(broken))
+            with pytest.raises(InputError, match=r"m\.png (cannot be read|is \d+×)"):
+                read(path)
+        for length in (8, 20, 40, len(whole) // 2, len(whole) - 20, len(whole) - 12, len(whole) - 1):
+            path.write_bytes(whole[:length])
+            with pytest.raises(InputError, match=r"m\.png cannot be read"):
+                read(path)
+
+
+def test_pixels_of_pngs_are_whole(tmp_path: Path) -> None:
+    """Checksums of the chunks are right, what is in them is not."""
+    path = write_png(tmp_path / "m.png", GREY)
+    start, end = path.read_bytes()[:33], chunk(b"IEND", b"")
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in GREY))
+    cases = {"end early|broken|truncated": pixels[:-4], "incorrect data check": pixels[:-1] + b"x",
+             "more than its pixels": zlib.compress(bytes(10_000_000)), "damaged": b"x" + pixels}
+    for words, data in cases.items():
+        path.write_bytes(start + chunk(b"IDAT", data) + end)
+        with pytest.raises(InputError, match=rf"m\.png cannot be read .*({words})"):
+            read_mask(path)
+    path.write_bytes(start + b"".join(chunk(b"IDAT", pixels[i : i + 5]) for i in range(0, len(pixels), 5)) + end)
+    np.testing.assert_array_equal(read_mask(path), GREY)
+
+
+def test_interlaced_pngs(tmp_path: Path) -> None:
+    """Seven passes, put together by hand."""
+    values = np.arange(11 * 13, dtype=np.uint8).reshape(11, 13)
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    rows = b"".join(b"\0" + row.tobytes() for top, left, down, right in passes for row in values[top::down, left::right]
+                    if row.size)
+    header = struct.pack(">IIBBBBB", 13, 11, 8, 0, 0, 0, 1)
+    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+                                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), values)
+
+
+@pytest.mark.parametrize("entry", [
+    struct.pack("<HHI4s", 0x010F, 4, 1, b"abcd"), struct.pack("<HHI4s", 0x011A, 2, 4, b"abcd"),
+    struct.pack("<HHI4s", 0x011A, 7, 4, b"abcd"), struct.pack("<HHII", 0x011A, 10, 1, 40)])
+def test_orientation_beside_damage(entry: bytes, tmp_path: Path) -> None:
+    """An entry whose type does not fit its tag: the orientation is read, nothing else."""
+    path = tmp_path / "a.jpg"
+    image = Image.fromarray(np.kron(COLOUR, np.ones((16, 16, 1), np.uint8)))
+    image.save(path, quality=95)
+    plain = np.asarray(read_image(path))
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + entry + bytes(68)
+    data = path.read_bytes()
+    path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:])
+    np.testing.assert_array_equal(np.asarray(read_image(path)), np.rot90(plain, -1))
+
+
+def test_plain_tiffs_that_lie_on_their_side(tmp_path: Path) -> None:
+    for bits, values in ((8, GREY), (16, GREY.astype(np.uint16) * 257)):
+        path = write_tiff(tmp_path / "a.tif", values, bits=bits, tags=((274, 3, 8),))
+        np.testing.assert_array_equal(np.asarray(read_image(path)), repeated(np.rot90(GREY)))
+    np.testing.assert_array_equal(read_mask(write_tiff(path, GREY, tags=((274, 3, 6),))), np.rot90(GREY, -1))
+
+
+def test_want_of_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    path = write_png(tmp_path / "a.png", GREY)
+    monkeypatch.setattr(Image.Image, "load", full)
+    with pytest.raises(InputError, match=r"photograph .*a\.png does not fit into the memory"):
+        read_image(path)
+
+
+def test_dark_files_of_16_bits_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in "ab":
+        Image.fromarray(np.array([[0, 4095]], dtype=np.uint16)).save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(np.asarray(read_image(tmp_path / f"{name}.png")), repeated(np.array([[0, 16]])))
+    assert len(caplog.records) == 1 and f"a photograph in {tmp_path} has 16 bits and no value above 4095" in caplog.text
+
+
 def test_find_image_takes_the_first_folder_that_has_it(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("a", "b")]
     for folder in folders:
@@ -187,3 +278,24 @@ def test_find_image_takes_the_first_folder_that_has_it(tmp_path: Path) -> None:
     assert find_image(folders, "x") == tmp_path / "b" / "x.PNG"
     (tmp_path / "a" / "x.jpeg").write_bytes(b"")
     assert find_image(folders, "x") == tmp_path / "a" / "x.jpeg"
+    (tmp_path / "a" / "._x.png").write_bytes(b"")  # a Mac's
+    (tmp_path / "a" / "x.txt").write_bytes(b"")
+    assert find_image(folders, "x") == tmp_path / "a" / "x.jpeg"
+
+
+def test_two_files_of_one_id_are_named(tmp_path: Path) -> None:
+    for name in ("x.jpg", "x.TIF", "y.png", "y.PNG"):
+        (tmp_path / name).write_bytes(b"")
+    if len(list(tmp_path.iterdir())) < 4:
+        pytest.skip("the file system does not tell cases apart")
+    with pytest.raises(InputError, match=r"has x\.TIF and x\.jpg, both of the id x: move one of them away"):
+        find_image([tmp_path], "x")
+    with pytest.raises(InputError, match=r"has y\.PNG and y\.png"):
+        find_image([tmp_path], "y", suffixes=MASK_SUFFIXES)
+    assert find_image([tmp_path], "x", suffixes=MASK_SUFFIXES) == tmp_path / "x.TIF"
+
+
+@pytest.mark.parametrize("suffix", [".Jpg", ".JPEG", ".TIF", ".Tiff", ".BMP", ".WEBP", ".PNG"])
+def test_suffixes_of_any_case(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / f"x{suffix}").write_bytes(b"")
+    assert find_image([tmp_path], "x").name == f"x{suffix}"

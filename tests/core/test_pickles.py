@@ -16,7 +16,8 @@ from smaf.core.errors import InputError, MissingInputError
 from smaf.core.pickles import read_pickled_dict, write_pickled_dict
 
 SAMPLE = {"2007_000032": np.array([0, 1, 0.5], dtype=np.float32), 7: np.arange(6, dtype=np.int64).reshape(2, 3),
-          "n": 3, "f": np.float64(0.25), "s": "text", "l": [1, (2, None, True)], "b": b"\x00\xff"}
+          "n": 3, "f": np.float64(0.25), "l": [1, 0.5, True], "t": (1, 0), "big": np.array([[1.5, -2.0]], ">f4"),
+          "b": np.array([True, False]), np.str_("né"): np.zeros((0, 3)), "columns": np.arange(6.0).reshape(2, 3).T}
 
 
 def npy(path: Path, value: Any, *, protocol: int = 2, payload: bytes | None = None) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from smaf.core.errors import InputError, MissingInputError
 from smaf.data.layout import open_data
@@ -89,6 +90,53 @@ def test_labels_and_names_may_be_named(tiny_voc: Path, tmp_path: Path) -> None:
     assert data.labels_of(["one"]).tolist() == [[0, 1]] and data.classes.names == ("left", "right")
     with pytest.raises(MissingInputError, match=r"none\.npy does not exist"):
         open_data(tiny_voc, labels="none.npy").labels_of(["one"])
+
+
+@pytest.mark.parametrize(("folder", "old", "new"), [
+    ("JPEGImages", ".png", ".Jpg"), ("JPEGImages", ".png", ".TIF"), ("JPEGImages", ".png", ".BMP"),
+    ("JPEGImages", ".png", ".WEBP"), ("SALImages", ".png", ".PNG"), ("SALImages", ".png", ".jpg"),
+    ("SegmentationClassAug", ".png", ".PNG"), ("SegmentationClassAug", ".png", ".tif")])
+def test_suffixes_of_other_kinds_and_cases(folder: str, old: str, new: str, tiny_voc: Path) -> None:
+    path = tiny_voc / folder / f"two{old}"
+    Image.open(path).save(path.with_name("saved" + new))
+    path.unlink()
+    path.with_name("saved" + new).rename(path.with_suffix(new))
+    data = open_data(tiny_voc)
+    data.require(["two"], saliency=True, masks=True)
+    assert data.photo("two").size == (33, 41)
+    assert data.mask("two")[20, 20] == 2 and np.asarray(data.saliency("two"))[20, 20] > 250
+
+
+def test_two_files_of_one_id_are_an_error(tiny_voc: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tiny_voc / "JPEGImages/one.jpg")
+    data = open_data(tiny_voc)
+    with pytest.raises(InputError, match=r"JPEGImages has one\.jpg and one\.png, both of the id one"):
+        data.require(["two", "one"])
+    with pytest.raises(InputError, match="both of the id one"):
+        data.photo("one")
+
+
+def test_names_in_decomposed_unicode(tiny_voc: Path) -> None:
+    """A Mac's disk has `é` in two characters, the list in one, or the other way round."""
+    for folder, name in (("JPEGImages", "cafe\u0301"), ("SALImages", "caf\u00e9"),
+                         ("SegmentationClassAug", "cafe\u0301")):
+        (tiny_voc / folder / "one.png").rename(tiny_voc / folder / f"{name}.png")
+    data = open_data(tiny_voc)
+    for name in ("cafe\u0301", "caf\u00e9"):
+        (tiny_voc / LISTS / "train.txt").write_text(f"{name}\n", encoding="utf-8")
+        ids = data.ids("train")
+        data.require(ids, saliency=True, masks=True)
+        assert data.photo(ids[0]).size == (40, 30)
+
+
+def test_cocos_folders_of_2017(tiny_voc: Path) -> None:
+    for folder, name in (("train2017", "one"), ("val2017", "two")):
+        (tiny_voc / folder).mkdir()
+        (tiny_voc / "JPEGImages" / f"{name}.png").rename(tiny_voc / folder / f"{name}.png")
+    data = open_data(tiny_voc)
+    data.require(["one", "two", "three"])
+    assert data.photo_path("two") == tiny_voc / "val2017/two.png"
+    assert data.missing("photograph", ["two", "six"]) == ["six"]
 
 
 def test_animals(animals: Path) -> None:

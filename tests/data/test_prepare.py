@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,11 @@ BOMB = ('<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY c "&a;&a;&a;&a;&a;&a;&a;&
 
 @pytest.mark.parametrize(("content", "said"), [
     (xml(thing("unicorn")).encode(), "unknown class name 'unicorn'"),
-    (xml("<object><pose/></object>").encode(), "unknown class name ''"),
+    (xml("<object><pose/></object>").encode(), "object 1 has no name"),
+    (xml(thing("cat"), thing(" ")).encode(), "object 2 has no name"),
+    (xml(thing("catt")).encode(), r"unknown class name 'catt' \(did you mean 'cat'\?\).*--class_names"),
+    (xml(thing("8")).encode(), "the number 8 instead of a class name"),
+    (b"<annotations><image name='b.jpg'><mask label='cat'/></image></annotations>", "begins with <annotations>"),
     (b"<annotation><object>", "not valid XML"),
     (b"", "not valid XML"),
     (BOMB.encode(), "document type or entities"),
@@ -183,6 +188,74 @@ def test_voc_annotation_with_declared_encoding_and_bom_is_read(tmp_path: Path) -
     path = tmp_path / "a.xml"
     path.write_bytes(b"\xef\xbb\xbf" + ('<?xml version="1.0" encoding="utf-8"?>' + xml(thing(" cat "))).encode())
     assert np.flatnonzero(read_xml_label(path, VOC_CLASSES)).tolist() == [7]
+
+
+def test_voc_annotation_names_are_matched(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(xml(thing("Potted Plant"), thing("DOG"), thing("background")))
+    assert np.flatnonzero(read_xml_label(path, VOC_CLASSES)).tolist() == [11, 15]
+
+
+def test_voc_files_are_found_whatever_the_suffix(voc_root: Path) -> None:
+    """.Jpg and .TIF photographs, .XML annotations, .PNG masks; a Mac's `._` files and other files are left out."""
+    for old, new in (("JPEGImages/a.jpg", "JPEGImages/a.Jpg"), ("JPEGImages/c.jpg", "JPEGImages/c.TIF"),
+                     ("Annotations/a.xml", "Annotations/a.XML"), ("SegmentationClass/d.png", "SegmentationClass/d.PNG"),
+                     ("SegmentationClassAug/z.png", "SegmentationClassAug/z.Png")):
+        (voc_root / old).rename(voc_root / new)
+    for name in ("JPEGImages/._a.Jpg", "Annotations/._b.xml", "SegmentationClassAug/._q.png", "JPEGImages/Thumbs.db"):
+        (voc_root / name).write_bytes(b"\0\5\26\7")
+    (voc_root / "JPEGImages/folder.jpg").mkdir()
+    main([str(voc_root)])
+    assert shown(voc_root) == {"a": "dog;person", "b": "tvmonitor", "c": "aeroplane;cat", "d": "tvmonitor"}
+    assert (voc_root / "ImageSets/Segmentation/train_aug.txt").read_text() == "b\nz\n"
+
+
+@pytest.mark.parametrize("name", ["2024-01-01 12:30", "a b", "#1", "Ä"])
+def test_voc_names_that_a_system_has_are_taken(voc_root: Path, name: str) -> None:
+    decomposed = unicodedata.normalize("NFD", name)
+    (voc_root / "JPEGImages/a.jpg").rename(voc_root / f"JPEGImages/{decomposed}.jpg")
+    (voc_root / "Annotations/a.xml").rename(voc_root / f"Annotations/{name}.xml")
+    main([str(voc_root)])
+    assert shown(voc_root)[name] == "dog;person"
+    assert np.flatnonzero(open_data(voc_root).labels_of([name])[0]).tolist() == [11, 14]
+
+
+@pytest.mark.parametrize(("name", "said"), [("a.png", r"a\.jpg and a\.png have one id, a"),
+                                            ("a.JPG", r"a\.JPG and a\.jpg have one id, a"),
+                                            ("x\ny.jpg", r"'x\\ny' has a control character")])
+def test_voc_photographs_without_an_id_of_their_own(voc_root: Path, name: str, said: str) -> None:
+    Image.new("RGB", (3, 2)).save(voc_root / "JPEGImages" / name)
+    if len(list((voc_root / "JPEGImages").iterdir())) == 5:
+        pytest.skip("this file system does not tell the case of letters")
+    with pytest.raises(InputError, match=said):
+        main([str(voc_root)])
+    assert not [path for path in voc_root.glob("metadata/*/*") if path.suffix in {".csv", ".txt"}]
+
+
+def test_voc_masks_of_0_and_255_show_no_class(voc_root: Path, messages: list[str]) -> None:
+    white = np.array([[0, 255, 255]], np.uint8)
+    write_mask(voc_root / "SegmentationClass/d.png", white)
+    main([str(voc_root)])
+    assert shown(voc_root)["d"] == "" and shown(voc_root)["c"] == "aeroplane;cat"
+    assert [line for line in messages if line.startswith("warning")] == [
+        f"warning: 1 of 2 masks, {voc_root}/SegmentationClass/d.png for one, have no value but 0 and 255, and 255 "
+        "means ignored, so they show no class",
+        "warning: 1 of 4 images show no class, d for one: training does not take them"]
+    write_mask(voc_root / "SegmentationClassAug/c.png", white)
+    with pytest.raises(InputError, match=r"2 of 2 masks, .*c\.png for one.*write the class's number"):
+        main([str(voc_root), "--overwrite"])
+    write_mask(voc_root / "SegmentationClassAug/c.png", np.zeros((1, 3), np.uint8))
+    with pytest.raises(InputError, match=r"1 of 2 masks, .*d\.png for one"):
+        main([str(voc_root), "--overwrite"])
+    assert shown(voc_root)["c"] == "aeroplane;cat"  # what was there is kept
+
+
+def test_voc_empty_annotation_is_counted(voc_root: Path, messages: list[str],
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    (voc_root / "Annotations/b.xml").write_text(xml())
+    main([str(voc_root)])
+    assert "images with labels: 4 (1 of them show no class)" in capsys.readouterr().out
+    assert "warning: 1 of 4 images show no class, b for one: training does not take them" in messages
 
 
 def test_voc_bad_mask_value_is_named(voc_root: Path) -> None:

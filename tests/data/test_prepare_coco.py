@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,15 +161,34 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
     (broken(lambda d: d.pop("annotations")), "no list 'annotations'"),
     (broken(lambda d: d["annotations"][0].update(category_id=12)), "annotation 1 has category 12"),
     (broken(lambda d: d["annotations"][0].update(image_id=8)), "annotation 1 is of image 8"),
-    (broken(lambda d: d["annotations"][0].update(image_id="9")), "image_id is '9', expected a whole number"),
-    (broken(lambda d: d["annotations"][0].pop("segmentation")), "annotation 1 has no segmentation"),
+    (broken(lambda d: d["annotations"][0].update(image_id=9.5)), "image_id is 9.5, expected a whole number"),
+    (broken(lambda d: d["annotations"][0].update(image_id="x")), "annotation 1 is of image x"),
+    (broken(lambda d: d["annotations"][0].pop("image_id")), "image_id is None"),
+    (broken(lambda d: d["annotations"][0].update(category_id=True)), "category_id is True"),
+    (broken(lambda d: d["annotations"][0].update(category_id=-1)), "annotation 1 has category -1"),
+    (broken(lambda d: d["annotations"][0].update(category_id=float("nan"))), "category_id is nan"),
+    (broken(lambda d: d["annotations"][0].update(category_id=1e308)), "category_id is 1e.308"),
+    (broken(lambda d: d["annotations"][0].update(category_id=10**99)), "category_id is 10*,"),
+    (broken(lambda d: d["annotations"][0].update(iscrowd="yes")), "iscrowd is 'yes', expected 0 or 1"),
+    (broken(lambda d: d["annotations"][0].update(segmentation="5")), "segmentation is '5', expected polygons"),
+    (broken(lambda d: d["annotations"][0].update(segmentation=[1, 1, 4, 1, 4, 4])), "polygon is not a list of x, y"),
     (broken(lambda d: d["annotations"].clear()), "has no annotations"),
     (broken(lambda d: d["images"][0].update(file_name="../x.jpg")), "'../x.jpg' is not an image id"),
+    (broken(lambda d: d["images"][0].update(file_name="a/../../x.jpg")), r"'a/\.\./\.\./x\.jpg' is not an image id"),
+    (broken(lambda d: d["images"][0].pop("file_name")), "'' is not an image id"),
+    (broken(lambda d: d["images"][0].update(file_name="a\nb.jpg")), "has a control character"),
     (broken(lambda d: d["images"][0].update(height=0)), "a size of 6×0 pixels"),
-    (broken(lambda d: d["images"][1].update(id=9)), "an image id or a file name twice"),
-    (broken(lambda d: d["images"][1].update(file_name="COCO_train2014_000000000009.png")), "file name twice"),
-    (broken(lambda d: d["categories"][0].update(id=1)), "each id and name once"),
-    (broken(lambda d: d["categories"][0].update(name="person")), "each id and name once"),
+    (broken(lambda d: d["images"][0].update(height=-5)), "a size of 6×-5 pixels"),
+    (broken(lambda d: d["images"][0].update(height=10**6, width=10**6)), "a size of 1000000×1000000 pixels"),
+    (broken(lambda d: d["images"][1].update(id=9)), "has the id 9 of image COCO_train2014_000000000009, too"),
+    (broken(lambda d: d["images"][1].update(file_name="x/COCO_train2014_000000000009.png")),
+     "x/COCO_train2014_000000000009.png' and image 'COCO_train2014_000000000009.jpg' have the same file name"),
+    (broken(lambda d: d["categories"][0].update(id=1)), "each category id once"),
+    (broken(lambda d: d["categories"][0].update(name="person")), "the names person twice"),
+    (broken(lambda d: d["categories"][0].update(name="Person")), "'person' and 'Person', which differ only in case"),
+    (broken(lambda d: d["categories"][0].update(name="cat\ndog2")), r"'cat\\ndog2' has a control character"),
+    (broken(lambda d: d["categories"][0].update(name="background")), "annotation 3 is of the background"),
+    (broken(lambda d: d["categories"].clear()), "1 to 254 categories"),
     (broken(lambda d: d["categories"][0].update(name=None)), "a category has the name None"),
     (broken(lambda d: d["categories"][0].update(name="a;b")), "'a;b'"),
     (broken(lambda d: d["annotations"][0].update(segmentation=[[0, 0, 1e9, 0, 1, 1]])), "within an image of 6×5"),
@@ -180,6 +200,80 @@ def test_coco_bad_annotation_file_is_named(coco_root: Path, content: str, said: 
     with pytest.raises(InputError, match=said) as caught:
         main([str(coco_root), "--num_workers", "0"])
     assert str(path) in str(caught.value) and not list((coco_root / "SegmentationClass").glob("*9.png"))
+
+
+def test_coco_as_annotation_tools_write_it(coco_root: Path) -> None:
+    """Numbers as texts or fractions, folders in file names, a category for the background, no `iscrowd`."""
+    data = copy.deepcopy(TRAIN)
+    data["categories"].append({"id": 0, "name": "_background_", "supercategory": "none"})
+    data["categories"][0]["id"] = "90"
+    for image in data["images"]:
+        image |= {"id": float(image["id"]), "height": str(image["height"])}
+        image["file_name"] = f"train\\x/{image['file_name']}"
+    for record in data["annotations"]:
+        record |= {"category_id": float(record["category_id"]), "image_id": str(record["image_id"])}
+        record["iscrowd"] = {0: None, 1: "1"}[record["iscrowd"]]
+    data["annotations"][0]["iscrowd"] = "0"
+    data["annotations"][1]["iscrowd"] = False
+    del data["annotations"][3]["iscrowd"]
+    (coco_root / "annotations/instances_train2014.json").write_text(json.dumps(data))
+    main([str(coco_root), "--num_workers", "0"])
+    assert (coco_root / "metadata/coco14/labels.txt").read_text().splitlines()[0::3] == ["0 background", "3 toothbrush"]
+    np.testing.assert_array_equal(read_mask(coco_root / "SegmentationClass/COCO_train2014_000000000009.png"), MASK_9)
+    np.testing.assert_array_equal(read_mask(coco_root / "SegmentationClass/COCO_train2014_000000000025.png"), MASK_25)
+    assert open_data(coco_root).labels_of(["COCO_train2014_000000000009"]).tolist() == [[1, 1, 1]]
+
+
+def test_coco_images_may_be_called_by_texts(coco_root: Path) -> None:
+    data = copy.deepcopy(VAL)
+    data["images"][0]["id"] = data["annotations"][0]["image_id"] = "val/7"
+    (coco_root / "annotations/instances_val2014.json").write_text(json.dumps(data))
+    assert read_split(coco_root / "annotations/instances_val2014.json").label("COCO_val2014_000000000007")[0] == 1
+
+
+@pytest.mark.parametrize("segmentation", [
+    [], None, "missing", [[]], [[1, 1, 4, 4]], [[1, 1], [2, 2]], [[2, 2, 2, 2, 2, 2, 2, 2]], [[0, 0, 1, 1, 2, 2, 4, 4]],
+    {"size": [2, 3], "counts": [6]}, {"size": [2, 3], "counts": "6"}, {"size": [2, 3], "counts": []},
+])
+def test_coco_objects_without_outline_give_labels_and_no_mask(
+        coco_root: Path, messages: list[str], capsys: pytest.CaptureFixture[str], segmentation: Any) -> None:
+    data = copy.deepcopy(TRAIN)
+    data["annotations"].append({**annotation(6, 25, 1, segmentation), "bbox": [0, 0, 2, 2]})  # beside one that has one
+    if segmentation == "missing":
+        del data["annotations"][-1]["segmentation"]
+    (coco_root / "annotations/instances_train2014.json").write_text(json.dumps(data))
+    for _ in range(2):  # a second run finds nothing to do
+        main([str(coco_root), "--num_workers", "0"])
+    assert shown(coco_root, "metadata/coco14/image_labels.csv")["COCO_train2014_000000000025"] == "person;toothbrush"
+    assert sorted(path.stem[-2:] for path in (coco_root / "SegmentationClass").iterdir()) == ["07", "09"]
+    np.testing.assert_array_equal(read_mask(coco_root / "SegmentationClass/COCO_train2014_000000000009.png"), MASK_9)
+    said = ("warning: 1 of 3 images, COCO_train2014_000000000025 for one, have objects without an outline (a box "
+            "alone, or nothing): they get labels and no mask")
+    assert messages.count(said) == 2
+    assert (coco_root / "ImageSets/Segmentation/train.txt").read_text().splitlines()[1] == "COCO_train2014_000000000025"
+    out = capsys.readouterr().out
+    assert "masks: 2 written, 0 were there" in out and "masks: 0 written, 2 were there" in out
+
+
+def test_coco_of_boxes_alone_has_no_masks(coco_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, data in (("train", TRAIN), ("val", VAL)):
+        boxes = [{**record, "segmentation": [], "bbox": [0, 0, 2, 2]} for record in data["annotations"]]
+        (coco_root / f"annotations/instances_{name}2014.json").write_text(json.dumps({**data, "annotations": boxes}))
+    main([str(coco_root)])
+    assert "masks: none, the annotations have boxes but no outlines" in capsys.readouterr().out
+    assert not (coco_root / "SegmentationClass").exists()
+    data = open_data(coco_root)
+    assert data.labels_of(data.ids("train")).tolist() == [[1, 1, 1], [0, 0, 1]]
+
+
+def test_coco_masks_that_were_there_are_told(coco_root: Path, messages: list[str]) -> None:
+    bad = copy.deepcopy(TRAIN)
+    bad["annotations"][3]["segmentation"] = []
+    (coco_root / "annotations/instances_train2014.json").write_text(json.dumps(bad))
+    write_mask(coco_root / "SegmentationClass/COCO_train2014_000000000025.png", np.zeros((2, 3), np.uint8))
+    main([str(coco_root)])
+    assert any(line.endswith("no mask; 1 masks of them are there, which these annotations did not make")
+               for line in messages)
 
 
 def test_coco_files_that_do_not_go_together(coco_root: Path) -> None:
@@ -219,13 +313,29 @@ def test_run_lengths_agree_with_pycocotools() -> None:
 
 
 @pytest.mark.parametrize("segmentation", [
-    {"size": [4, 4], "counts": ""}, {"size": [4, 4], "counts": "zzzz"}, {"size": [4, 4], "counts": [3, 4]},
+    {"size": [4, 4], "counts": ""}, {"size": [4, 4], "counts": [3, 4]}, {"size": [4, 4], "counts": "4"},
     {"size": [4, 4], "counts": [17, -1]}, {"size": [2, 8], "counts": [16]}, {"counts": [16]}, {},
     [[0, 0, 1, 1, 2]], [[0, 0, 1, 1, 2, "2"]], [[0, 0, 1, 1, 2, 10**400]], [1, 2, 3, 4, 5, 6],
 ])
 def test_broken_regions_are_refused_before_pycocotools_sees_them(segmentation: Any) -> None:
     with pytest.raises(ValueError, match="an image of 4×4"):
         encode_region(segmentation, (4, 4))
+
+
+@pytest.mark.parametrize("counts", ["0" * 1_000_000, "o" * 1_000_000, "P" * 1_000_000 + "0", "\x10" * 1_000_000,
+                                    "0ä", "~", [0] * 1_000_000, [10**4000, 1]])
+def test_hostile_run_lengths_are_refused_at_once(counts: str | list[int]) -> None:
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"do not fill an image of 4×4|are not COCO's code"):
+        encode_region({"size": [4, 4], "counts": counts}, (4, 4))
+    assert time.perf_counter() - start < 5
+
+
+def test_endless_outlines_are_refused_before_they_take_the_memory() -> None:
+    side = 10_000
+    zigzag = [[-side if i % 2 else 2 * side, i % side] for i in range(1_000)]
+    with pytest.raises(ValueError, match="longer than 5000000 pixels"):
+        encode_region([[value for point in zigzag for value in point]], (side, side))
 
 
 def test_polygon_areas_are_exact_and_lines_cover_nothing() -> None:

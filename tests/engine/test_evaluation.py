@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from image_writing import write_png
+from PIL import Image
 from small_set import PICTURES, good, make_set, run, stage3, write_list
 
 from smaf import evaluate
@@ -109,6 +112,74 @@ def test_all_ignored_is_an_error_not_nan(hand: Path, tmp_path: Path) -> None:
         done = run(evaluate.main, "--data_root", hand, "--list", "two", *extra)
         assert done.status == 2 and "are all ignored (255)" in done.lines[0]
     assert not list(tmp_path.rglob("evaluation*"))
+
+
+def one_class(root: Path, tmp_path: Path, truth: dict[int, int], pred: dict[int, int]) -> Any:
+    """Evaluate a set whose one class is `ball`: values 0 and 1 of truth and prediction are written as named."""
+    (root / "metadata/small/labels.txt").write_text("ball\n")
+    for image_id, mask in TRUTH.items():
+        ball = (np.array(mask) == 1).astype(int)
+        write_mask(root / "SegmentationClass" / f"{image_id}.png", np.vectorize(truth.get)(ball))
+        write_mask(tmp_path / "pred" / f"{image_id}.png", np.vectorize(pred.get)(ball))
+        write_fused(tmp_path / f"cams/{image_id}.npz", {0: ball.astype(np.float32)}, (2, 4))
+    return run(evaluate.main, "--data_root", root, "--list", "two", "--pred_dir", tmp_path / "pred")
+
+
+@pytest.mark.parametrize(("truth", "pred", "words"), [
+    ({0: 0, 1: 255}, {0: 0, 1: 0}, r"the true masks of list two below .* have no value but 0 and 255 \(ignored\), as "
+                                   "masks of one class are often written: write 1 for the class"),
+    ({0: 0, 1: 255}, {0: 0, 1: 1}, "have no value but 0 and 255"),
+    ({0: 0, 1: 0}, {0: 0, 1: 0}, r"the true masks of list two .* are all background \(0\)"),
+    ({0: 255, 1: 255}, {0: 0, 1: 0}, "are all ignored"),
+    ({0: 0, 1: 1}, {0: 0, 1: 255}, "the masks in .*pred, where 255 is uncertain and left out, have no value but 0 and "
+                                   "255"),
+    ({0: 0, 1: 1}, {0: 255, 1: 255}, "the masks in .*pred mark every pixel of a class as uncertain"),
+    ({0: 0, 1: 1}, {0: 1, 1: 255}, "the masks in .*pred mark every pixel of a class as uncertain"),
+])
+def test_masks_that_can_judge_nothing(truth: dict[int, int], pred: dict[int, int], words: str, hand: Path,
+                                      tmp_path: Path) -> None:
+    done = one_class(hand, tmp_path, truth, pred)
+    assert done.status == 2 and len(done.lines) == 1 and re.search(words, done.lines[0]), done.err
+    assert "mIoU" not in done.out and not list(tmp_path.rglob("evaluation*"))
+    if 1 not in truth.values():
+        done = run(evaluate.main, "--data_root", hand, "--list", "two", "--cam_dir", tmp_path / "cams", "--sweep")
+        assert done.status == 2 and "mIoU" not in done.out
+
+
+def test_predictions_of_background_alone_are_a_bad_result(hand: Path, tmp_path: Path) -> None:
+    good(one_class(hand, tmp_path, {0: 0, 1: 1}, {0: 0, 1: 0}))
+    result = strict(tmp_path / "pred/evaluation_two.json")  # 13 of 16 pixels are background
+    assert result["iou"] == {"background": pytest.approx(13 / 16), "ball": 0.0}
+    assert result["miou"] == pytest.approx(13 / 32)
+
+
+def test_classes_that_the_task_drops_are_told_from_masks_of_0_and_255(hand: Path, tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("tent\n")
+    for image_id in PRED:
+        write_mask(tmp_path / "pred" / f"{image_id}.png", np.zeros((2, 4)))
+    done = run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred", "--classes",
+               tmp_path / "keep.txt")
+    assert done.status == 2 and "show none of the classes tent" in done.lines[0]
+
+
+def test_masks_in_other_kinds_of_files(hand: Path, tmp_path: Path) -> None:
+    """Four bits of grey, as optimisers write them, `.PNG` and TIFF: a perfect prediction is one."""
+    for image_id, mask in TRUTH.items():
+        values = np.where(np.array(mask) == 255, 0, mask)
+        (hand / "SegmentationClass" / f"{image_id}.png").unlink()
+        (tmp_path / "pred" / f"{image_id}.png").unlink()
+        write_png(hand / "SegmentationClass" / f"{image_id}.PNG", values, bits=4)
+        Image.fromarray(values.astype(np.uint8)).save(tmp_path / "pred" / f"{image_id}.tif")
+    done = good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred"))
+    result = strict(tmp_path / "pred/evaluation_two.json")
+    assert result["miou"] == 1.0 and result["pixels"] == 16 and result["iou"]["tent"] is None
+    assert "no true mask shows tent" in done.out
+
+
+def test_the_true_masks_as_predictions_are_told(hand: Path, tmp_path: Path) -> None:
+    done = good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", hand / "SegmentationClass",
+                    "--out", tmp_path / "e.json"))
+    assert sum("compared with themselves" in line for line in done.lines) == 1
 
 
 def test_masks_and_maps_of_another_class_list_are_refused(small: Path, cams: Path, tmp_path: Path) -> None:

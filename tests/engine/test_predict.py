@@ -17,7 +17,8 @@ from small_set import CLASSES, PICTURES, good, run
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
 from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
-from smaf.engine.predict import Predictor, find_photographs
+from smaf.engine.photographs import find_photographs
+from smaf.engine.predict import Predictor
 from smaf.models import LIGHT, PredictSettings, build_classifier, read_predict_settings, save_classifier
 from smaf.models.export import export_onnx
 from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
@@ -109,8 +110,8 @@ def test_files_of_a_folder(small: Path, weights: Path, tmp_path: Path) -> None:
 def test_a_photograph_named_twice_is_one(small: Path, tmp_path: Path) -> None:
     folder = small / "JPEGImages"
     again = folder / ".." / "JPEGImages" / "p0.jpg"
-    assert find_photographs([str(folder / "p0.jpg"), str(again), str(folder / "p[01].jpg")]) == [
-        folder / "p0.jpg", folder / "p1.jpg"]
+    found = find_photographs([str(folder / "p0.jpg"), str(again), str(folder / "p[01].jpg")])
+    assert [photograph.path for photograph in found] == [folder / "p0.jpg", folder / "p1.jpg"]
 
 
 def test_labels_and_scores_choose_the_classes(small: Path, weights: Path, tmp_path: Path) -> None:

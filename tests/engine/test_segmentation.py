@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_set import ADAMW, CLASSES, PICTURES, TRAIN, distance, good, run, same, stage3, weights_of
+from small_set import ADAMW, CLASSES, PICTURES, TRAIN, distance, good, run, same, stage0, stage3, weights_of
 
 from smaf import evaluate, predict, test_seg, train_seg
 from smaf.core.classes import VOC_CLASSES
@@ -193,6 +194,42 @@ def test_empty_class_is_a_warning(small: Path, targets: Path, tmp_path: Path) ->
     done = run(train_seg.main, "--data_root", small, "--list", "train", "--target_dir", tmp_path / "targets", "--out",
                tmp_path / "out", *NETWORK, *CROPS, "--steps", 1)
     assert done.status == 0 and f"no target has a pixel of {CLASSES[1]}: the network cannot learn it" in done.err
+
+
+@pytest.mark.parametrize(("value", "words"), [(0, "are all background (0)"), (255, "have no value but 0 and 255")])
+def test_targets_that_show_no_class_are_an_error(value: int, words: str, small: Path, targets: Path, tmp_path: Path
+                                                 ) -> None:
+    for image_id in TRAIN:
+        mask = read_mask(targets / f"{image_id}.png")
+        mask[mask > 0] = value
+        write_mask(tmp_path / "targets" / f"{image_id}.png", mask)
+    done = run(train_seg.main, "--data_root", small, "--list", "train", "--target_dir", tmp_path / "targets", "--out",
+               tmp_path / "out", *NETWORK, *CROPS, "--steps", 1)
+    assert done.status == 2 and f"the targets in {tmp_path / 'targets'} {words}" in done.lines[-1], done.err
+    assert not (tmp_path / "out/segmenter.pth").exists()
+
+
+def test_validation_on_masks_that_show_no_class_is_an_error(small: Path, targets: Path, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    shutil.copytree(small, root)
+    for image_id in ("p6", "p7"):
+        mask = read_mask(root / "SegmentationClassAug" / f"{image_id}.png")
+        write_mask(root / "SegmentationClassAug" / f"{image_id}.png", np.where(mask > 0, 255, 0))
+    commands = (lambda: run(train_seg.main, "--data_root", root, "--list", "train", "--target_dir", targets, "--out",
+                            tmp_path / "a", *NETWORK, *CROPS, "--steps", 1, "--val_list", "val"),
+                lambda: stage0(root, tmp_path / "b", "--steps", 1, "--val_list", "val"))
+    for command in commands:
+        done = command()
+        assert done.status == 2 and "the true masks of list val" in done.lines[-1], done.err
+        assert "have no value but 0 and 255" in done.lines[-1]
+
+
+def test_targets_in_other_kinds_of_files(small: Path, targets: Path, tmp_path: Path) -> None:
+    for image_id in TRAIN:
+        Image.fromarray(read_mask(targets / f"{image_id}.png")).save(tmp_path / f"{image_id}.TIF", format="TIFF")
+    a = trained(small, tmp_path, tmp_path / "a", "--steps", 2)
+    b = trained(small, targets, tmp_path / "b", "--steps", 2)
+    assert distance(weights_of(a), weights_of(b)) == 0.0
 
 
 def test_classifiers_are_refused(small: Path, classifier: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from small_set import ADAMW, TRAIN, good, make_set, run, same, stage1, stage2, weights_of, write_list
 
 from smaf import options, train_fusion
+from smaf.core.record import checksum
 from smaf.core.tensors import normalise
 from smaf.data.layout import open_data
 from smaf.engine.prototypes import initial_prototypes, read_prototypes
@@ -60,7 +61,8 @@ def test_ema_follows_the_student(small: Path, classifier: Path, cams: Path, tmp_
 
 def test_prototypes_are_means_over_images(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
     good(stage2(small, classifier, cams, tmp_path / "out", "--steps", 1, *ADAMW, "--rectify", "proda"))
-    stored = read_prototypes(tmp_path / "out/prototypes_eps.npz", class_names=("ball", "box", "tent"), channels=128)
+    stored = read_prototypes(tmp_path / "out/prototypes_eps.npz", class_names=("ball", "box", "tent"), channels=128,
+                             source=checksum([checksum(classifier.read_bytes()), *TRAIN, 64]))
     data = open_data(small)
     model = options.trained_classifier(str(classifier), data)
     means: dict[int, list[np.ndarray]] = {t: [] for t in range(4)}

@@ -85,7 +85,7 @@ def test_validation_goes_without_masks_and_leaves_training_alone(small: Path, tm
 
 
 def test_validation_list_is_checked_before_the_first_step(small: Path, tmp_path: Path, losses: list[float]) -> None:
-    table = read_image_labels(small / "labels.csv", ("ball", "box", "tent"))
+    table = dict(read_image_labels(small / "labels.csv", ("ball", "box", "tent")))
     del table["p7"]
     write_image_labels(tmp_path / "few.csv", table, ("ball", "box", "tent"))
     done = stage0(small, tmp_path / "run", "--steps", 2, "--val_list", "val", "--labels", tmp_path / "few.csv")

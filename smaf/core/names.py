@@ -1,0 +1,102 @@
+"""Class names as people write them: which class a name means, which name cannot be one, and several in one cell."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from smaf.core.errors import InputError, did_you_mean
+from smaf.core.files import plain_name
+
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u200b\u2028\u2029\u2060\ufeff\ud800-\udfff]")
+_NUMBER = re.compile(r"-?\d+(\.0*)?")
+
+
+def name_key(name: str) -> str:
+    """`name` without what is written in one way or another: case, spaces, underscores, decomposed letters.
+
+    Example:
+        >>> name_key("Potted_Plant ")
+        'pottedplant'
+    """
+    return plain_name(re.sub(r"[\s_]+", "", name.casefold()))
+
+
+def is_background(name: str) -> bool:
+    """Whether `name` means the background, which is in every picture and no class: `__background__`, `BG`, …"""
+    return name_key(name) in {"background", "bg"}
+
+
+@lru_cache(maxsize=16)
+def _places(classes: tuple[str, ...]) -> tuple[dict[str, int], dict[str, int]]:
+    """Name → index, and :func:`name_key` → index where one class alone has it."""
+    keys = [name_key(name) for name in classes]
+    times = Counter(keys)
+    return ({name: index for index, name in enumerate(classes)},
+            {key: index for index, key in enumerate(keys) if times[key] == 1})
+
+
+def find_class(name: str, classes: Sequence[str]) -> int | None:
+    """Index of the class that `name` means: the same name, else the only one with the same :func:`name_key`."""
+    names, keys = _places(tuple(classes))
+    index = names.get(name)
+    return keys.get(name_key(name)) if index is None else index
+
+
+def class_index(name: str, classes: Sequence[str], where: Path | str) -> int:
+    """:func:`find_class`, or an :class:`InputError` that names the place, the classes and the nearest of them."""
+    index = find_class(name, classes)
+    if index is not None:
+        return index
+    if _NUMBER.fullmatch(name):
+        raise InputError(f"{where}: the number {name} instead of a class name: numbers may count from 0 or from 1, so "
+                         f"write the names, of which the data set has {', '.join(classes)}")
+    raise InputError(f"{where}: unknown class name {name!r:.80}{did_you_mean(name, classes)}: the data set has "
+                     f"{', '.join(classes)}")
+
+
+def check_names(names: Iterable[str], source: Path | str) -> None:
+    """Raise :class:`InputError` for a name that lists or label tables cannot hold, or that is written twice.
+
+    Separators and control characters (a line's end is one) would make two names of one; names that differ only in
+    case, spaces or underscores cannot be told apart.
+    """
+    known: dict[str, str] = {}
+    for name in names:
+        if _CONTROL.search(name):
+            raise InputError(f"{source}: class name {name!r:.80} has a control character in it: rename it")
+        if re.search(r"[;,|]", name):
+            raise InputError(f"{source}: class name {name!r:.80} has one of ; , | in it, which separate names in label "
+                             "tables: rename it")
+        other = known.get(name_key(name))
+        known[name_key(name)] = name
+        if other is not None:
+            fault = f"the names {name} twice" if other == name else (
+                f"the names {other!r} and {name!r:.80}, which differ only in case, spaces or underscores")
+            raise InputError(f"{source} has {fault}: write each class once")
+
+
+def unquoted(text: str) -> str:
+    """`text` without spaces and the one pair of quotes around it."""
+    quoted = re.fullmatch(r"""\s*("[^"]*"|'[^']*')\s*""", text)
+    return (quoted[1][1:-1] if quoted else text).strip()
+
+
+def split_names(cell: str, classes: Sequence[str]) -> list[str]:
+    """Split the names of one table cell: `cat;dog`, `cat, dog`, `cat|dog`, `["cat", "dog"]`, or `cat dog`.
+
+    Spaces separate only where each word is a class: another name may have a space.
+    """
+    cell = unquoted(cell)
+    if find_class(cell, classes) is not None:
+        return [cell]
+    if cell[:1] + cell[-1:] in {"[]", "()", "{}"}:
+        cell = cell[1:-1]
+    parts = [name for part in re.split(r"[;,|\n]", cell) if (name := unquoted(part))]
+    words = [unquoted(word) for word in cell.split()]
+    if len(parts) == 1 and all(is_background(word) or find_class(word, classes) is not None for word in words):
+        return words
+    return parts

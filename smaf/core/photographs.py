@@ -1,0 +1,52 @@
+"""Reading photographs; what is read of which file stands in :mod:`smaf.core.images`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smaf.core.image_files import ImageFile, loading, open_image
+from smaf.core.levels import eight_bits
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read a photograph as 8-bit RGB, upright; what is transparent becomes white.
+
+    Raises :class:`InputError` where the file is missing, empty, damaged, too large or no image, or where its numbers
+    can be meant in more than one way.
+    """
+    file = open_image(path, "photograph")
+    with loading(path, file.what):
+        image = _on_white(file)
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(file: ImageFile) -> Image.Image:
+    """The photograph, 8 bits a channel, laid on white where it is transparent."""
+    image, key = eight_bits(file), file.image.info.get("transparency")
+    if file.deep:
+        if isinstance(key, int):
+            image.paste(255, mask=Image.fromarray(np.asarray(file.image) == key))
+        return image
+    if key is None and image.mode not in {"RGBA", "LA", "PA", "La", "RGBa"}:
+        return image
+    rgba = _with_alpha(file)
+    if rgba.getchannel("A").getbbox() is None:
+        raise file.refuse("is transparent everywhere", "save it without transparency")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba)
+    return white
+
+
+def _with_alpha(file: ImageFile) -> Image.Image:
+    """RGBA; a transparent colour that is told in the file's bits is brought to Pillow's 0..255 first."""
+    image, key = file.image, file.image.info.get("transparency")
+    if isinstance(key, int) and image.mode in {"1", "L"} and file.bits < 8:
+        image.info["transparency"] = key * 255 // (2**file.bits - 1)
+    elif isinstance(key, tuple) and file.bits == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    if image.mode == "RGBA":  # no copy of a large one
+        return image
+    return (image.convert("LA") if image.mode == "La" else image).convert("RGBA")

@@ -1,0 +1,171 @@
+"""Which photographs `smaf predict` is given: by files, folders and globs; and where the mask of each goes."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from PIL import Image
+
+from smaf.core.errors import InputError, MissingInputError
+from smaf.core.images import IMAGE_SUFFIXES, voc_palette
+
+log = logging.getLogger("smaf")
+PREDICTIONS = "predictions.json"
+OVERLAY = "_overlay.jpg"  # ends an overlay's name
+OVERLAY_COMMENT = "SMAF overlay"  # in the file, by which it is known again
+_SUFFIXES = frozenset(suffix.lower() for suffix in IMAGE_SUFFIXES)
+# Photographs that cannot be read: said, not passed over
+_FOREIGN = (".heic", ".heif", ".avif", ".gif", ".jfif", ".jpe", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+_SYSTEM = ("__MACOSX", "@eaDir")  # folders of a Mac's archives and a Synology's thumbnails
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph as it was named, and the place of its results in the output folder, without a suffix."""
+
+    path: Path
+    place: PurePath
+
+
+def printable(path: PurePath | str) -> str:
+    """The path for a line of text: control characters and bytes that are no UTF-8 are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
+def find_photographs(arguments: Sequence[str]) -> list[Photograph]:
+    """The photographs that files, folders with all below them, and globs name, each path once, in order.
+
+    Masks mirror the folders below a named folder, or below a glob's part before its first wildcard. Hidden files and
+    folders are left out where they are not named themselves, and so are earlier masks and overlays. Two links to one
+    photograph are two; links that lead nowhere are kept, for their error.
+
+    Raises :class:`InputError` where an argument names none, or where two photographs would get the same mask file.
+    """
+    found: dict[tuple[object, ...], Photograph] = {}
+    results = 0
+    for argument in arguments:
+        named = list(_named(argument))
+        photographs = [photograph for photograph in named if not is_result(photograph.path)]
+        results += len(named) - len(photographs)
+        if not photographs:
+            only = " but masks and overlays of earlier predictions" if named else ""
+            raise MissingInputError(f"{printable(argument)} names no photograph{only}: expected an image file, a "
+                                    f"folder of them ({', '.join(sorted(_SUFFIXES))}) or a glob")
+        for photograph in photographs:
+            status = os.lstat(photograph.path)  # `link/../a.jpg` may be another file than `a.jpg`
+            found.setdefault((os.path.abspath(photograph.path), status.st_dev, status.st_ino), photograph)
+    if results:
+        log.info("left out %d masks and overlays of earlier predictions", results)
+    return _one_a_place(list(found.values()))
+
+
+def _one_a_place(photographs: Sequence[Photograph]) -> list[Photograph]:
+    places: dict[PurePath, Photograph] = {}
+    for photograph in photographs:
+        other = places.setdefault(photograph.place, photograph)
+        one, two = other.path, photograph.path
+        if other is photograph or (one.exists() and two.exists() and one.samefile(two)):  # the same mask
+            continue
+        above = Path(os.path.commonpath([os.path.abspath(one.parent), os.path.abspath(two.parent)]))
+        mirror = f"name {printable(above)}, whose folders the masks mirror, " if one.parent != two.parent else ""
+        raise InputError(f"{printable(one)} and {printable(two)} would both be written to "
+                         f"{printable(photograph.place)}.png: {mirror}rename one, or predict them into two folders")
+    return list(places.values())
+
+
+def _named(argument: str) -> Iterator[Photograph]:
+    path = Path(argument)
+    if os.path.isdir(path):
+        yield from _below(path, path)
+    elif os.path.isfile(path) or os.path.islink(path):
+        yield Photograph(path, _place(PurePath(path.name)))
+    elif glob.has_magic(argument):
+        parts = path.parts
+        fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+        top = Path(*parts[:fixed])
+        for match in _expand(top, parts[fixed:]):
+            if os.path.isdir(match):
+                yield from _below(match, top)
+            elif os.path.isfile(match) or os.path.islink(match):
+                yield Photograph(match, _place(match.relative_to(top)))
+
+
+def _place(path: PurePath) -> PurePath:
+    return path.with_name(path.stem) if path.stem.strip(".") else path
+
+
+def _below(folder: Path, top: Path) -> Iterator[Photograph]:
+    """The photographs of `folder` and of all folders below it; their places are relative to `top`."""
+    foreign = []
+    for below, names in _folders(folder):
+        for name in sorted(names):
+            path, suffix = below / name, os.path.splitext(name)[1].lower()
+            if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
+                continue
+            if suffix in _SUFFIXES:
+                yield Photograph(path, _place(path.relative_to(top)))
+            elif suffix in _FOREIGN:
+                foreign.append(path)
+    if foreign:
+        log.warning("warning: %d files of %s were left out, %s first: expected %s; convert them", len(foreign),
+                    printable(folder), printable(foreign[0]), ", ".join(sorted(_SUFFIXES)))
+
+
+def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """What the `parts` of a glob name in `folder`. Unlike Python's `**` this one does not follow links in circles."""
+    if not parts:
+        yield folder
+    elif parts[0] == "**":
+        for below, _ in _folders(folder):
+            yield from _expand(below, parts[1:] or ("*",))
+    else:
+        for name in sorted(glob.glob(parts[0], root_dir=folder)):
+            yield from _expand(folder / name, parts[1:])
+
+
+def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """`top` and the folders below it with the names of their files: no hidden ones, no links back to a folder above."""
+    above: dict[str, tuple[tuple[int, int], ...]] = {str(top): ()}
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
+        chain = (*above.pop(folder), _identity(folder))
+        names = [name for name in sorted(folders) if not name.startswith(".") and name not in _SYSTEM
+                 and _identity(os.path.join(folder, name)) not in chain]
+        above.update((os.path.join(folder, name), chain) for name in names)
+        folders[:] = names
+        yield Path(folder), files
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(f"folder {printable(str(error.filename))} cannot be read ({error.strerror}): mend its "
+                     "permissions, or name the folders beside it")
+
+
+def is_result(path: Path) -> bool:
+    """Whether `path` is no photograph but a mask in VOC's colours, or an overlay or a record of this command."""
+    if path.name == PREDICTIONS:
+        return True
+    suffix = path.suffix.lower()
+    if suffix != ".png" and not path.name.endswith(OVERLAY):
+        return False
+    try:
+        with Image.open(path) as image:  # its head alone
+            if suffix == ".png":
+                return image.mode == "P" and image.palette is not None and _is_voc(image.palette.getdata()[1])
+            return image.info.get("comment") == OVERLAY_COMMENT.encode()
+    except Exception:  # damaged in one of a dozen ways: its reader says how
+        return False
+
+
+def _is_voc(palette: bytes | bytearray) -> bool:
+    colours = bytes(palette)
+    return len(colours) >= 9 and voc_palette().tobytes().startswith(colours)

@@ -1,0 +1,233 @@
+"""The output folder of `smaf predict`: the names in it, what is done, and the record by which a run goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from tqdm import tqdm
+
+from smaf.core.errors import InputError
+from smaf.core.files import output_folder, plain_name, read_json, write_json
+from smaf.core.images import read_mask
+from smaf.engine.photographs import OVERLAY, PREDICTIONS, Photograph, is_result, printable
+
+log = logging.getLogger("smaf")
+Entry = dict[str, Any]
+_FIX = "delete it, or choose another folder with --out"
+_CHECKSUM = "sha256:"
+_TEMPORARY = 20  # bytes of a temporary file's name
+_SHARE = 20  # writing the record takes at most a twentieth of the time
+
+
+def contents(path: Path) -> str | None:
+    """SHA-256 of a file; None where it cannot be read: its reader says what is wrong."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return None
+    return _CHECKSUM + digest.hexdigest()
+
+
+class Predictions:
+    """The masks and overlays of an output folder, and its `predictions.json`: an entry for each, also of earlier runs.
+
+    A run goes on where one with the same `settings` stopped: `todo` are the photographs that have no whole mask of the
+    same contents and labels. Where the settings differ its own masks are made again; other photographs' masks beside
+    them are an :class:`InputError`, since the folder would hold two kinds. With `overwrite` earlier ones are removed.
+
+    Args:
+        folder: made where it does not exist.
+        facts: what the record says beside the settings; values for JSON.
+        settings: what decides the result.
+        labels: the class names given for each photograph, None where the scores decide.
+    """
+
+    def __init__(self, folder: Path, photographs: Sequence[Photograph], *, facts: Mapping[str, Any],
+                 settings: Mapping[str, Any], labels: Mapping[Path, Sequence[str] | None], overwrite: bool = False
+                 ) -> None:
+        self.folder, self._photographs, self._labels = output_folder(folder), photographs, labels
+        self._facts = {**facts, "settings": json.loads(json.dumps(dict(settings)))}
+        self.names = _all_names(folder, photographs)
+        record = self._read()
+        earlier: dict[str, Entry] = {} if record is None else {entry["mask"]: entry for entry in record["photographs"]}
+        changed = self._changed(record or {}) if earlier else ""
+        if not overwrite:
+            self._check_others(earlier, changed)
+        fresh = overwrite or bool(changed)
+        self._entries = {} if fresh else {m: entry for m, entry in earlier.items() if (folder / m).is_file()}
+        bar = tqdm(photographs, desc="looking for what is done", unit="photograph", delay=2.0, leave=False)
+        self.todo = [photograph for photograph in bar if not self._is_done(photograph)]
+        self._check_free(earlier, recorded=record is not None)
+        if fresh:
+            self._remove(earlier, changed)
+        elif len(self.todo) < len(photographs):
+            log.info("%s: %d of %d photographs are done; --overwrite does them again", folder,
+                     len(photographs) - len(self.todo), len(photographs))
+        self._left_out: list[Entry] = []
+        self._cost = 0.0
+        self.write()
+
+    def add(self, photograph: Photograph, entry: Entry) -> None:
+        """Note a photograph whose mask and overlay have been written; the record is written every so often."""
+        mask, overlay = self.names[photograph.path]
+        self._entries[mask] = {"photograph": str(photograph.path), "mask": mask, "overlay": overlay, **entry,
+                               "labels": self._labels[photograph.path]}
+        if time.monotonic() - self._written > max(1.0, _SHARE * self._cost):
+            self.write()
+
+    def leave_out(self, photograph: Photograph, reason: str) -> None:
+        """Note a photograph that could not be done."""
+        self._left_out.append({"photograph": str(photograph.path), "reason": reason})
+
+    def write(self) -> None:
+        """Write `predictions.json`: this run's entries in the photographs' order, then earlier ones."""
+        started = time.monotonic()
+        ours = [self.names[photograph.path][0] for photograph in self._photographs]
+        order = dict.fromkeys([mask for mask in ours if mask in self._entries] + list(self._entries))
+        value = {**self._facts, "photographs": [self._entries[mask] for mask in order], "left_out": self._left_out}
+        write_json(self.folder / PREDICTIONS, value)
+        self._written = time.monotonic()
+        self._cost = self._written - started
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self.folder / PREDICTIONS
+        if not os.path.lexists(path):
+            return None
+        record = read_json(path, "record", _FIX)
+        entries = record.get("photographs") if isinstance(record, dict) else None
+        if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+            raise InputError(f"record {path} is not one of `smaf predict`: {_FIX}")
+        return dict(record)
+
+    def _changed(self, record: Mapping[str, Any]) -> str:
+        """Which settings differ from those of the record, in words."""
+        before, now = record.get("settings"), self._facts["settings"]
+        if not isinstance(before, dict):
+            return "by another version"
+        keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        return "; ".join(f"{key} changed" if str(before.get(key)).startswith(_CHECKSUM) or key == "classes" else
+                         f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in keys)
+
+    def _check_others(self, earlier: Mapping[str, Entry], changed: str) -> None:
+        """Refuse masks of other photographs that this run would replace, or lie beside with other settings."""
+        ours = {names[0] for names in self.names.values()}
+        others = [mask for mask in earlier if mask not in ours and (self.folder / mask).is_file()]
+        if changed and others:
+            raise InputError(f"{printable(self.folder)} holds {printable(others[0])} (and {len(others) - 1} more) of "
+                             f"other photographs, made with other settings ({changed}): choose another folder with "
+                             "--out, or start afresh with --overwrite")
+        for photograph in self._photographs:
+            mask = self.names[photograph.path][0]
+            other = Path(earlier[mask]["photograph"]) if mask in earlier else photograph.path
+            if (os.path.abspath(other) != os.path.abspath(photograph.path) and (self.folder / mask).is_file()
+                    and other.is_file() and contents(photograph.path) not in {None, contents(other)}):
+                raise InputError(f"{printable(self.folder / mask)} is the mask of {printable(other)}, which that of "
+                                 f"{printable(photograph.path)} would replace: choose another folder with --out, or "
+                                 "start afresh with --overwrite")
+
+    def _is_done(self, photograph: Photograph) -> bool:
+        """Whether its mask and overlay are whole, of the same contents, and of the same labels."""
+        entry = self._entries.get(self.names[photograph.path][0])
+        if entry is None or entry.get("labels", ...) != self._labels[photograph.path]:
+            return False
+        overlay = self.folder / entry["overlay"]
+        if entry.get("contents") != contents(photograph.path) or not overlay.is_file():
+            return False
+        try:
+            read_mask(self.folder / entry["mask"], size=(entry["width"], entry["height"]))
+            return overlay.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
+        except (InputError, OSError, KeyError):
+            return False
+
+    def _check_free(self, earlier: Mapping[str, Entry], *, recorded: bool) -> None:
+        """Refuse to replace what no recorded run of this command made: photographs, true masks."""
+        listed = {entry["overlay"] for entry in earlier.values()}
+        for photograph in self.todo:
+            for name in self.names[photograph.path]:
+                path = self.folder / name
+                if not os.path.lexists(path) or (recorded and (is_result(path) or name in listed)):
+                    continue
+                what = "which no recorded prediction made and " if is_result(path) else ""
+                raise InputError(f"--out {printable(self.folder)} holds {printable(name)}, {what}which a mask or "
+                                 "overlay would replace: choose another folder")
+
+    def _remove(self, earlier: Mapping[str, Entry], changed: str) -> None:
+        if earlier:
+            log.info("%s: the %d earlier masks are removed%s", self.folder, len(earlier),
+                     f", they were made with other settings ({changed})" if changed else "")
+        for entry in earlier.values():
+            if is_result(self.folder / entry["mask"]):
+                (self.folder / entry["mask"]).unlink(missing_ok=True)
+                (self.folder / entry["overlay"]).unlink(missing_ok=True)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a record's entry names a photograph, and a mask and an overlay within the folder."""
+    texts = ("photograph", "mask", "overlay")
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in texts):
+        return False
+    paths = [PurePath(entry["mask"]), PurePath(entry["overlay"])]
+    return all(path.name and not path.anchor and ".." not in path.parts for path in paths)
+
+
+def _all_names(folder: Path, photographs: Sequence[Photograph]) -> dict[Path, tuple[str, str]]:
+    """The names of each photograph's mask and overlay in `folder`.
+
+    Raises :class:`InputError` where a file system cannot hold them, or not beside each other.
+    """
+    names = {photograph.path: _names(folder, photograph) for photograph in photographs}
+    folders = {parent for photograph in photographs for parent in photograph.place.parents}
+    alike: dict[str, Path] = {}
+    for photograph in photographs:
+        mask, _ = names[photograph.path]
+        if PurePath(mask) in folders:
+            raise InputError(f"the mask of {printable(photograph.path)} would be called like the folder "
+                             f"{printable(mask)} of other masks: rename one of them, or predict them into two folders")
+        other = alike.setdefault(plain_name(mask).casefold(), photograph.path)
+        if other != photograph.path and _ignores_case(folder):
+            raise InputError(f"{printable(other)} and {printable(photograph.path)} would both be written to "
+                             f"{printable(mask)}, since {printable(folder)} does not tell upper from lower case: "
+                             "rename one, or predict them into two folders")
+    return names
+
+
+def _names(folder: Path, photograph: Photograph) -> tuple[str, str]:
+    longest, longest_path = 255, 4096
+    if hasattr(os, "pathconf"):
+        longest, longest_path = (os.pathconf(folder, f"PC_{kind}_MAX") for kind in ("NAME", "PATH"))
+    place, stem = photograph.place, photograph.place.name
+    overlay = stem + OVERLAY
+    if _length(overlay) > longest:
+        mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8] + OVERLAY
+        while _length(stem + mark) > longest:
+            stem = stem[:-1]
+        overlay = stem + mark
+    mask = place.with_name(f"{place.name}.png")
+    if max(map(_length, mask.parts)) > longest or _length(str(folder / mask)) + _TEMPORARY > longest_path:
+        raise InputError(f"the name of {printable(photograph.path)} is too long for its mask in {printable(folder)}, "
+                         f"whose names have at most {longest} bytes: rename it")
+    return mask.as_posix(), place.with_name(overlay).as_posix()
+
+
+def _length(name: str) -> int:
+    return len(name) if os.name == "nt" else len(os.fsencode(name))
+
+
+def _ignores_case(folder: Path) -> bool:
+    probe = folder / f".smaf-{uuid.uuid4().hex[:8]}.part"
+    try:
+        probe.touch()
+        return probe.with_name(probe.name.upper()).exists()
+    finally:
+        probe.unlink(missing_ok=True)
