@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # All stages on a small rendered data set, and demo_report.html. Options are those of `smaf demo`.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/venv.sh"
 make_venv
-exec "$VENV/bin/python" -m smaf.demo "$@"
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1 # not what lies in the folder it is called from
+exec "$VENV/bin/python" -m smaf demo "$@"

@@ -6,8 +6,9 @@
 #   CRF         1, or 0 to do without        (1)
 #   QUICK       1: two steps a stage on the lists' first photographs, to see that all is in place (0)
 # A day on one GPU of 16 GB; without a GPU it takes weeks, so DEVICE=cpu must be asked for.
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
 RESNET38="${RESNET38:-$DATA_ROOT/weights/ilsvrc-cls_rna-a1_cls1000_ep-0001.params}"
 COCO_INIT="${COCO_INIT:-$DATA_ROOT/weights/deeplabv1_resnet101-coco.pth}"
 CRF="${CRF:-1}"

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
-# Style, types and tests. Options are pytest's.
+# The tests. Options are pytest's; JOBS is the number of processes (2).
+[ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/venv.sh"
 make_venv test
 cd "$ROOT"
-"$VENV/bin/python" -m ruff check smaf tests
-"$VENV/bin/python" -m mypy
 exec "$VENV/bin/python" -m pytest -n "${JOBS:-2}" "$@"

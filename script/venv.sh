@@ -1,22 +1,63 @@
-# Sourced by demo.sh and test.sh: make or reuse .venv, install the project and, where it builds, the dense CRF.
-# PYTHON names the interpreter (3.10 to 3.13) for a new .venv; VENV its folder.
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# Sourced by demo.sh, test.sh and check.sh: make or reuse a virtual environment. Settings from the environment:
+#   PYTHON  interpreter of a new one, 3.10 to 3.14   (python3)
+#   VENV    its folder                               (.venv)
+unset CDPATH PYTHONHOME
+ROOT="$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")"
 VENV="${VENV:-$ROOT/.venv}"
+if [[ "$VENV" != /* ]]; then VENV="$PWD/$VENV"; fi
+MARK="$VENV/.smaf-venv" # names its folder: an environment that was made here, and not moved since
+HALF="$VENV/.smaf-half" # while packages are installed: what a stopped installation leaves cannot be trusted
 
-make_venv() { # make_venv EXTRA…: the optional requirement sets to install
-  local stamp="$VENV/.smaf-installed" wanted
-  wanted="$(cat "$ROOT"/requirements*.txt "$ROOT/pyproject.toml" | cksum) $*"
-  if [[ ! -x "$VENV/bin/python" ]]; then
-    "${PYTHON:-python3}" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || {
-      echo "error: ${PYTHON:-python3} is not Python 3.10 to 3.13: set PYTHON to one that is" >&2
-      return 2
-    }
-    "${PYTHON:-python3}" -m venv "$VENV"
-  fi
-  if [[ ! -f "$stamp" || "$(cat "$stamp")" != "$wanted" ]]; then
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ROOT${1:+[$1]}"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r "$ROOT/requirements-crf.txt" ||
+make_venv() { # make_venv EXTRA…: with the project, the optional requirement sets and, where it builds, the dense CRF
+  mkdir -p "$(dirname "$VENV")"
+  (
+    if command -v flock >/dev/null; then flock 9; fi # two at once: the second one waits
+    open_venv
+    install "$VENV/.smaf-installed" -e "$ROOT${1:+[$1]}"
+    install "$VENV/.smaf-crf" -r "$ROOT/requirements-crf.txt" || {
+      installed "$VENV/.smaf-crf" # as far as can be: not tried each time
       echo "note: pydensecrf2 does not build here (it needs a C++ compiler): masks are made without dense CRF" >&2
-    echo "$wanted" >"$stamp"
+    }
+  ) 9>"$VENV.lock"
+}
+
+open_venv() { # make VENV where there is none that works, or one of another Python than the one asked for
+  local python="${PYTHON:-python3}" there wanted
+  there="$(version "$VENV/bin/python" pip)" || there=""
+  if [[ -e "$HALF" ]] || [[ -f "$MARK" && ! "$(cat "$MARK")" -ef "$VENV" ]]; then there=""; fi
+  if [[ -n "$there" && -z "${PYTHON:-}" ]]; then return; fi
+  wanted="$(version "$python" venv)" || wanted="no Python"
+  if [[ "$wanted" == "$there" ]]; then return; fi
+  if [[ ! "$wanted" =~ ^3\.1[0-4]$ ]]; then
+    echo "error: $python is $wanted that serves here: set PYTHON to a Python 3.10 to 3.14 with venv" >&2
+    return 2
   fi
+  if [[ -e "$VENV" && ! -f "$MARK" && "$VENV" != "$ROOT"/.venv* ]]; then
+    echo "error: VENV is $VENV, which was not made here${there:+ and is Python $there}: name another folder" >&2
+    return 2
+  fi
+  if [[ -e "$VENV" ]]; then echo "note: making $VENV again, with Python $wanted" >&2; fi
+  rm -rf -- "$VENV"
+  mkdir "$VENV"
+  echo "$VENV" >"$MARK"
+  "$python" -m venv "$VENV"
+}
+
+version() { # version PYTHON MODULE: 3.N, where PYTHON runs and has MODULE
+  "$1" -c "import $2, sys; print('%d.%d' % sys.version_info[:2])" 2>/dev/null
+}
+
+install() { # install STAMP PIP-OPTION…: into VENV, unless STAMP says that the same is there
+  local stamp="$1"
+  shift
+  packages="$(cat "$ROOT"/requirements*.txt "$ROOT/pyproject.toml" | cksum) $*"
+  if [[ -f "$stamp" && "$(cat "$stamp")" == "$packages" ]]; then return; fi
+  touch "$HALF"
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || return
+  installed "$stamp"
+}
+
+installed() { # installed STAMP: after `install`
+  rm -f -- "$HALF"
+  echo "$packages" >"$1"
 }

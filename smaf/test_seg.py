@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                  score=args.score)
     if args.save_for_server:
         log.info("wrote %s", save_for_server(data, ids, masks=out, out=out))
-    missing = [i for i in ids if not data.mask_path(i).is_file()]
+    missing = data.missing("mask", ids)
     if missing:
         log.info("list %s has no true mask for %s%s: no evaluation", args.list, missing[0],
                  f" and {len(missing) - 1} more" if len(missing) > 1 else "")

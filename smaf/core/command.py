@@ -58,7 +58,8 @@ class _Parser(argparse.ArgumentParser):
         return result
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+        _tell(f"error: {message} (see {self.prog} --help)")
+        self.exit(2)
 
 
 def make_parser(prog: str, description: str) -> argparse.ArgumentParser:

@@ -29,7 +29,11 @@ def choose_device(name: str) -> torch.device:
     if name not in DEVICES:
         raise InputError(f"--device {name}: expected one of {', '.join(DEVICES)}")
     if name == "cuda":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= there:
+            raise InputError(f"--device cuda: {os.environ.get('LOCAL_WORLD_SIZE', number + 1)} processes, but {there} "
+                             "CUDA devices: run as many processes (NPROC), or use --device cpu")
+        return torch.device("cuda", number)
     return torch.device(name)
 
 

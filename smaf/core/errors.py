@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 
 
 class InputError(ValueError):
@@ -20,6 +21,16 @@ class MissingInputError(FileNotFoundError, InputError):
 
     def __str__(self) -> str:
         return self.message
+
+
+def printable(name: PurePath | str) -> str:
+    """A name for a line of text: control characters and bytes that are no UTF-8 are escaped.
+
+    Example:
+        >>> printable("two\\nlines.jpg")
+        'two\\\\nlines.jpg'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

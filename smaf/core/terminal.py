@@ -77,7 +77,8 @@ def stop_at_once() -> None:
     :func:`ready_to_stop` ends this.
     """
     def stop(*_: object) -> None:
-        os.write(2, f"{STOPPED}\n".encode())
+        if "SMAF_ERRORS" not in os.environ:  # of many processes, the launcher says it
+            os.write(2, f"{STOPPED}\n".encode())
         os._exit(130)
 
     for number in (signal.SIGINT, signal.SIGTERM):

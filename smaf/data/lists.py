@@ -9,10 +9,11 @@ from pathlib import Path
 
 from smaf.core.errors import InputError
 from smaf.core.files import check_id, read_lines
+from smaf.core.images import IMAGE_SUFFIXES
 
 log = logging.getLogger("smaf")
 
-_SUFFIX = r"\.(?:jpe?g|png|bmp|tiff?|webp|gif)"
+_SUFFIX = f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
 _FILES = re.compile(rf"(.+?{_SUFFIX})(?:[\s,;]+(.+?{_SUFFIX}))?", re.IGNORECASE)
 _PRESENCE = re.compile(r"(.*\S)\s+(-1|0|1)")  # VOC's ImageSets/Main: absent, difficult, present
 _FIX = "write each id once, one a line"

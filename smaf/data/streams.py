@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from smaf.core.errors import during
+from smaf.core.files import find_by_stem
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
 from smaf.core.tensors import normalise
@@ -127,9 +128,7 @@ class MaskStream(TrainingStream):
 
 def fused_path(folder: Path, image_id: str) -> Path:
     """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is there."""
-    path = folder / f"{image_id}.npz"
-    published = folder / f"{image_id}.npy"
-    return published if published.is_file() and not path.is_file() else path
+    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):

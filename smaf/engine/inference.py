@@ -57,18 +57,6 @@ def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4
                 raise
 
 
-class _CapNotice:
-    """Turns the size cap's warnings into one line for the whole run."""
-
-    def __init__(self) -> None:
-        self.given = False
-
-    def __call__(self, message: Warning | str, *_: Any, **__: Any) -> None:
-        if not self.given:
-            log.warning("warning: %s; said once", message)
-        self.given = True
-
-
 Fused = tuple[str, dict[int, np.ndarray], tuple[int, int]]
 
 
@@ -77,7 +65,7 @@ def fuse_list(model: Classifier, data: DataRoot, ids: Sequence[str], views: View
     """Yield (id, fused maps of the labelled classes, (H, W)) for each image, with a progress bar."""
     device = next(model.parameters()).device
     labels = data.labels_of(ids)
-    notice = _CapNotice()
+    told: set[str] = set()
     photos = read_ahead(ids, data.photo)
     bar = tqdm(zip(ids, photos, labels, strict=True), total=len(ids), unit="image", mininterval=1.0,
                disable=distributed.rank() > 0)
@@ -87,8 +75,10 @@ def fuse_list(model: Classifier, data: DataRoot, ids: Sequence[str], views: View
             warnings.simplefilter("always")
             cams = fuse_cams(model, photo, label, scales=views.scales, flip=views.flip, long_side=views.long_side,
                              max_pixels=views.max_pixels, label_filter=views.label_filter)
-        for entry in caught:
-            notice(entry.message)
+        for entry in caught:  # the size cap's, and others
+            if (place := f"{entry.filename}:{entry.lineno}") not in told:
+                log.warning("warning: %s; said once", entry.message)
+                told.add(place)
         yield image_id, cams, (photo.height, photo.width)
 
 

@@ -3,60 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
-import shlex
-import socket
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from smaf.core.errors import InputError
-from smaf.core.files import drop_leftovers, output_folder, read_text, write_text
+from smaf.core.files import drop_leftovers
 from smaf.core.record import CONTENTS, RECORD, RunRecord, checksum
 from smaf.engine import distributed
+from smaf.engine.locks import locked
 
 log = logging.getLogger("smaf")
-LOCK = ".smaf.lock"
 LIST, LABELS = f"{CONTENTS}--list", f"{CONTENTS}--labels"  # checksums of a list's ids, and of their labels
-_HOLDER = ".smaf.holder"  # who has the lock, in words
 # Settings that say how a run goes, not what it gives
 FREE = ("num_workers", "device", "checkpoint_minutes", "val_every", "val_list", "val_long_side")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold it for the block: a second run in it is refused, with the name of the first one.
-
-    The system frees the lock of a process that was killed. What such a process left half-written is removed. Where a
-    file system has no locks a warning says so.
-    """
-    output_folder(folder)
-    lock, holder = FileLock(str(folder / LOCK)), folder / _HOLDER
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        who = read_text(holder, "lock", "").strip() if holder.is_file() else "another process"
-        raise InputError(f"{folder} is in use by {who}: wait for it, end it, or choose another folder with --out"
-                         ) from None
-    except (OSError, NotImplementedError) as error:
-        log.warning("warning: %s is on a file system without locks (%s): run nothing else in this folder meanwhile",
-                    folder, error)
-    try:
-        drop_leftovers(folder)
-        since, command = time.strftime("%Y-%m-%d %H:%M:%S"), shlex.join([Path(sys.argv[0]).name, *sys.argv[1:3]])
-        write_text(holder, f"process {os.getpid()} on {socket.gethostname()} since {since} ({command[:80]} …)\n")
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        if lock.is_locked:
-            if os.name == "posix":  # while it is held: who waits for it sees that the file is gone, and starts over
-                (folder / LOCK).unlink(missing_ok=True)
-            lock.release()
 
 
 class OutputRun:

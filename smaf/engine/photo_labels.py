@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from smaf.core.errors import InputError, MissingInputError, did_you_mean
+from smaf.core.errors import InputError, MissingInputError, did_you_mean, printable
 from smaf.core.files import plain_name
-from smaf.core.labels import read_image_labels
-from smaf.core.names import find_class, split_names
-from smaf.engine.photographs import Photograph, printable
+from smaf.core.labels import ImageLabels, read_image_labels
+from smaf.core.names import find_class, is_background, split_names
+from smaf.engine.photographs import Photograph
 
 log = logging.getLogger("smaf")
 _TABLES = (".csv", ".tsv", ".txt", ".npy", ".json", ".xlsx", ".xls", ".ods")
@@ -25,7 +25,7 @@ class Labels:
     """What the user says of the photographs: one set for all, or a table by stem; neither: the scores decide."""
 
     common: frozenset[int] | None = None
-    table: Mapping[str, np.ndarray] | None = None
+    table: ImageLabels | None = None
 
     @staticmethod
     def read(text: str | None, class_names: Sequence[str]) -> Labels:
@@ -36,14 +36,14 @@ class Labels:
         if text is None:
             return Labels()
         unknown: set[str] = set()
-        names = split_names(text, class_names)
-        suffix = os.path.splitext(text)[1].lower()
-        known = {name: index for name in names if (index := find_class(name, class_names)) is not None}
-        if suffix in _TABLES or (os.path.isfile(text) and len(known) < len(names)):
+        names = [name for name in split_names(text, class_names) if not is_background(name)]
+        found = [find_class(name, class_names) for name in names]
+        common = frozenset(index for index in found if index is not None)
+        if os.path.splitext(text)[1].lower() in _TABLES or (os.path.isfile(text) and (None in found or not found)):
             labels = Labels(table=read_image_labels(Path(text), class_names, unknown=unknown))
-        elif known:
-            unknown = set(names) - set(known)
-            labels = Labels(common=frozenset(known.values()))
+        elif common:
+            unknown.update(name for name, index in zip(names, found, strict=True) if index is None)
+            labels = Labels(common=common)
         elif os.path.exists(text) or os.sep in text:
             what = "is no file" if os.path.exists(text) else "does not exist"
             raise MissingInputError(f"--labels {printable(text)} {what}: name a CSV file with the columns image and "
@@ -65,6 +65,7 @@ class Labels:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(f"--labels has no line for {printable(missing[0].name)}{more}: add one, leave the "
                              "photograph out, or predict without --labels")
+        self.table.check(plain_name(p.path.stem) for p in photographs)
         stems: dict[str, Path] = {}
         for photograph in photographs:
             other = stems.setdefault(plain_name(photograph.path.stem), photograph.path)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from smaf.core.errors import InputError, MissingInputError
+from smaf.core.errors import InputError, MissingInputError, printable
 from smaf.core.images import IMAGE_SUFFIXES, voc_palette
 
 log = logging.getLogger("smaf")
@@ -30,11 +30,6 @@ class Photograph:
 
     path: Path
     place: PurePath
-
-
-def printable(path: PurePath | str) -> str:
-    """The path for a line of text: control characters and bytes that are no UTF-8 are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 def find_photographs(arguments: Sequence[str]) -> list[Photograph]:

@@ -15,13 +15,13 @@ import numpy as np
 from PIL import Image
 
 from smaf.core.command import is_memory_error
-from smaf.core.errors import InputError, during
+from smaf.core.errors import InputError, during, printable
 from smaf.core.files import drop_leftovers, write_bytes
 from smaf.core.images import read_image, write_mask
 from smaf.core.predict_settings import PredictSettings
-from smaf.engine.outputs import locked
+from smaf.engine.locks import locked
 from smaf.engine.photo_labels import Labels
-from smaf.engine.photographs import OVERLAY_COMMENT, Photograph, printable
+from smaf.engine.photographs import OVERLAY_COMMENT, Photograph
 from smaf.engine.predictions import Predictions, contents
 from smaf.ops import (
     SizedMaps,

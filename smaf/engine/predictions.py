@@ -14,10 +14,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, printable
 from smaf.core.files import output_folder, plain_name, read_json, write_json
 from smaf.core.images import read_mask
-from smaf.engine.photographs import OVERLAY, PREDICTIONS, Photograph, is_result, printable
+from smaf.engine.photographs import OVERLAY, PREDICTIONS, Photograph, is_result
 
 log = logging.getLogger("smaf")
 Entry = dict[str, Any]

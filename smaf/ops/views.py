@@ -114,12 +114,14 @@ class SizedMaps:
 
     def peak_scores(self) -> np.ndarray:
         """:func:`peak_scores` of :meth:`full`."""
-        count = max(1, self.whole[0] * self.whole[1] // 100)
-        best = np.empty((len(self.maps), 0), dtype=np.float32)
+        w, h = self.whole
+        if w * h <= MAX_VIEW_PIXELS:
+            return peak_scores(self.full())
+        strongest = [np.empty(0, dtype=np.float32)] * len(self.maps)
         for _, piece in self.pieces():
-            values = np.concatenate([best, piece.reshape(len(piece), -1)], axis=1)
-            best = np.partition(values, -count, axis=1)[:, -count:] if values.shape[1] > count else values
-        return np.asarray(best.mean(axis=1))
+            strongest = [_strongest(values, plane, w * h // 100)
+                         for values, plane in zip(strongest, piece, strict=True)]
+        return np.array([values.mean() for values in strongest])
 
     def maxima(self) -> np.ndarray:
         """(n,): the largest value of each map of :meth:`full`."""
@@ -131,6 +133,13 @@ class SizedMaps:
         for part, piece in self.pieces():
             mask[part] = decide(piece)
         return mask
+
+
+def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
+    """The `count` largest of `plane` and of `values`, which are the largest so far, the least of them first."""
+    more = plane.ravel() if len(values) < count else plane[plane > values[0]]
+    values = np.concatenate([values, more])
+    return values if len(values) < count else np.partition(values, -count)[-count:]
 
 
 @dataclass(frozen=True)

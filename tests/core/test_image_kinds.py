@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_writing import chunk, write_png, write_tiff
+from image_writing import chunk, packed, write_png, write_tiff
 from PIL import Image
 
 from smaf.core import images
@@ -90,6 +90,14 @@ def on_white(colour: Array, alpha: Array) -> Array:
     return np.rint(colour * share + 255 * (1 - share)).astype(np.uint8)
 
 
+def grey_bmp_of_4_bits(path: Path) -> None:
+    """Its palette is 0..15 in grey; Pillow takes its half bytes for bytes."""
+    colours = b"".join(bytes((k, k, k, 0)) for k in range(16))
+    rows = b"".join(packed(row, 4).ljust(4, b"\0") for row in NIBBLES[::-1])
+    path.write_bytes(struct.pack("<2sIHHI", b"BM", 54 + len(colours) + len(rows), 0, 0, 54 + len(colours))
+                     + struct.pack("<IiiHHIIiiII", 40, 3, 2, 1, 4, 0, len(rows), 0, 0, 16, 0) + colours + rows)
+
+
 ALPHA = np.array([[0, 255, 0], [255, 255, 255]], dtype=np.uint8)
 VARIED = np.array([[0, 10, 128], [255, 200, 255]], dtype=np.uint8)
 VOC_INDEX = palette(MASK, voc_palette())
@@ -100,7 +108,6 @@ TWELVE = np.array([[0, 273, 4095], [16, 2048, 1000]])
 WHITE_IS_ZERO = tiff(GREY, photometric=0)
 DEEP_WHITE_IS_ZERO = tiff(DEEP, bits=16, photometric=0)
 SIGNED = tiff(np.array([[0, 1, -1]]), sample_format=2)
-BMP = "bmp"
 
 # row of the table, file name, how the file is written, what is read: an array, or words of the refusal
 PHOTOGRAPHS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
@@ -114,6 +121,7 @@ PHOTOGRAPHS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("A4", "x.png", frames("PNG"), rgb(GREY)),
     ("A6", "x.tif", DEEP_WHITE_IS_ZERO, "more than 8 bits where white is 0 is not supported"),
     ("A6", "x.tif", SIGNED, "signed bytes is not supported"),
+    ("A6", "x.bmp", grey_bmp_of_4_bits, "BMP of 4 bits a pixel in grey is not supported"),
     ("P1", "x.png", saved(COLOUR), COLOUR),
     ("P1", "x.webp", saved(COLOUR, lossless=True), COLOUR),
     ("P1", "x.bmp", saved(COLOUR), COLOUR),
@@ -131,6 +139,7 @@ PHOTOGRAPHS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("P2", "x.png", saved(CLEAR), "is transparent everywhere"),
     ("P3", "x.png", saved(DEEP), rgb(GREY)),
     ("P3", "x.tif", tiff(DEEP, bits=16), rgb(GREY)),
+    ("P3", "x.tif", saved(DEEP.astype(">u2")), rgb(GREY)),
     ("P3", "x.tif", saved(DEEP.astype(np.int32)), rgb(GREY)),
     ("P3", "x.png", saved(np.full((2, 2), 300, np.uint16)), np.ones((2, 2, 3))),
     ("P4", "x.png", saved(GREY.astype(np.uint16)), rgb(GREY)),
@@ -178,6 +187,7 @@ MASKS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("M3", "x.bmp", saved(Image.fromarray(BITS > 0)), BITS),
     ("M4", "x.png", saved(MASK.astype(np.uint16)), MASK),
     ("M4", "x.tif", tiff(MASK, bits=16), MASK),
+    ("M4", "x.tif", saved(MASK.astype(">u2")), MASK),
     ("M4", "x.tif", saved(MASK.astype(np.int32)), MASK),
     ("M4", "x.tif", saved(MASK.astype(np.float32)), MASK),
     ("M5", "x.png", saved(MASK.astype(np.uint16) + 1), "values from 0 to 256, expected whole numbers 0..255"),
