@@ -161,7 +161,8 @@ def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: 
     def count(image_id: str, truth: np.ndarray) -> None:
         nonlocal ignored, passed
         path = fused_path(cam_dir, image_id)
-        cams = read_fused(path, num_classes=data.num_classes, size=(truth.shape[1], truth.shape[0]))
+        cams = read_fused(path, num_classes=data.num_classes, size=(truth.shape[1], truth.shape[0]),
+                          against="the true mask")
         best = np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, dtype=np.float32)
         winner = _check(cams_to_mask(cams, threshold=0.0, size=truth.shape), truth, path, data.num_classes)
         kept = truth != IGNORE
