@@ -138,4 +138,5 @@ def is_memory_error(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     said = r"(can't|cannot|failed to) allocate|bad_alloc|out of memory|bad allocation"
-    return isinstance(error, RuntimeError) and bool(re.search(said, str(error), re.IGNORECASE))
+    runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return runtime and bool(re.search(said, str(error), re.IGNORECASE))

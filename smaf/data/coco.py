@@ -12,7 +12,7 @@ import numpy as np
 from smaf.core.classes import read_class_names
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder
-from smaf.core.images import IMAGE_SUFFIXES
+from smaf.core.images import IMAGE_SUFFIXES, read_mask
 from smaf.core.names import name_key
 from smaf.core.parallel import map_parallel
 from smaf.data.coco_annotations import Split, annotation_files, read_split
@@ -36,14 +36,23 @@ def _mask_path(root: Path, image_id: str) -> Path:
     return root / "SegmentationClass" / f"{image_id}.png"
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a mask is there and can be read: a power cut may leave half of one."""
+    try:
+        read_mask(path)
+    except InputError:
+        return False
+    return True
+
+
 def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_workers: int = 0) -> int:
     """Write `root/SegmentationClass/<id>.png` of every image whose annotations have outlines; return how many.
 
-    Masks that are there are kept unless `overwrite`, so a stopped run goes on.
+    Masks that are there and whole are kept unless `overwrite`, so a stopped run goes on.
     """
     tasks = [MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
              for image_id, regions in split.regions.items() if image_id not in split.unmasked]
-    tasks = [task for task in tasks if overwrite or not task.path.is_file()]
+    tasks = [task for task in tasks if overwrite or not _is_whole(task.path)]
     map_parallel(write_task, tasks, num_workers=num_workers, what=f"masks of {split.list_name}")
     return len(tasks)
 
@@ -135,7 +144,7 @@ def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -
     masks = 0
     for path, ids in zip(files, contents.lists.values(), strict=True):
         places = [_mask_path(root, image_id) for image_id in ids if image_id not in contents.unmasked]
-        if places and (overwrite or not all(place.is_file() for place in places)):
+        if places and (overwrite or not all(_is_whole(place) for place in places)):
             output_folder(places[0].parent)
             masks += write_masks(root, read_split(path), overwrite=overwrite, num_workers=num_workers)
     masked = len(contents.labels) - len(contents.unmasked)

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from smaf.core.classes import IGNORE
-from smaf.core.errors import InputError, MissingInputError
+from smaf.core.errors import InputError, MissingInputError, during
 from smaf.core.files import write_json
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import MASK_SUFFIXES, find_images, read_mask
@@ -91,9 +91,10 @@ def _accumulate(data: DataRoot, list_name: str, ids: Sequence[str], count: Calla
     seen = np.zeros(256, dtype=bool)
     with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
         for image_id in bar:
-            truth = data.mask(image_id)
-            seen |= values_of(truth)
-            count(image_id, truth)
+            with during(f"evaluating {image_id}"):
+                truth = data.mask(image_id)
+                seen |= values_of(truth)
+                count(image_id, truth)
     check_shown(seen, true_masks(data, list_name), of=data)
 
 

@@ -75,7 +75,7 @@ def _write(path: Path, form: str, info: ClassifierInfo | SegmenterInfo, model: t
     stream = io.BytesIO()
     torch.save({"format": form, "info": asdict(info), "state_dict": halved(state, path) if half else state, **extra},
                stream)
-    write_bytes(path, stream.getvalue())
+    write_bytes(path, stream.getvalue(), durable=True)
 
 
 def open_weights(path: str | Path) -> WeightsFile:

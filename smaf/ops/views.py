@@ -117,11 +117,11 @@ class SizedMaps:
         w, h = self.whole
         if w * h <= MAX_VIEW_PIXELS:
             return peak_scores(self.full())
+        count = w * h // 100
         strongest = [np.empty(0, dtype=np.float32)] * len(self.maps)
         for _, piece in self.pieces():
-            strongest = [_strongest(values, plane, w * h // 100)
-                         for values, plane in zip(strongest, piece, strict=True)]
-        return np.array([values.mean() for values in strongest])
+            strongest = [_strongest(values, plane, count) for values, plane in zip(strongest, piece, strict=True)]
+        return np.array([np.partition(values, -count)[-count:].mean() for values in strongest])
 
     def maxima(self) -> np.ndarray:
         """(n,): the largest value of each map of :meth:`full`."""
@@ -136,10 +136,15 @@ class SizedMaps:
 
 
 def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
-    """The `count` largest of `plane` and of `values`, which are the largest so far, the least of them first."""
-    more = plane.ravel() if len(values) < count else plane[plane > values[0]]
-    values = np.concatenate([values, more])
-    return values if len(values) < count else np.partition(values, -count)[-count:]
+    """At most 2·`count` values with the `count` largest of `plane` and of `values`, the outcome for earlier planes.
+
+    Once there are so many, `count` of them are not less than the first.
+    """
+    enough = len(values) >= count
+    values = np.concatenate([values, plane[plane > values[0]] if enough else plane.ravel()])
+    if len(values) < count or (enough and len(values) < 2 * count):
+        return values
+    return np.partition(values, -count)[-count:]
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,10 @@ def test_import_is_quick() -> None:
     assert best < 0.3
 
 
+def test_prediction_does_without_pytorchs_start_up() -> None:
+    subprocess.run([sys.executable, "-c", "import smaf.predict, sys; assert 'torch' not in sys.modules"], check=True)
+
+
 def test_onnx_is_the_same_network(tmp_path: Path) -> None:
     """Odd sizes and any batch; in half precision only the weights are rounded."""
     torch.manual_seed(0)
