@@ -15,7 +15,7 @@ make_venv() { # make_venv EXTRA…: with the project, the optional requirement s
     open_venv
     install "$VENV/.smaf-installed" -e "$ROOT${1:+[$1]}"
     install "$VENV/.smaf-crf" -r "$ROOT/requirements-crf.txt" || {
-      rm -f -- "$HALF"
+      installed "$VENV/.smaf-crf" # as far as can be: not tried each time
       echo "note: pydensecrf2 does not build here (it needs a C++ compiler): masks are made without dense CRF" >&2
     }
   ) 9>"$VENV.lock"
@@ -48,12 +48,16 @@ version() { # version PYTHON MODULE: 3.N, where PYTHON runs and has MODULE
 }
 
 install() { # install STAMP PIP-OPTION…: into VENV, unless STAMP says that the same is there
-  local stamp="$1" wanted
+  local stamp="$1"
   shift
-  wanted="$(cat "$ROOT"/requirements*.txt "$ROOT/pyproject.toml" | cksum) $*"
-  if [[ -f "$stamp" && "$(cat "$stamp")" == "$wanted" ]]; then return; fi
+  packages="$(cat "$ROOT"/requirements*.txt "$ROOT/pyproject.toml" | cksum) $*"
+  if [[ -f "$stamp" && "$(cat "$stamp")" == "$packages" ]]; then return; fi
   touch "$HALF"
   "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || return
+  installed "$stamp"
+}
+
+installed() { # installed STAMP: after `install`
   rm -f -- "$HALF"
-  echo "$wanted" >"$stamp"
+  echo "$packages" >"$1"
 }

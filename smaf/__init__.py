@@ -4,4 +4,4 @@ The pipeline, one stage a module: :mod:`smaf.train_eps` (0), :mod:`smaf.gen_fusi
 :mod:`smaf.train_fusion` (2), :mod:`smaf.gen_pm` (3), :mod:`smaf.evaluate`.
 """
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -9,7 +9,8 @@ from pathlib import Path
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import require_file
-from smaf.data.coco import annotation_files, prepare_coco
+from smaf.data.coco import prepare_coco
+from smaf.data.coco_annotations import annotation_files
 from smaf.data.voc import prepare_voc
 
 

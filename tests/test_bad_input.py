@@ -180,7 +180,7 @@ FILES: dict[str, tuple[Harm, tuple[str, ...], tuple[str, ...]]] = {
         ("fuse", "self_train", "masks"), ("weights.pth have the classes a, b, c", "--classes")),
     "weights of another shape": (
         lambda b: tensors(b.weights, lambda value: value["state_dict"].update({"fc8.weight": torch.zeros(2, 2)})),
-        ("fuse",), ("weights.pth are not of the backbone", "fc8.weight is (2, 2)", "name the right backbone")),
+        ("fuse",), ("weights.pth: fc8.weight is (2, 2)", "expected the head's", "take the file")),
 }
 ROWS = [pytest.param(harm, command, words, id=f"{name}-{command}") for name, (harm, commands, words) in FILES.items()
         for command in commands]

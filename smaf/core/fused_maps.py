@@ -43,7 +43,7 @@ def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) 
     write_bytes(path, stream.getvalue())
 
 
-def _check_arrays(path: Path, arrays: Mapping[str, StoredArray], expected: Size | None) -> tuple[int, int]:
+def _check_arrays(path: Path, arrays: Mapping[str, StoredArray], expected: Size | None, against: str = "") -> Size:
     """Judge an archive by its headers and return (H, W), before its planes are unpacked. `expected` as there."""
     classes, size = arrays["classes"], arrays["size"]
     if len(classes.shape) != 1 or size.shape != (2,) or {a.dtype.kind for a in (classes, size)} - {"u", "i"}:
@@ -55,18 +55,18 @@ def _check_arrays(path: Path, arrays: Mapping[str, StoredArray], expected: Size 
     if low.shape != shape or high.shape != shape or low.dtype != np.uint8 or high.dtype != np.uint8:
         raise InputError(f"fused map {path} has planes of {low.shape} {low.dtype} and {high.shape} {high.dtype}, "
                          f"expected {shape} uint8: {_FIX}")
-    _check_size(path, (height, width), expected)
+    _check_size(path, (height, width), expected, against)
     if expected is None and count * height * width > MAX_VALUES:
         raise InputError(f"fused map {path} is {width}×{height} pixels for {count} classes, more than "
                          f"{MAX_VALUES // 10**6} million values: {_FIX}")
     return height, width
 
 
-def _check_size(path: Path, size: Size, expected: Size | None) -> None:
+def _check_size(path: Path, size: Size, expected: Size | None, against: str) -> None:
     """`size` and `expected`, where it is known, are (H, W)."""
     if expected is not None and size != expected:
-        raise InputError(f"fused map {path} is {size[1]}×{size[0]} pixels, its photograph is "
-                         f"{expected[1]}×{expected[0]}: run stage 1 (gen_fusion) again with --overwrite")
+        raise InputError(f"fused map {path} is {size[1]}×{size[0]} pixels, {against} {expected[1]}×{expected[0]}: make "
+                         "it again from the same photographs (gen_fusion --overwrite)")
 
 
 def _check_classes(path: Path, classes: Sequence[int], num_classes: int) -> None:
@@ -78,10 +78,10 @@ def _check_classes(path: Path, classes: Sequence[int], num_classes: int) -> None
         raise InputError(f"fused map {path} has a class twice: {_FIX}")
 
 
-def _decode(path: Path, num_classes: int, expected: Size | None) -> dict[int, np.ndarray]:
+def _decode(path: Path, num_classes: int, expected: Size | None, against: str) -> dict[int, np.ndarray]:
     require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
     with open_arrays(path, _ARRAYS, "fused map", _FIX) as arrays:
-        _check_arrays(path, arrays, expected)
+        _check_arrays(path, arrays, expected, against)
         if arrays["classes"].shape[0] > num_classes:
             raise InputError(f"fused map {path} has {arrays['classes'].shape[0]} classes, the task has {num_classes}: "
                              f"{_FIX}")
@@ -99,17 +99,19 @@ def _decode(path: Path, num_classes: int, expected: Size | None) -> dict[int, np
     return cams
 
 
-def read_fused(path: Path, *, num_classes: int, size: tuple[int, int] | None = None) -> dict[int, np.ndarray]:
+def read_fused(path: Path, *, num_classes: int, size: tuple[int, int] | None = None,
+               against: str = "its photograph is") -> dict[int, np.ndarray]:
     """Read `{class index: (H, W) float32 in [0, 1]}` from `path` (`.npz`, or the published `.npy`).
 
-    `size` is the photograph's (width, height). Raises :class:`InputError` where the file is damaged (checksums are
-    verified), has another size (or, where none is given, more than :data:`MAX_VALUES`), or names a class outside
-    0..num_classes - 1. Size and classes are compared before the maps are unpacked.
+    `size` is the photograph's (width, height), or that of what `against` names. Raises :class:`InputError` where the
+    file is damaged (checksums are verified), has another size (or, where none is given, more than
+    :data:`MAX_VALUES`), or names a class outside 0..num_classes - 1. Size and classes are compared before the maps are
+    unpacked.
     """
     expected = None if size is None else (size[1], size[0])
     if path.suffix == ".npy":
-        return _read_published(path, num_classes, expected)
-    return _decode(path, num_classes, expected)
+        return _read_published(path, num_classes, expected, against)
+    return _decode(path, num_classes, expected, against)
 
 
 def fused_size(path: Path) -> tuple[int, int]:
@@ -119,7 +121,7 @@ def fused_size(path: Path) -> tuple[int, int]:
         return _check_arrays(path, arrays, None)
 
 
-def _read_published(path: Path, num_classes: int, expected: Size | None) -> dict[int, np.ndarray]:
+def _read_published(path: Path, num_classes: int, expected: Size | None, against: str) -> dict[int, np.ndarray]:
     """A published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is run."""
     planes = {}
     for key, value in read_pickled_dict(path, "fused map", _FIX).items():
@@ -135,7 +137,7 @@ def _read_published(path: Path, num_classes: int, expected: Size | None) -> dict
         raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
     _check_classes(path, list(planes), num_classes)
     for plane in planes.values():
-        _check_size(path, plane.shape, expected)
+        _check_size(path, plane.shape, expected, against)
         low, high = plane.min(initial=0), plane.max(initial=0)  # NaN where there is one
         if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
             raise InputError(f"fused map {path} has values outside 0..1 ({low:g} to {high:g}): {_FIX}")

@@ -42,7 +42,11 @@ def listed_names(text: str) -> list[str]:
         names, first = _without_numbers(entries)
     names = _without_background([unquoted(name) for name in names], first)
     for name in names:
-        _check_name(name)
+        if is_background(name):
+            raise ValueError(f"has {name!r} after a class: it must come first, since mask values follow the lines")
+        if first is None and name_key(name) in _NO_CLASS:
+            raise ValueError(f"has {name!r} for a class: take it off the list if it is 255 in the masks, or number the "
+                             "lines")
     return names
 
 
@@ -58,20 +62,6 @@ def _without_background(names: list[str], first: int | None) -> list[str]:
         raise ValueError(f"begins with {names[0]!r:.80}: call it background if it is 0 in the masks, or number the "
                          "lines from 1 if it is a class")
     return names
-
-
-def _check_name(name: str) -> None:
-    """Refuse what is no class, or more than one: the classes after it may have other numbers in the masks."""
-    if is_background(name):
-        raise ValueError(f"has {name!r:.80} after a class: it must come first, since mask values follow the lines")
-    if re.match(r"[\W\d_]*background\b", name.lower()):
-        raise ValueError(f"has {name!r:.80} among the classes: background alone, in the first place")
-    if name_key(name) in _NO_CLASS:
-        raise ValueError(f"has {name!r:.80} for a class: take it off the list if it is 255 in the masks, or rename it")
-    if re.search(r"[\s,]\d+[\s,]+\d+$|\s#", name):
-        raise ValueError(f"has {name!r:.80}: a number and a name at most in a line")
-    if re.search(r"""^[\[\]{}()<>"'|*#/=:-]|[\[{(=:]$""", name) or not any(letter.isalnum() for letter in name):
-        raise ValueError(f"has {name!r:.80}, which does not read like a name")
 
 
 def _entries(text: str) -> list[str]:

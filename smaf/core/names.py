@@ -58,25 +58,37 @@ def class_index(name: str, classes: Sequence[str], where: Path | str) -> int:
                      f"{', '.join(classes)}")
 
 
+def _fault(name: str) -> str | None:
+    """What a list or a label table could not hold in a name."""
+    if _CONTROL.search(name):
+        return "has a control character in it"
+    if re.search(r"[;,|]", name):
+        return "has one of ; , | in it, which separate names in label tables"
+    if re.match(r"[\W\d_]*background\b", name.lower()):
+        return "is background and more, which is no class: background alone comes first in a list"
+    if re.search(r"[\s,]\d+[\s,]+\d+$|\s#", name):
+        return "has more in it than a name, which has a number before or after it at most"
+    if re.search(r"""^[\[\]{}()<>"'*#/=:-]|[\[{(=:]$""", name) or not any(letter.isalnum() for letter in name):
+        return "does not read like a name"
+    return None
+
+
 def check_names(names: Iterable[str], source: Path | str) -> None:
     """Raise :class:`InputError` for a name that lists or label tables cannot hold, or that is written twice.
 
-    Separators and control characters (a line's end is one) would make two names of one; names that differ only in
-    case, spaces or underscores cannot be told apart.
+    Separators and control characters (a line's end is one) would make two names of one, and what is more than a name
+    may shift the classes after it; names that differ only in case, spaces or underscores cannot be told apart.
     """
     known: dict[str, str] = {}
     for name in names:
-        if _CONTROL.search(name):
-            raise InputError(f"{source}: class name {name!r:.80} has a control character in it: rename it")
-        if re.search(r"[;,|]", name):
-            raise InputError(f"{source}: class name {name!r:.80} has one of ; , | in it, which separate names in label "
-                             "tables: rename it")
+        if fault := _fault(name):
+            raise InputError(f"{source}: class name {name!r:.80} {fault}: rename it")
         other = known.get(name_key(name))
         known[name_key(name)] = name
         if other is not None:
-            fault = f"the names {name} twice" if other == name else (
-                f"the names {other!r} and {name!r:.80}, which differ only in case, spaces or underscores")
-            raise InputError(f"{source} has {fault}: write each class once")
+            twice = f"the names {name} twice" if other == name else (
+                f"the names {other!r} and {name!r}, which differ only in case, spaces or underscores")
+            raise InputError(f"{source} has {twice}: write each class once")
 
 
 def unquoted(text: str) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from smaf.core.classes import MAX_CLASSES, read_class_names
+from smaf.core.classes import read_class_names
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.files import check_id, output_folder, read_json
-from smaf.core.images import IMAGE_SUFFIXES, MAX_PIXELS
-from smaf.core.names import check_names, is_background, name_key
+from smaf.core.files import output_folder
+from smaf.core.images import IMAGE_SUFFIXES, read_mask
+from smaf.core.names import name_key
 from smaf.core.parallel import map_parallel
-from smaf.data.coco_masks import FIX, MaskTask, Region, has_outline, write_task
+from smaf.data.coco_annotations import Split, annotation_files, read_split
+from smaf.data.coco_masks import MaskTask, write_task
 from smaf.data.layout import PHOTO_FOLDERS
 from smaf.data.preparing import (
     LISTS,
@@ -34,167 +32,27 @@ from smaf.data.preparing import (
 log = logging.getLogger("smaf")
 
 
-@dataclass(frozen=True)
-class Split:
-    """The annotated images of one file: id → (height, width) and id → regions.
-
-    `unmasked` images have an annotation without an outline: what they show is known, where it is is not. `empty` images
-    have no annotation.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    sizes: dict[str, tuple[int, int]]
-    regions: dict[str, list[Region]]
-    unmasked: frozenset[str]
-    empty: int
-
-    @property
-    def list_name(self) -> str:
-        """`train` for instances_train2014.json."""
-        name = self.path.stem.removeprefix("instances_")
-        return check_id(re.sub(r"_?\d{4}$", "", name) or name, self.path)
-
-    def label(self, image_id: str) -> np.ndarray:
-        """(C,) float32; a crowd shows its class, too."""
-        label = np.zeros(len(self.names), dtype=np.float32)
-        label[[region.class_index for region in self.regions[image_id]]] = 1.0
-        return label
-
-
-def annotation_files(root: Path) -> list[Path]:
-    """COCO 2014's annotation files below `root`; where there are none, any `instances_*.json`."""
-    folder = root / "annotations"
-    published = [folder / f"instances_{split}2014.json" for split in ("train", "val")]
-    return [path for path in published if path.is_file()] or sorted(folder.glob("instances_*.json"))
-
-
-def _integer(record: dict[str, Any], key: str, where: str) -> int:
-    """A whole number; some tools write it as 18.0 or "18"."""
-    value = record.get(key)
-    if isinstance(value, str) and re.fullmatch(r"\s*\d{1,18}\s*", value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise InputError(f"{where}: {key} is {value!r:.80}, expected a whole number: {FIX}")
-    return value
-
-
-def _key(record: dict[str, Any], key: str, where: str) -> int | str:
-    """A number that refers to another record; images may have a text instead."""
-    value = record.get(key)
-    return value if isinstance(value, str) and value and not value.strip().isdecimal() else _integer(record, key, where)
-
-
-def _crowd(record: dict[str, Any], where: str) -> bool:
-    value = record.get("iscrowd")
-    if value not in (None, 0, 1, "0", "1"):
-        raise InputError(f"{where}: iscrowd is {value!r:.80}, expected 0 or 1: {FIX}")
-    return value in (1, "1")
-
-
-def _records(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
-    records = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"annotation file {path} has no list {key!r} of records: {FIX}")
-    return records
-
-
-def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int | None]]:
-    """Names in ascending category id (COCO's ids 1..90 have gaps), and category id → class index.
-
-    A category called background, which some tools add, is no class: its index is None.
-    """
-    named = {}
-    records = _records(data, "categories", path)
-    for record in records:
-        name = record.get("name")
-        if not isinstance(name, str) or not name.strip():
-            raise InputError(f"annotation file {path}: a category has the name {name!r:.80}: {FIX}")
-        named[_integer(record, "id", f"annotation file {path}, category {name!r}")] = name.strip()
-    if len(named) < len(records):
-        raise InputError(f"annotation file {path} must have each category id once: {FIX}")
-    kept = [category for category in sorted(named) if not is_background(named[category])]
-    names = tuple(named[category] for category in kept)
-    if not names or len(names) > MAX_CLASSES:
-        raise InputError(f"annotation file {path} must have 1 to {MAX_CLASSES} categories: {FIX}")
-    check_names(names, f"annotation file {path}")
-    return names, {**dict.fromkeys(named), **{category: index for index, category in enumerate(kept)}}
-
-
-def _image_id(record: dict[str, Any], path: Path) -> str:
-    """The file name without folders and suffix."""
-    name = str(record.get("file_name") or "")
-    *folders, last = re.split(r"[/\\]", name)
-    if ".." in folders or not os.path.splitext(last)[0].strip("."):
-        raise InputError(f"annotation file {path}: {name!r} is not an image id or file name: {FIX}")
-    return check_id(os.path.splitext(last)[0], f"annotation file {path}")
-
-
-def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]]]:
-    """Image number → (id, (height, width))."""
-    images: dict[int | str, tuple[str, tuple[int, int]]] = {}
-    files: dict[str, str] = {}
-    for record in _records(data, "images", path):
-        image_id, where = _image_id(record, path), f"annotation file {path}, image {record.get('file_name')!r}"
-        height, width = (_integer(record, key, where) for key in ("height", "width"))
-        if min(height, width) < 1 or height * width > MAX_PIXELS:
-            raise InputError(f"{where}: a size of {width}×{height} pixels, expected 1 to {MAX_PIXELS / 1e6:.0f} "
-                             f"million: {FIX}")
-        number = _key(record, "id", where)
-        if number in images:
-            raise InputError(f"{where} has the id {number} of image {images[number][0]}, too: {FIX}")
-        other = files.setdefault(image_id, record["file_name"])
-        if len(files) == len(images):
-            raise InputError(f"{where} and image {other!r} have the same file name without folder and suffix, which is "
-                             "the image's id: rename one of them")
-        images[number] = image_id, (height, width)
-    return images
-
-
-def read_split(path: Path) -> Split:
-    """Read and check an annotation file. Shapes of regions are checked when they are painted."""
-    data = read_json(path, "annotation file", FIX)
-    names, position = _classes(data, path)
-    images = _images(data, path)
-    regions: dict[str, list[Region]] = {}
-    unmasked = set()
-    for record in _records(data, "annotations", path):
-        where = f"annotation file {path}, annotation {record.get('id')}"
-        image, category = _key(record, "image_id", where), _integer(record, "category_id", where)
-        if image not in images:
-            raise InputError(f"{where} is of image {image}, which the file does not list: {FIX}")
-        if category not in position:
-            raise InputError(f"{where} has category {category}, which the file does not list: {FIX}")
-        index = position[category]
-        if index is None:
-            raise InputError(f"{where} is of the background, which has no objects: take it out, or rename the category")
-        segmentation = record.get("segmentation")
-        if not isinstance(segmentation, list | dict | None):
-            raise InputError(f"{where}: segmentation is {segmentation!r:.80}, expected polygons or run lengths: {FIX}")
-        if not has_outline(segmentation):
-            segmentation = None
-            unmasked.add(images[image][0])
-        regions.setdefault(images[image][0], []).append(Region(index, _crowd(record, where), segmentation))
-    if not regions:
-        raise InputError(f"annotation file {path} has no annotations: {FIX}")
-    sizes = {image_id: size for image_id, size in images.values() if image_id in regions}
-    return Split(path, names, sizes, regions, frozenset(unmasked), len(images) - len(regions))
-
-
 def _mask_path(root: Path, image_id: str) -> Path:
     return root / "SegmentationClass" / f"{image_id}.png"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a mask is there and can be read: a power cut may leave half of one."""
+    try:
+        read_mask(path)
+    except InputError:
+        return False
+    return True
 
 
 def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_workers: int = 0) -> int:
     """Write `root/SegmentationClass/<id>.png` of every image whose annotations have outlines; return how many.
 
-    Masks that are there are kept unless `overwrite`, so a stopped run goes on.
+    Masks that are there and whole are kept unless `overwrite`, so a stopped run goes on.
     """
     tasks = [MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
              for image_id, regions in split.regions.items() if image_id not in split.unmasked]
-    tasks = [task for task in tasks if overwrite or not task.path.is_file()]
+    tasks = [task for task in tasks if overwrite or not _is_whole(task.path)]
     map_parallel(write_task, tasks, num_workers=num_workers, what=f"masks of {split.list_name}")
     return len(tasks)
 
@@ -286,7 +144,7 @@ def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -
     masks = 0
     for path, ids in zip(files, contents.lists.values(), strict=True):
         places = [_mask_path(root, image_id) for image_id in ids if image_id not in contents.unmasked]
-        if places and (overwrite or not all(place.is_file() for place in places)):
+        if places and (overwrite or not all(_is_whole(place) for place in places)):
             output_folder(places[0].parent)
             masks += write_masks(root, read_split(path), overwrite=overwrite, num_workers=num_workers)
     masked = len(contents.labels) - len(contents.unmasked)

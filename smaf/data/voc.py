@@ -15,7 +15,7 @@ import numpy as np
 from smaf.core.classes import IGNORE, VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
-from smaf.core.names import check_names, class_index, is_background
+from smaf.core.names import class_index, is_background
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import MASK_FOLDERS
 from smaf.data.lists import read_ids
@@ -149,7 +149,6 @@ def prepare_voc(root: Path, *, class_names: Path | None = None, overwrite: bool 
     name_file = class_names or find_name_file(root)
     names = read_class_names(name_file) if name_file else VOC_CLASSES
     name_file = name_file or root / "metadata" / "voc12" / "labels.txt"
-    check_names(names, name_file)
     labels = store_labels(name_file.parent / "image_labels.csv", root, names,
                           lambda: image_labels(root, names, num_workers=num_workers), overwrite=overwrite)
     if not name_file.exists():

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from smaf.core.classes import IGNORE
-from smaf.core.errors import InputError, MissingInputError
+from smaf.core.errors import InputError, MissingInputError, during
 from smaf.core.files import write_json
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import MASK_SUFFIXES, find_images, read_mask
@@ -91,9 +91,10 @@ def _accumulate(data: DataRoot, list_name: str, ids: Sequence[str], count: Calla
     seen = np.zeros(256, dtype=bool)
     with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
         for image_id in bar:
-            truth = data.mask(image_id)
-            seen |= values_of(truth)
-            count(image_id, truth)
+            with during(f"evaluating {image_id}"):
+                truth = data.mask(image_id)
+                seen |= values_of(truth)
+                count(image_id, truth)
     check_shown(seen, true_masks(data, list_name), of=data)
 
 
@@ -160,7 +161,8 @@ def evaluate_cams(data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: 
     def count(image_id: str, truth: np.ndarray) -> None:
         nonlocal ignored, passed
         path = fused_path(cam_dir, image_id)
-        cams = read_fused(path, num_classes=data.num_classes)
+        cams = read_fused(path, num_classes=data.num_classes, size=(truth.shape[1], truth.shape[0]),
+                          against="the true mask")
         best = np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, dtype=np.float32)
         winner = _check(cams_to_mask(cams, threshold=0.0, size=truth.shape), truth, path, data.num_classes)
         kept = truth != IGNORE

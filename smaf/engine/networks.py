@@ -185,15 +185,14 @@ class ProgramNetwork(_Network):
         require_file(path, "weights", _FIX)
         self.device = choose_device(device)
         try:
-            text = check_program(path)
+            self.facts = parse_facts(check_program(path), f"weights {path}")
             with _tensors_only():
                 program = torch.export.load(str(path))
-        except InputError as error:
-            raise InputError(f"weights {path}: {error}") from error
         except Exception as error:  # a damaged file raises nearly anything
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"weights {path} cannot be read as a program of this project ({_line(error)}): {_FIX}"
                              ) from error
-        self.facts = parse_facts(text, f"weights {path}")
         tensors = {**program.state_dict, **program.constants}
         check_tensors({name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}, path)
         self.program: Any = program.module().to(self.device)

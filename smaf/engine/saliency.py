@@ -27,7 +27,7 @@ def is_flat(path: Path) -> bool:
 def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
     """Read every saliency map of a list once; tell how many are all black or all white.
 
-    Raises :class:`InputError` for a map that cannot be read, and where all are so.
+    Raises :class:`InputError` for a map that cannot be read, and where all of several are so.
     """
     distributed.first_alone(lambda: _check([data.saliency_path(image_id) for image_id in ids]))
 
@@ -37,7 +37,7 @@ def _check(paths: Sequence[Path]) -> None:
     if not flat:
         return
     some = f"{len(flat)} of {len(paths)} saliency maps are all black or all white, or nearly so: {flat[0]}"
-    if len(flat) == len(paths):
+    if len(flat) == len(paths) > 1:  # a single photograph may show nothing salient, or nothing else
         raise InputError(f"{some} is the first: save them as 8-bit greyscale, 0..255, 255 most salient, or train "
                          "without (--network cls, --saliency_weight 0)")
     log.warning("warning: %s%s", some, "" if len(flat) == 1 else " is the first")

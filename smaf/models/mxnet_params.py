@@ -75,6 +75,8 @@ def read_mxnet_params(path: Path) -> dict[str, np.ndarray]:
         if reader.take("Q") != count:
             raise ValueError("the number of names is not the number of arrays")
         names = [reader.bytes(reader.take("Q")).decode("utf-8") for _ in range(count)]
+        if len(set(names)) < count:
+            raise ValueError("it has a name twice")
     except (struct.error, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"weights {path} are not a whole MXNet .params file ({error}): download it again") from error
     return dict(zip(names, arrays, strict=True))

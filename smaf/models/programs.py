@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smaf.core.archives import check_members
+from smaf.core.errors import InputError
 from smaf.core.fields import parse_json, shown
 
 FACTS = "smaf"  # the name of the facts in ONNX's metadata, and `smaf.json` in a program's file
@@ -24,9 +25,8 @@ _ATEN = (
     "unsqueeze.default", "view.default", "permute.default", "sym_size.int", "_assert_scalar.default",
     "sym_constrain_range_for_size.default",
 )
-OPERATORS = frozenset([*(f"torch.ops.aten.{name}" for name in _ATEN),
-                       *(f"_operator.{name}" for name in ("add", "sub", "mul", "floordiv", "mod", "neg", "eq", "ne",
-                                                          "lt", "le", "gt", "ge", "getitem"))])
+_SIZES = ("add", "sub", "mul", "floordiv", "eq", "ne", "lt", "le", "gt", "ge")
+OPERATORS = frozenset([*(f"torch.ops.aten.{name}" for name in _ATEN), *(f"_operator.{name}" for name in _SIZES)])
 _MEMBER = re.compile(r"(?:[^/]+/)?(?:archive_format|archive_version|version|byteorder|\.data/\w+|models/model\.json|"
                      r"data/(?:weights|constants|sample_inputs)/(?!custom_obj|opaque)[\w.\-]+|extra/smaf\.json|"
                      r"serialized_\w+\.(?:json|pt)|extra_files/smaf\.json)")
@@ -41,7 +41,9 @@ _JSON_BYTES = 64 << 20
 
 
 def check_program(path: Path) -> str:
-    """Judge a program before PyTorch reads it and return its `smaf.json`; ValueError says what it may not hold.
+    """Judge a program before PyTorch reads it and return its `smaf.json`.
+
+    ValueError says what it may not hold, :class:`InputError` what is no JSON.
 
     Beside tensors a program holds sizes as expressions (SymPy evaluates them), operators by name, how its arguments are
     nested (PyTorch may import what that names), and perhaps guards, which are Python, or objects of custom classes.
@@ -60,7 +62,7 @@ def check_program(path: Path) -> str:
             if name.endswith(f"/{FACTS}.json"):
                 facts = content.decode()
             else:
-                _check_json(parse_json(content, name, _FIX))
+                _check_json(parse_json(content, f"weights {path}: {name}", _FIX))
     if facts is None:
         raise ValueError(f"it has no {FACTS}.json: it was not exported by this project")
     return facts
@@ -85,8 +87,11 @@ def _is_size(text: str) -> bool:
 
 
 def _is_nesting(text: str) -> bool:
-    return all(entry.get("type") in _CONTAINERS and entry.get("context") in {None, "null", "[]"}
-               for entry in _entries(parse_json(text, "the nesting of arguments", _FIX)))
+    try:
+        entries = list(_entries(parse_json(text, "nesting", _FIX)))
+    except InputError:
+        return False
+    return all(entry.get("type") in _CONTAINERS and entry.get("context") in {None, "null", "[]"} for entry in entries)
 
 
 def _entries(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -75,7 +75,7 @@ def _write(path: Path, form: str, info: ClassifierInfo | SegmenterInfo, model: t
     stream = io.BytesIO()
     torch.save({"format": form, "info": asdict(info), "state_dict": halved(state, path) if half else state, **extra},
                stream)
-    write_bytes(path, stream.getvalue())
+    write_bytes(path, stream.getvalue(), durable=True)
 
 
 def open_weights(path: str | Path) -> WeightsFile:
@@ -147,11 +147,9 @@ def _length(state: Mapping[str, Tensor], key: str, path: Path) -> int:
 
 def _published_classifier(state: Mapping[str, Tensor], path: Path) -> ClassifierInfo | None:
     """What the keys of EPS's and SMAF's checkpoints tell."""
-    if "fc8.weight" not in state:
+    if "fc8.weight" not in state or "conv1a.weight" not in state:
         return None
     channels = _head_channels(state, path)
-    if "conv1a.weight" not in state:
-        return None
     if channels < 2:
         raise InputError(f"weights {path} have a head of 1 channel, expected the classes and background: {_FIX}")
     return ClassifierInfo(RESNET38, "smaf" if "cov_feat.weight" in state else "eps", channels - 1, 8, ())

@@ -10,6 +10,7 @@ import pytest
 from smaf.core.classes import VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError
 from smaf.core.images import voc_palette
+from smaf.data.preparing import write_class_names
 
 
 def test_voc_palette() -> None:
@@ -85,9 +86,10 @@ def test_numbers_and_headings_may_be_names(tmp_path: Path, text: str, names: tup
     ("cat\nbackground\ndog\n", "has 'background' after a class: it must come first"),
     ("aeroplane:128,0,0::\nbackground:0,0,0::\n", "has 'background' after a class"),
     ("1 background\n2 cat\n", "gives the background the number 1"),
-    ("0 background objects\n1 cat\n", "background alone"), ("background #000000\ncat #ff0000\n", "background alone"),
-    ("0 background 0 0 0\n1 cat 128 0 0\n", "background alone"),
-    ("1 cat 128 0 0\n2 dog 0 128 0\n", "a number and a name"), ("unlabeled\ncat\n", "begins with 'unlabeled'"),
+    ("0 background objects\n1 cat\n", "is background and more"),
+    ("background #000000\ncat #ff0000\n", "is background and more"),
+    ("0 background 0 0 0\n1 cat 128 0 0\n", "is background and more"),
+    ("1 cat 128 0 0\n2 dog 0 128 0\n", "has more in it than a name"), ("unlabeled\ncat\n", "begins with 'unlabeled'"),
     ("0: other\n1: cat\n", "begins with 'other'"),
     ("1 person\n3 car\n", r"numbers that do not run .* \('1 person'\)"),
     ("2 dog\n1 cat\n", "numbers that do not run"), ("cat,3\ndog,1\n", "numbers that do not run"),
@@ -158,3 +160,16 @@ def test_values_outside_the_data_set_are_refused() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(InputError, match=r"keep\.txt: unknown class names bird: the data set has cow, dog"):
         ClassMap.of(("cow", "dog"), ("dog", "bird"), keep_file="keep.txt")
+
+
+def test_lists_that_are_written_read_the_same(tmp_path: Path) -> None:
+    names = ("label", "void", "2 door car", "class 1", "class 2", "0", "1. FC", "unlabeled", "t-shirt", "lion's mane",
+             "c++", "16:9", "name", "löwe", "a=b", "other")
+    write_class_names(tmp_path / "labels.txt", names)
+    assert read_class_names(tmp_path / "labels.txt") == names
+    for index, name in enumerate(names):  # whichever is the first, and alone
+        turned = (*names[index:], *names[:index])
+        write_class_names(tmp_path / "labels.txt", turned)
+        assert read_class_names(tmp_path / "labels.txt") == turned
+        write_class_names(tmp_path / "labels.txt", (name,))
+        assert read_class_names(tmp_path / "labels.txt") == (name,)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +120,68 @@ def test_damage_is_refused(tmp_path: Path) -> None:
         except InputError:
             refused += 1
     assert refused > 100
+
+
+def test_only_arrays_and_flat_lists_of_numbers_come_in(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    cases: list[tuple[Any, str]] = [
+        ({"x": "text"}, "has 'text' for 'x', expected an array or a flat list of numbers"),
+        ({"x": None}, "has None for 'x'"), ({"x": {"y": 1}}, "for 'x', expected"),
+        ({"x": [[1, 0], [0, 1]]}, "for 'x', expected"), ({"x": [1, None]}, "for 'x', expected"),
+        ({"x": [np.zeros(2)]}, r"has \[an array\] for 'x'"), ({"x": np.array(["a"])}, "an array of <U1 for 'x'"),
+        ({"x": np.zeros(2, complex)}, "arrays of the type 'c16'"), ({"x": np.zeros(2, "f4,i4")}, "arrays of the type"),
+        ({"x": np.array([1, None])}, "an array of objects"), ({"x": np.zeros(2, "M8[s]")}, "arrays of the type"),
+        ({1.5: np.zeros(2)}, r"has the key 1\.5, expected text or a whole number"), ({(1, 2): 3}, "has the key"),
+        ({True: 3}, "has the key True"), ({None: 3}, "has the key None"), ({2**70: 3}, "has the key")]
+    for value, words in cases:
+        for protocol in (2, 4, 5):
+            with pytest.raises(InputError, match=words) as caught:
+                read(npy(path, value, protocol=protocol))
+            assert "\n" not in str(caught.value)
+    twice = b"}(X\x01\x00\x00\x00aK\x01X\x01\x00\x00\x00aK\x02u."
+    with pytest.raises(InputError, match="has the key 'a' twice"):
+        read(npy(path, None, payload=twice))
+
+
+def shared(levels: int, kind: bytes) -> bytes:
+    """A pickle of lists (`]`…`e`) or tuples (`(`…`t`), each of ten times the one before: 10**levels numbers."""
+    payload = b"K\x01q\x00"
+    for level in range(levels):
+        inner = b"h" + bytes([level])
+        payload += (b"](" + inner * 10 + b"e" if kind == b"e" else b"(" + inner * 10 + b"t") + b"q" + bytes([level + 1])
+    return b"\x80\x02" + payload
+
+
+def test_small_files_that_would_take_all_memory_or_time_are_refused_at_once(tmp_path: Path) -> None:
+    array = pickle.dumps(np.zeros(10_000), protocol=4)[:-1]
+    text = b"\x8c\x10numpy.core.multi" + b"X" + (1 << 20).to_bytes(4, "little") + b"x" * (1 << 20) + b"q\x00"
+    encode = b"\x8c\x07_codecs\x8c\x06encode\x93q\x01\x8c\x06latin1q\x02"
+    payloads = {
+        "nested lists": shared(12, b"e") + b"q\x63}X\x01\x00\x00\x00ah\x63s.",
+        "nested tuples": shared(12, b"t") + b"q\x63}X\x01\x00\x00\x00ah\x63s.",
+        "a nested key": shared(40, b"t") + b"q\x63}h\x63K\x01s.",
+        "one array many times": array + b"r\xff\xff\x00\x00}(" + b"".join(
+            b"J" + n.to_bytes(4, "little") + b"j\xff\xff\x00\x00" for n in range(30_000)) + b"u.",
+        "one text encoded many times": text + encode + b"](" + b"h\x01h\x00h\x02\x86R" * 30_000 + b"e.",
+        "a far place": b"}r\xff\xff\xff\x7f}u.", "a claimed text": b"X\xff\xff\xff\x7fabc.",
+        "claimed bytes": b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", "a claimed buffer": b"\x96" + b"\xff" * 7 + b"\x7f.",
+        "a long number": b"L" + b"9" * 5000 + b"L\n.", "a set": b"\x80\x04\x8f.",
+        "an object": b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93)\x81.",
+        "a huge array": b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93J\xff\xff\xff\x7f\x85R."}
+    for name, payload in payloads.items():
+        path = npy(tmp_path / "bomb.npy", None, payload=payload)
+        tracemalloc.start()
+        began = time.perf_counter()
+        with pytest.raises(InputError) as caught:
+            read(path)
+        seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert seconds < 10 and peak < 2e8 and len(str(caught.value)) < 500, (name, seconds, peak)
+
+
+def test_what_ids_share_is_read(tmp_path: Path) -> None:
+    """Writers may give one vector to many ids: it comes out for each, and as arrays of their own."""
+    zeros = np.zeros(20, np.float32)
+    value = read(npy(tmp_path / "a.npy", {f"{n:06}": zeros for n in range(1000)}))
+    value["000000"][0] = 1
+    assert len(value) == 1000 and value["000000"].sum() == 1 and not value["000999"].any()

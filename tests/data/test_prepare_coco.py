@@ -20,7 +20,7 @@ from smaf.core import parallel
 from smaf.core.command import run_command
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import read_mask, write_mask
-from smaf.data.coco import read_split
+from smaf.data.coco_annotations import read_split
 from smaf.data.coco_masks import Region, encode_region, paint_mask, run_lengths
 from smaf.data.layout import open_data
 from smaf.prepare import main
@@ -162,7 +162,7 @@ def broken(change: Callable[[dict[str, Any]], object]) -> str:
     (broken(lambda d: d["annotations"][0].update(category_id=12)), "annotation 1 has category 12"),
     (broken(lambda d: d["annotations"][0].update(image_id=8)), "annotation 1 is of image 8"),
     (broken(lambda d: d["annotations"][0].update(image_id=9.5)), "image_id is 9.5, expected a whole number"),
-    (broken(lambda d: d["annotations"][0].update(image_id="x")), "annotation 1 is of image x"),
+    (broken(lambda d: d["annotations"][0].update(image_id="x")), "annotation 1 is of image 'x'"),
     (broken(lambda d: d["annotations"][0].pop("image_id")), "image_id is None"),
     (broken(lambda d: d["annotations"][0].update(category_id=True)), "category_id is True"),
     (broken(lambda d: d["annotations"][0].update(category_id=-1)), "annotation 1 has category -1"),

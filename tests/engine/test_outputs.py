@@ -72,7 +72,7 @@ def test_a_file_system_without_locks_says_so(tmp_path: Path, monkeypatch: pytest
     def refuse(*_: object, **__: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("smaf.engine.outputs.FileLock.acquire", refuse)
+    monkeypatch.setattr("smaf.engine.locks.FileLock.acquire", refuse)
     with locked(tmp_path):
         pass
     assert f"{tmp_path} is on a file system without locks" in caplog.text
