@@ -156,9 +156,11 @@ def is_result(path: Path) -> bool:
         with Image.open(path) as image:  # its head alone
             if suffix == ".png":
                 return image.mode == "P" and image.palette is not None and _is_voc(image.palette.getdata()[1])
-            return image.info.get("comment") == OVERLAY_COMMENT.encode()
+            if image.info.get("comment") == OVERLAY_COMMENT.encode():
+                return True
     except Exception:  # damaged in one of a dozen ways: its reader says how
         return False
+    return is_result(path.with_name(path.name[:-len(OVERLAY)] + ".png"))  # version 0.3 left no comment
 
 
 def _is_voc(palette: bytes | bytearray) -> bool:

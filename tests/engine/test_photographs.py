@@ -126,6 +126,8 @@ def test_masks_and_overlays_are_no_photographs(here: Path) -> None:
     Image.new("L", (16, 12)).save(here / "n/grey.png")
     Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16)).convert("RGB").quantize(8).save(here / "n/p.png")
     assert set(found("n").values()) == {"a", "b_overlay", "grey", "p"}
+    photo(here / "n/true_overlay.jpg")  # beside its mask, as version 0.3 wrote it
+    assert set(found("n").values()) == {"a", "b_overlay", "grey", "p"}
     with pytest.raises(InputError, match="names no photograph but masks and overlays"):
         found("n/true.png")
 
