@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from smaf.core.images import write_mask
 from smaf.models import Classifier, build_classifier
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: what the tests start must hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).resolve().parent
 TINY_CLASSES = ("cat", "dog", "cow")
