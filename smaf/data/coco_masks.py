@@ -121,6 +121,13 @@ def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     return mask_api.merge(polygons) if polygons else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))
 
 
+def _decode(code: dict[str, Any]) -> np.ndarray:
+    """(H, W) bool of pycocotools' run-length code; its own decoder takes arrays in a way that NumPy gives up."""
+    lengths = run_lengths(code["counts"].decode("ascii"))
+    height, width = code["size"]
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+
+
 def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
     """Paint regions to an (H, W) uint8 mask: class index + 1, 0 where nothing is.
 
@@ -130,7 +137,7 @@ def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
     codes = [(region, encode_region(region.segmentation, size)) for region in regions]
     mask = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools decodes
     for region, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))):
-        mask[mask_api.decode(code) > 0] = IGNORE if region.crowd else region.class_index + 1
+        mask[_decode(code)] = IGNORE if region.crowd else region.class_index + 1
     return np.ascontiguousarray(mask)
 
 
