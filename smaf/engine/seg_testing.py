@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import tarfile
+import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -24,7 +25,15 @@ from smaf.data.layout import DataRoot
 from smaf.engine.inference import ViewSettings, read_ahead
 from smaf.engine.outputs import output_run
 from smaf.engine.predict import Network
-from smaf.ops import peak_scores, refine_cams, refined_mask, require_crf, view_logits
+from smaf.ops import (
+    MAX_VIEW_PIXELS,
+    SizedMaps,
+    bounded_photo,
+    crf_cams,
+    refined_mask,
+    require_crf,
+    view_logits,
+)
 
 log = logging.getLogger("smaf")
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -32,8 +41,8 @@ _AHEAD = 3  # photographs a process whose probabilities wait for CRF
 
 
 def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Sequence[int] | None = None,
-                  score: float = 0.0) -> dict[int, np.ndarray]:
-    """Class index → (H, W) float32 in 0..1, the mean softmax over the views; background has what is left to 1.
+                  score: float = 0.0) -> tuple[list[int], SizedMaps]:
+    """Class indices, and for each its map in 0..1, the mean softmax over the views; background has what is left to 1.
 
     With `classes` the softmax is over these and background alone; without, over those whose score
     (:func:`smaf.ops.peak_scores`) reaches `score`.
@@ -41,19 +50,28 @@ def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Se
     logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, scales=views.scales, flip=views.flip,
                          long_side=views.long_side, max_pixels=views.max_pixels)
     if classes is None:
-        maps = logits.maps()
+        maps = logits.sized_maps()
         if score <= 0:
-            return dict(enumerate(maps))
-        classes = np.flatnonzero(peak_scores(maps) >= score).tolist()
-    return dict(zip(classes, logits.maps(classes, label_filter="logits"), strict=True))
+            return list(range(len(maps.maps))), maps
+        classes = np.flatnonzero(maps.peak_scores() >= score).tolist()
+    return list(classes), logits.sized_maps(classes, label_filter="logits")
 
 
-def _refine(photo_path: Path, shares: dict[int, np.ndarray], out: Path) -> None:
-    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask."""
-    with during(f"refining the mask of {photo_path}"):
+def _mask(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
+    """(H, W) uint8: the most probable of the classes and background."""
+    return maps.mask(lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:]))
+
+
+def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Path) -> None:
+    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask. Large photographs at a smaller size."""
+    with during(f"refining the mask of {photo_path}"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the size cap, which the parent tells once
         photo = read_image(photo_path)
-        refined = refine_cams(photo, {c: plane.astype(np.float32) for c, plane in shares.items()}, background=None)
-        write_mask(out, refined_mask(refined, (photo.height, photo.width)))
+        smaller = bounded_photo(photo)
+        maps = SizedMaps(half.astype(np.float32), smaller.size).full()
+        refined = crf_cams(smaller, dict(zip(classes, maps, strict=True)), background=None)
+        planes = np.stack(list(refined.values())) if refined else np.zeros((0, smaller.height, smaller.width))
+        write_mask(out, _mask(classes, SizedMaps(planes, photo.size)))
 
 
 def segment_list(network: Network, data: DataRoot, *, list_name: str, views: ViewSettings, crf: bool, out: Path,
@@ -80,19 +98,24 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
         write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
         todo = run.left(ids, lambda i: read_mask(out / f"{i}.png"))
         waiting: deque[Future[None]] = deque()
+        told = False
         with worker_pool(max(1, num_workers)) if crf else nullcontext() as pool:
             bar = tqdm(zip(todo, read_ahead(todo, data.photo), strict=True), total=len(todo), unit="image",
                        mininterval=1.0)
             for image_id, photo in bar:
                 with during(f"segmenting {data.photo_path(image_id)}"):
                     shown = np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
-                    shares = probabilities(network, photo, views, shown, score)
+                    classes, maps = probabilities(network, photo, views, shown, score)
                 path = out / f"{image_id}.png"
                 if pool is None:
-                    write_mask(path, refined_mask(shares, (photo.height, photo.width)))
+                    write_mask(path, _mask(classes, maps))
                     continue
-                half = {c: plane.astype(np.float16) for c, plane in shares.items()}
-                waiting.append(pool.submit(_refine, data.photo_path(image_id), half, path))
+                if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
+                    log.warning("warning: the dense CRF of %s, and of others as large, works on %d pixels (size cap)",
+                                data.photo_path(image_id), MAX_VIEW_PIXELS)
+                    told = True
+                half = maps.maps.astype(np.float16)
+                waiting.append(pool.submit(_refine, data.photo_path(image_id), classes, half, path))
                 while len(waiting) > _AHEAD * max(1, num_workers):
                     waiting.popleft().result()
             for future in waiting:
