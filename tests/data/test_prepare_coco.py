@@ -323,7 +323,8 @@ def test_broken_regions_are_refused_before_pycocotools_sees_them(segmentation: A
 
 
 @pytest.mark.parametrize("counts", ["0" * 1_000_000, "o" * 1_000_000, "P" * 1_000_000 + "0", "\x10" * 1_000_000,
-                                    "0ä", "~", [0] * 1_000_000, [10**4000, 1]])
+                                    "0ä", "~", [0] * 1_000_000, [10**4000, 1]],
+                         ids=["zeros", "negative", "long numbers", "control", "letter", "tilde", "list", "huge"])
 def test_hostile_run_lengths_are_refused_at_once(counts: str | list[int]) -> None:
     start = time.perf_counter()
     with pytest.raises(ValueError, match=r"do not fill an image of 4×4|are not COCO's code"):
