@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import logging
+import re
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from smaf.models.segmenter import Segmenter
 
 OPSET = 18
 MIN_SIDE = 32  # pixels
+_OLDEST = (2, 13)  # releases of PyTorch before write guards, which are code, into programs, or cannot trace for ONNX
 
 
 class _Logits(nn.Module):
@@ -58,6 +60,17 @@ def _as_made(model: Classifier | Segmenter) -> _Logits:
     return wrapped
 
 
+def can_export() -> bool:
+    """Whether this release of PyTorch exports the project's networks."""
+    return tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) >= _OLDEST
+
+
+def _require_export() -> None:
+    if not can_export():
+        raise InputError(f"exports need PyTorch {'.'.join(map(str, _OLDEST))} or newer, this is {torch.__version__}: "
+                         "`pip install --upgrade torch torchvision`; .pth files do without")
+
+
 def export_program(path: Path, model: Classifier | Segmenter, class_names: tuple[str, ...], *,
                    predict: PredictSettings | None = None) -> None:
     """Write `model` as a `torch.export` program (`.pt2`): images (N, 3, H, W), normalised → logits (N, T, h, w).
@@ -66,6 +79,7 @@ def export_program(path: Path, model: Classifier | Segmenter, class_names: tuple
     The model stays as it is. Raises :class:`InputError` where PyTorch cannot export it for every size, or only with
     operators that :mod:`smaf.models.programs` does not admit.
     """
+    _require_export()
     with warnings.catch_warnings(), torch.no_grad(), atomic_path(path) as temporary:
         warnings.simplefilter("ignore")
         try:
@@ -89,6 +103,7 @@ def export_onnx(path: Path, model: Classifier | Segmenter, class_names: tuple[st
     `half` stores the weights in float16; they are computed with in float32. The file's metadata names classes, mean
     and std, and `predict`'s settings. Raises :class:`InputError` where onnx or onnxscript is not installed.
     """
+    _require_export()
     try:
         import onnx
         import onnxscript  # noqa: F401  (the exporter's)

@@ -18,11 +18,14 @@ from smaf.core.errors import InputError
 from smaf.engine.networks import OnnxNetwork, ProgramNetwork, TorchNetwork, shipped_weights
 from smaf.models import PredictSettings, build_segmenter, save_segmenter
 from smaf.models.deeplab import MultiScaleDeepLabV2
-from smaf.models.export import export_onnx, export_program
+from smaf.models.export import can_export, export_onnx, export_program
 
 SETTINGS = PredictSettings((1.0,), False, None, background=None, score=0.3, label_filter="logits")
 
+needs_export = pytest.mark.skipif(not can_export(), reason="this release of PyTorch does not export")
 
+
+@needs_export
 @pytest.mark.slow
 def test_exports_are_the_same_network(tmp_path: Path) -> None:
     """ONNX and the program against PyTorch, odd sizes and any batch."""
@@ -44,6 +47,7 @@ def test_exports_are_the_same_network(tmp_path: Path) -> None:
             np.testing.assert_allclose(np.roll(logits, 1, axis=1), expected, atol=1e-4 * max(1, np.abs(expected).max()))
 
 
+@needs_export
 @pytest.mark.slow
 def test_deeplab_exports(tmp_path: Path) -> None:
     """The multi-scale network, whose pyramid rounds odd sizes down."""
@@ -62,6 +66,8 @@ def test_deeplab_exports(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole program, exported from a network in channels_last, as prediction keeps it."""
+    if not can_export():
+        pytest.skip("this release of PyTorch does not export")
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("program") / "good.pt2"
     model = build_segmenter("test_efficientnet", num_classes=4).to(memory_format=torch.channels_last)
@@ -185,6 +191,7 @@ def test_wrong_facts_of_a_program_are_named(program: Path, tmp_path: Path) -> No
         assert "bad.pt2" in str(caught.value)
 
 
+@needs_export
 @pytest.mark.slow
 def test_what_no_program_can_hold_is_refused_when_it_is_written(tmp_path: Path) -> None:
     class Sorting(torch.nn.Module):
@@ -244,3 +251,12 @@ def test_wrong_onnx_files_are_named(tmp_path: Path) -> None:
         (tmp_path / "bad.onnx").write_bytes(shipped_weights()["animals_lite0"].read_bytes()[:cut])
         with pytest.raises(InputError, match=r"bad\.onnx"):
             OnnxNetwork(tmp_path / "bad.onnx")
+
+
+def test_releases_of_pytorch_that_cannot_export_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cu124")
+    model = build_segmenter("test_efficientnet", num_classes=4)
+    for export in (export_onnx, export_program):
+        with pytest.raises(InputError, match=r"exports need PyTorch 2\.13 or newer, this is 2\.6\.0"):
+            export(tmp_path / "a", model, CLASSES)
+    assert not list(tmp_path.iterdir())
