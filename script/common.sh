@@ -28,7 +28,7 @@ stage_command() { # stage_command STAGE OPTION…: sets `command`, with the reci
   local stage="$1" computes=1 recipe="$ROOT/script/recipes/${RECIPE:-none}/$1.args"
   shift
   case "$stage" in evaluate | refine_fusion) computes=0 ;; esac # no network in them
-  command=("$PYTHON" -m smaf "$stage")
+  command=("$PYTHON" -m "smaf.$stage")
   if [[ "${NPROC:-1}" != 1 && $computes == 1 && "$stage" != test_seg ]]; then # test_seg has one process for the network
     command=("$PYTHON" -m smaf.launch "$NPROC" "$stage")
   fi

@@ -215,6 +215,18 @@ def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals)
         assert process.returncode == 130 and err.startswith(b"stopped: ") and err.count(b"\n") == 1, err
 
 
+@pytest.mark.parametrize("words", [("-m", "smaf", "train_eps"), ("-m", "smaf.train_eps")])
+def test_a_stop_while_pytorch_loads(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.startswith(b"stopped: ") and err.count(b"\n") == 1, err
+
+
 @pytest.mark.slow
 def test_entry_script_runs_by_its_path(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "smaf" / "gen_fusion.py"), "--help"], capture_output=True,

@@ -32,7 +32,7 @@ def value(command: list[str], name: str) -> str:
 
 def test_defaults_are_the_published_layout(tmp_path: Path) -> None:
     (command,) = commands(tmp_path, "train_eps.sh")
-    assert command[:3] == ["-m", "smaf", "train_eps"] and value(command, "--backbone") == "resnet38"
+    assert command[:2] == ["-m", "smaf.train_eps"] and value(command, "--backbone") == "resnet38"
     assert value(command, "--data_root") == str(ROOT / "dataset/VOC2012")
     assert value(command, "--out") == str(ROOT / "smaf/logdir/eps_cls_mode")
     assert not any(word.startswith("@") for word in command)
@@ -42,14 +42,14 @@ def test_settings_from_the_environment_and_options_after_them(tmp_path: Path) ->
     settings = {"DATA_ROOT": "my set", "LOGDIR": "logs", "BACKBONE": "tf_efficientnet_lite0", "DEVICE": "cpu",
                 "CLASSES": "some.txt", "LIST": "mine"}
     (command,) = commands(tmp_path, "train_fusion.sh", "--steps", "7", **settings)
-    assert command[3] == f"@{ROOT}/script/recipes/light/train_fusion.args" and command[-2:] == ["--steps", "7"]
+    assert command[2] == f"@{ROOT}/script/recipes/light/train_fusion.args" and command[-2:] == ["--steps", "7"]
     assert [value(command, f"--{name}") for name in ("data_root", "device", "classes", "list", "cam_dir", "out")] == [
         "my set", "cpu", "some.txt", "mine", "logs/cam_refined", "logs/proda_model"]
 
 
 def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None:
     (command,) = commands(tmp_path, "refine_fusion.sh", BACKBONE="tf_efficientnet_lite0", LOGDIR="logs", NPROC="4")
-    assert command[:4] == ["-m", "smaf", "refine_fusion", f"@{ROOT}/script/recipes/light/refine_fusion.args"]
+    assert command[:3] == ["-m", "smaf.refine_fusion", f"@{ROOT}/script/recipes/light/refine_fusion.args"]
     assert [value(command, f"--{name}") for name in ("cam_dir", "out")] == ["logs/cam_o_vec", "logs/cam_refined"]
     assert "--device" not in command
     for settings, maps in (({}, "logs/cam_o_vec"), ({"CAM_DIR": "m"}, "m")):  # the published recipe does not
@@ -67,8 +67,8 @@ def test_many_processes_go_through_the_launcher(tmp_path: Path) -> None:
 ])
 def test_pseudo_masks_are_evaluated_with_the_options_that_made_them(tmp_path: Path, options: tuple[str, ...]) -> None:
     made, evaluated = commands(tmp_path, "gen_pm.sh", *options)
-    assert made[2] == "gen_pm" and "--crf" in made and made[-len(options):] == list(options)
-    assert evaluated[2] == "evaluate" and "--crf" not in evaluated and "--device" not in evaluated
+    assert made[1] == "smaf.gen_pm" and "--crf" in made and made[-len(options):] == list(options)
+    assert evaluated[1] == "smaf.evaluate" and "--crf" not in evaluated and "--device" not in evaluated
     assert [value(evaluated, f"--{name}") for name in ("list", "data_root", "classes", "pred_dir")] == [
         "val", "d", "c", "o"]
 
@@ -89,7 +89,7 @@ def test_stage_4_starts_from_the_students_weights_in_the_light_recipe(tmp_path: 
     assert [value(command, f"--{name}") for name in ("network", "weights")] == [
         "tf_efficientnet_lite0", "logs/proda_model/classifier.pth"]
     command = commands(tmp_path, "test_seg.sh", "--crf", LOGDIR="logs", LIST="a/mine.txt", NPROC="2")[-1]
-    assert command[:3] == ["-m", "smaf", "test_seg"] and command[-1] == "--crf"
+    assert command[:2] == ["-m", "smaf.test_seg"] and command[-1] == "--crf"
     assert [value(command, f"--{name}") for name in ("weights", "out")] == ["logs/segmenter/segmenter.pth",
                                                                             "logs/segmented_mine"]
 
@@ -118,8 +118,8 @@ def test_the_whole_protocol_runs_every_stage(tmp_path: Path) -> None:
     ran = commands(tmp_path, "reproduce_voc12.sh", DATA_ROOT=str(data), LOGDIR=str(tmp_path / "logs"), DEVICE="cpu",
                    QUICK="1")
     ran = [command for command in ran if command[0] == "-m"]  # the others ask what Python has
-    assert [command[2] for command in ran] == [
-        "train_eps", "gen_fusion", "train_fusion", "gen_pm", "gen_pm", "evaluate", "train_seg", "test_seg"]
+    assert [command[1] for command in ran] == [f"smaf.{stage}" for stage in (
+        "train_eps", "gen_fusion", "train_fusion", "gen_pm", "gen_pm", "evaluate", "train_seg", "test_seg")]
     logs = tmp_path / "logs/quick"
     assert (logs / "train_aug.txt").read_text().split() == [f"train_aug{k}" for k in range(4)]
     assert value(ran[0], "--weights").endswith(".params") and value(ran[6], "--weights").endswith("coco.pth")

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from smaf.core.errors import InputError
 from smaf.core.files import read_lines, write_bytes
-from smaf.core.terminal import STOPPED, messages, sigterm, streams
+from smaf.core.terminal import STOPPED, messages, ready_to_stop, sigterm, streams
 
 _DISK = {errno.ENOSPC: "the disk is full: make room and run the same command again, it goes on where it stopped",
          errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
@@ -83,6 +83,7 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
     0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose traceback goes to a file
     that the line names; 130 after Ctrl-C or SIGTERM.
     """
+    ready_to_stop()
     with streams(), sigterm(), messages():
         status, line = _status(main, argv)
         if line:

@@ -76,19 +76,21 @@ def stop_at_once() -> None:
 
     :func:`ready_to_stop` ends this.
     """
-    def stop(*_: object) -> None:
-        if "SMAF_ERRORS" not in os.environ:  # of many processes, the launcher says it
-            os.write(2, f"{STOPPED}\n".encode())
-        os._exit(130)
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, _stop)
+
+
+def _stop(*_: object) -> None:
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(130)
 
 
 def ready_to_stop() -> None:
-    """Take back :func:`stop_at_once`."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Take back :func:`stop_at_once`, where it is in force."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) == _stop:
+            signal.signal(number, handler)
 
 
 class _BesideBars(logging.Handler):
