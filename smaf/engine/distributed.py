@@ -51,6 +51,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     _Control.group = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
+        wait_for_all()  # one that left now, for an error in its input, would look like a fault of the connection
         yield
     finally:
         _Control.group = None
