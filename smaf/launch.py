@@ -93,8 +93,8 @@ def _environment(count: int, folder: Path) -> dict[str, str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     # PyTorch's own log tells, in the others, of a connection that a process with an error of its own closed
-    return {"OMP_NUM_THREADS": str(max(1, cores // count)), "TORCH_CPP_LOG_LEVEL": "FATAL", **os.environ, "SMAF_ERRORS": str(folder),
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count),
+    return {"OMP_NUM_THREADS": str(max(1, cores // count)), "TORCH_CPP_LOG_LEVEL": "FATAL", **os.environ,
+            "SMAF_ERRORS": str(folder), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count),
             "LOCAL_WORLD_SIZE": str(count)}
 
 
