@@ -15,6 +15,7 @@ from smaf.engine import distributed
 from smaf.engine.locks import locked
 
 log = logging.getLogger("smaf")
+_DERIVED = ("evaluation_*.json", "evaluation_*.png", "results.tgz")  # what other commands make of a folder's results
 LIST, LABELS = f"{CONTENTS}--list", f"{CONTENTS}--labels"  # checksums of a list's ids, and of their labels
 # Settings that say how a run goes, not what it gives
 FREE = ("num_workers", "device", "checkpoint_minutes", "val_every", "val_list", "val_long_side")
@@ -81,9 +82,10 @@ def output_run(folder: Path, settings: Mapping[str, Any], *, results: Sequence[s
                 raise InputError(f"output folder {folder} holds {found[0].name}, which no recorded run made (it has no "
                                  f"{RECORD}): choose another folder with --out")
             if overwrite:
-                for path in [*found, record.path]:
+                made_of_them = [path for pattern in _DERIVED for path in folder.glob(pattern)]
+                for path in [*made_of_them, *found, record.path]:
                     path.unlink(missing_ok=True)
-            for part in {path.parent for path in found} - {folder}:
+            for part in {(folder / pattern).parent for pattern in results} - {folder}:
                 drop_leftovers(part)
             before = record.previous()
             free = (*FREE, LIST) if per_image else FREE

@@ -82,12 +82,13 @@ def test_the_record_comes_first_and_goes_last(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), output_run(tmp_path, {"seed": 1}, results=("*.npz",), images=3):
         assert [entry["finished"] for entry in entries(tmp_path)] == [False]
         (tmp_path / "a.npz").write_bytes(b"x")
+        (tmp_path / "evaluation_train.json").write_bytes(b"{}")
         raise ZeroDivisionError
     with pytest.raises(InputError, match="seed was 1, is 2"), output_run(tmp_path, {"seed": 2}, results=("*.npz",),
                                                                          images=3):
         pass
     with output_run(tmp_path, {"seed": 2}, results=("*.npz",), images=3, overwrite=True):
-        assert not (tmp_path / "a.npz").exists()
+        assert not (tmp_path / "a.npz").exists() and not (tmp_path / "evaluation_train.json").exists()
         assert [(entry["settings"], entry["finished"]) for entry in entries(tmp_path)] == [({"seed": 2}, False)]
     assert entries(tmp_path)[-1]["finished"]
 
