@@ -60,7 +60,7 @@ def test_stages_are_found_from_any_folder_through_links_and_with_cdpath(clone: P
         status, err, commands = call(clone, path, cwd=cwd, CDPATH=f".:{clone.parent}:/tmp", EVALUATE="0")
         assert (status, err) == (0, [])
         (command,) = commands
-        assert command[1:5] == [str(clone), "-m", "smaf", script.removesuffix(".sh")]
+        assert command[1:4] == [str(clone), "-m", f"smaf.{script.removesuffix('.sh')}"]
         assert command[command.index("--data_root") + 1] == str(clone / "dataset/VOC2012")
 
 

@@ -326,10 +326,10 @@ def test_broken_regions_are_refused_before_pycocotools_sees_them(segmentation: A
                                     "0ä", "~", [0] * 1_000_000, [10**4000, 1]],
                          ids=["zeros", "negative", "long numbers", "control", "letter", "tilde", "list", "huge"])
 def test_hostile_run_lengths_are_refused_at_once(counts: str | list[int]) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=r"do not fill an image of 4×4|are not COCO's code"):
         encode_region({"size": [4, 4], "counts": counts}, (4, 4))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_endless_outlines_are_refused_before_they_take_the_memory() -> None:

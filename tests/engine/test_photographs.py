@@ -79,9 +79,9 @@ def test_links_in_circles_end(here: Path) -> None:
     photo(here / "n/x/001.jpg")
     for name in ("up", "x/up", "x/again", "self"):
         (here / "n" / name).symlink_to(here / "n", target_is_directory=True)
-    started = time.monotonic()
+    started = time.process_time()
     assert found("n") == found("n/**/*.jpg") == {"n/x/001.jpg": "x/001"}
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_hidden_files_are_left_out_unless_named(here: Path) -> None:
