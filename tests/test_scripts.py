@@ -60,7 +60,7 @@ def test_stages_are_found_from_any_folder_through_links_and_with_cdpath(clone: P
         status, err, commands = call(clone, path, cwd=cwd, CDPATH=f".:{clone.parent}:/tmp", EVALUATE="0")
         assert (status, err) == (0, [])
         (command,) = commands
-        assert command[1:5] == [str(clone), "-m", "smaf", script.removesuffix(".sh")]
+        assert command[1:4] == [str(clone), "-m", f"smaf.{script.removesuffix('.sh')}"]
         assert command[command.index("--data_root") + 1] == str(clone / "dataset/VOC2012")
 
 
@@ -78,6 +78,17 @@ def test_another_shell_is_told_to_use_bash(clone: Path, script: str) -> None:
 def test_an_interpreter_that_does_not_run_is_one_line(clone: Path, script: str) -> None:
     status, err, commands = call(clone, script, PYTHON="nonsuch")
     assert status == 2 and len(err) == 1 and err[0].startswith("error: ") and "nonsuch" in err[0] and commands == []
+
+
+@pytest.mark.parametrize("script", STAGES)
+def test_before_there_is_an_environment_a_stage_names_what_makes_it(clone: Path, script: str) -> None:
+    (clone.parent / "path").mkdir()
+    (clone.parent / "path/python3").write_text("#!/bin/sh\nexit 1\n")
+    (clone.parent / "path/python3").chmod(0o755)
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/python").symlink_to("/nonsuch/python3")
+    status, err, commands = call(clone, script, PYTHON="")
+    assert status == 2 and len(err) == 1 and "script/demo.sh" in err[0] and commands == []
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.15", "2.7"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -55,6 +56,9 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
     finally:
         _Control.group = None
+        # PyTorch 2.6 joins gloo's threads while it holds the interpreter, and one that still has to drop its last work
+        # waits for that: one run in five hung here for ever
+        time.sleep(0.2)
         dist.destroy_process_group()
 
 
