@@ -16,7 +16,12 @@ DEVICE="${DEVICE:-auto}"
 if [[ -z "${RECIPE:-}" && "$BACKBONE" == tf_efficientnet_lite0 ]]; then RECIPE=light; fi
 if [[ -z "${PYTHON:-}" ]]; then
   PYTHON=python3
-  if [[ -x "$ROOT/.venv/bin/python" ]]; then PYTHON="$ROOT/.venv/bin/python"; fi
+  if [[ -x "$ROOT/.venv/bin/python" ]]; then
+    PYTHON="$ROOT/.venv/bin/python"
+  elif ! python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("torch"))' 2>/dev/null; then
+    echo "error: python3 lacks this project's packages: bash script/demo.sh makes .venv with them, or name another in PYTHON" >&2
+    exit 2
+  fi
 fi
 if ! command -v "$PYTHON" >/dev/null; then
   echo "error: PYTHON is $PYTHON, which cannot be run: name an interpreter, or run script/demo.sh, which makes .venv" >&2

@@ -80,6 +80,17 @@ def test_an_interpreter_that_does_not_run_is_one_line(clone: Path, script: str) 
     assert status == 2 and len(err) == 1 and err[0].startswith("error: ") and "nonsuch" in err[0] and commands == []
 
 
+@pytest.mark.parametrize("script", STAGES)
+def test_before_there_is_an_environment_a_stage_names_what_makes_it(clone: Path, script: str) -> None:
+    (clone.parent / "path").mkdir()
+    (clone.parent / "path/python3").write_text("#!/bin/sh\nexit 1\n")
+    (clone.parent / "path/python3").chmod(0o755)
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/python").symlink_to("/nonsuch/python3")
+    status, err, commands = call(clone, script, PYTHON="")
+    assert status == 2 and len(err) == 1 and "script/demo.sh" in err[0] and commands == []
+
+
 @pytest.mark.parametrize("version", ["3.9", "3.15", "2.7"])
 def test_a_python_that_nobody_tested_is_refused(clone: Path, version: str) -> None:
     status, err, _ = call(clone, "demo.sh", VERSION=version)
