@@ -23,17 +23,21 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def end_with_parent() -> None:
+    """In a worker: end when the parent is gone, however it went, and however early."""
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _start_worker() -> None:
-    """In a worker: the parent alone hears Ctrl-C, and the worker ends when the parent is gone, however it went."""
+    """In a worker: the parent alone hears Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
 @contextmanager

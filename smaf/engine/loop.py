@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from smaf.core.device import autocast
 from smaf.core.errors import InputError
+from smaf.core.parallel import end_with_parent
 from smaf.data.streams import StreamSampler, TrainingStream
 from smaf.engine import distributed
 from smaf.engine.checkpoint import (
@@ -98,6 +99,7 @@ def _leave_signals_to_the_parent(_: int) -> None:
     """In a worker: a stop that reaches the whole process group must not kill it before the step's end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_with_parent()  # PyTorch's own watch misses a parent that was killed while the worker's modules loaded
 
 
 def _worker_start() -> str:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_set import ADAMW, SGD, good, run, same, stage0, stage1, stage2, stage3, stamps, weights_of
+from small_set import ADAMW, NETWORK, SGD, good, run, same, stage0, stage1, stage2, stage3, stamps, weights_of
 
 from smaf import refine_fusion
 from smaf.core.errors import InputError
@@ -267,6 +267,21 @@ def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -
               for worker in workers) and time.monotonic() < until:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{w}/cmdline").exists() and Path(f"/proc/{w}/cmdline").read_bytes() for w in workers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes below /proc")
+def test_processes_that_read_end_with_a_training_killed_while_they_start(small: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "smaf", "train_eps", "--data_root", str(small), "--list", "train", "--out",
+               str(tmp_path / "out"), *NETWORK, "--crop", "64", "--resize_long", "48", "72", "--batch_size", "2",
+               "--device", "cpu", "--num_workers", "1", "--steps", "5000"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    until = time.monotonic() + 120
+    while len(children(process.pid)) < 3 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)  # multiprocessing's tracker, the server that forks, and the one that reads
+    assert len(children(process.pid)) >= 3
+    process.kill()
+    process.communicate(timeout=60)  # returns only when no process holds on to the pipe
 
 
 def test_weights_are_brought_to_the_disk_before_they_have_their_name(small: Path, tmp_path: Path,
