@@ -1,13 +1,16 @@
-"""The ladder on a data set with true masks, one or more seeds: plain CAM, EPS, fused, self-trained, supervised, + CRF.
+"""The ladder on a data set with true masks, one or more seeds: plain CAM, EPS, fused, self-trained,
+supervised, + CRF.
 
-Thresholds are chosen where nobody trained: one run ("held_out") trains on photographs of `--train_on` that are not on
-`--choose_on`, and each rung's background threshold, without and with CRF, is the one with the highest mIoU of that run
-on `--choose_on`. Then every seed trains on all of `--train_on` and is reported on `--report_on`, once. Trains on labels
-and saliency maps alone, but for the upper bound "supervised": the same network and recipe as stage 2, from the same
-start, with the true masks of the training list as targets. Runs the entry scripts, so finished stages stay and a
-stopped run goes on.
+Thresholds are chosen where nobody trained: one run ("held_out") trains on photographs of
+`--train_on` that are not on `--choose_on`, and each rung's background threshold, without and with
+CRF, is the one with the highest mIoU of that run on `--choose_on`. Then every seed trains on all of
+`--train_on` and is reported on `--report_on`, once. Trains on labels and saliency maps alone, but
+for the upper bound "supervised": the same network and recipe as stage 2, from the same start, with
+the true masks of the training list as targets. Runs the entry scripts, so finished stages stay and
+a stopped run goes on.
 
-    python benchmarks/ladder.py --data_root DATA --classes metadata/animals.txt --out smaf/logdir/animals
+    python benchmarks/ladder.py --data_root DATA --classes metadata/animals.txt --out
+    smaf/logdir/animals
 """
 
 from __future__ import annotations
@@ -43,7 +46,8 @@ CRF_STEPS = (0.0, -0.04, -0.08, -0.12)  # tried for CRF, from the threshold with
 
 
 def write_truth_maps(data: DataRoot, list_name: str, folder: Path) -> None:
-    """Write the true masks as maps of 0 and 1, for the upper bound; ignored pixels get even odds of the labels."""
+    """Write the true masks as maps of 0 and 1, for the upper bound; ignored pixels get even odds of
+    the labels."""
     for image_id in data.ids(list_name):
         path = folder / f"{image_id}.npz"
         if path.is_file():
@@ -59,37 +63,93 @@ class Ladder:
 
     def __init__(self, args: argparse.Namespace, name: str, seed: int, train_on: str) -> None:
         self.args, self.seed, self.out, self.train_on = args, seed, Path(args.out) / name, train_on
-        self.data = ["--data_root", args.data_root, *(["--classes", args.classes] if args.classes else [])]
+        self.data = [
+            "--data_root",
+            args.data_root,
+            *(["--classes", args.classes] if args.classes else []),
+        ]
         self.seconds: dict[str, float] = {}
 
-    def run(self, main: Callable[[Sequence[str]], None], name: str, *argv: str, title: str = ""
-            ) -> None:
+    def run(
+        self, main: Callable[[Sequence[str]], None], name: str, *argv: str, title: str = ""
+    ) -> None:
         path = ROOT / "script" / "recipes" / self.args.recipe / f"{name}.args"
         started = time.monotonic()
         main([*([f"@{path}"] if path.is_file() else []), *self.data, *argv])
         self.seconds[title or name] = round(time.monotonic() - started, 1)
 
     def train(self) -> None:
-        """What the rungs asked for need of stages 0 to 2, the plain-CAM baseline and the upper bound."""
+        """What the rungs asked for need of stages 0 to 2, the plain-CAM baseline and the upper
+        bound."""
         seed, listed, rungs = ["--seed", str(self.seed)], ["--list", self.train_on], self.args.rungs
-        at = {name: str(self.out / name) for name in ("cls_model", "eps_cls_mode", "cam_o_vec", "cam_refined",
-                                                      "proda_model", "supervised")}
+        at = {
+            name: str(self.out / name)
+            for name in (
+                "cls_model",
+                "eps_cls_mode",
+                "cam_o_vec",
+                "cam_refined",
+                "proda_model",
+                "supervised",
+            )
+        }
         eps = f"{at['eps_cls_mode']}/classifier.pth"
         if "plain CAM" in rungs:
-            self.run(train_eps.main, "train_eps", *listed, *seed, "--network", "cls", "--out", at["cls_model"],
-                     title="train plain CAM")
+            self.run(
+                train_eps.main,
+                "train_eps",
+                *listed,
+                *seed,
+                "--network",
+                "cls",
+                "--out",
+                at["cls_model"],
+                title="train plain CAM",
+            )
         self.run(train_eps.main, "train_eps", *listed, *seed, "--out", at["eps_cls_mode"])
         if "self-trained" in rungs:
-            self.run(gen_fusion.main, "gen_fusion", *listed, "--weights", eps, "--out", at["cam_o_vec"])
-            self.run(refine_fusion.main, "refine_fusion", *listed, "--cam_dir", at["cam_o_vec"], "--out",
-                     at["cam_refined"])
-            self.run(train_fusion.main, "train_fusion", *listed, *seed, "--weights", eps, "--cam_dir",
-                     at["cam_refined"], "--out", at["proda_model"])
+            self.run(
+                gen_fusion.main, "gen_fusion", *listed, "--weights", eps, "--out", at["cam_o_vec"]
+            )
+            self.run(
+                refine_fusion.main,
+                "refine_fusion",
+                *listed,
+                "--cam_dir",
+                at["cam_o_vec"],
+                "--out",
+                at["cam_refined"],
+            )
+            self.run(
+                train_fusion.main,
+                "train_fusion",
+                *listed,
+                *seed,
+                "--weights",
+                eps,
+                "--cam_dir",
+                at["cam_refined"],
+                "--out",
+                at["proda_model"],
+            )
         if "supervised" in rungs:
             maps = Path(self.args.out) / "truth_maps"
-            write_truth_maps(open_data(self.args.data_root, classes=self.args.classes), self.train_on, maps)
-            self.run(train_fusion.main, "train_fusion", *listed, *seed, "--weights", eps, "--cam_dir", str(maps),
-                     "--out", at["supervised"], title="train supervised")
+            write_truth_maps(
+                open_data(self.args.data_root, classes=self.args.classes), self.train_on, maps
+            )
+            self.run(
+                train_fusion.main,
+                "train_fusion",
+                *listed,
+                *seed,
+                "--weights",
+                eps,
+                "--cam_dir",
+                str(maps),
+                "--out",
+                at["supervised"],
+                title="train supervised",
+            )
 
     def maps(self, title: str, list_name: str) -> str:
         """Write a rung's fused maps of a list, with stage 3's views; return their folder."""
@@ -102,19 +162,37 @@ class Ladder:
             own += ["--long_side", str(recipe["long_side"])]
         started = time.monotonic()
         weights = str(self.out / model / "classifier.pth")
-        gen_fusion.main([*self.data, "--list", list_name, "--weights", weights, "--out", cams, *own, *views])
+        gen_fusion.main(
+            [*self.data, "--list", list_name, "--weights", weights, "--out", cams, *own, *views]
+        )
         self.seconds[f"{title}: maps of {list_name}"] = round(time.monotonic() - started, 1)
         return cams
 
-    def masks(self, title: str, list_name: str, cams: str, threshold: float, crf: bool) -> dict[str, float]:
+    def masks(
+        self, title: str, list_name: str, cams: str, threshold: float, crf: bool
+    ) -> dict[str, float]:
         """A rung's scores on a list, in per cent."""
         folder = self.out / title.replace(", ", "_").replace(" ", "_")
         masks = str(folder / f"masks_{threshold:.2f}{'_crf' * crf}")
         out = folder / f"{Path(list_name).stem}_{threshold:.2f}{'_crf' * crf}.json"
         started = time.monotonic()
-        gen_pm.main([*self.data, "--list", list_name, "--cam_dir", cams, "--threshold", str(threshold), "--out", masks,
-                     *(["--crf", "maps"] if crf else [])])
-        self.seconds[f"{title}: masks of {list_name}{' + CRF' * crf}"] = round(time.monotonic() - started, 1)
+        gen_pm.main(
+            [
+                *self.data,
+                "--list",
+                list_name,
+                "--cam_dir",
+                cams,
+                "--threshold",
+                str(threshold),
+                "--out",
+                masks,
+                *(["--crf", "maps"] if crf else []),
+            ]
+        )
+        self.seconds[f"{title}: masks of {list_name}{' + CRF' * crf}"] = round(
+            time.monotonic() - started, 1
+        )
         evaluate.main([*self.data, "--list", list_name, "--pred_dir", masks, "--out", str(out)])
         result = read_json(out, "evaluation", "run again")
         return {key: 100 * result[key] for key in SCORES}
@@ -123,30 +201,53 @@ class Ladder:
         """A rung's rows on the list to choose on: the best threshold, and the best one for CRF."""
         name, cams = self.args.choose_on, self.maps(title, self.args.choose_on)
         sweep = self.out / f"sweep_{title.replace(', ', '_').replace(' ', '_')}.json"
-        evaluate.main([*self.data, "--list", name, "--cam_dir", cams, "--sweep", "--out", str(sweep)])
+        evaluate.main(
+            [*self.data, "--list", name, "--cam_dir", cams, "--sweep", "--out", str(sweep)]
+        )
         chosen = float(read_json(sweep, "sweep", "run again")["threshold"])
         rows = {title: {"threshold": chosen, **self.masks(title, name, cams, chosen, False)}}
         if RUNGS[title][3] and crf_available():
-            tried = [{"threshold": t, **self.masks(title, name, cams, t, True)}
-                     for t in (round(chosen + step, 2) for step in CRF_STEPS) if t > 0]
+            tried = [
+                {"threshold": t, **self.masks(title, name, cams, t, True)}
+                for t in (round(chosen + step, 2) for step in CRF_STEPS)
+                if t > 0
+            ]
             rows[f"{title} + CRF"] = max(tried, key=lambda row: row["miou"])
         return rows
 
-    def report(self, title: str, chosen: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    def report(
+        self, title: str, chosen: dict[str, dict[str, float]]
+    ) -> dict[str, dict[str, float]]:
         """A rung's rows on the list to report on, at the thresholds chosen."""
         name, cams = self.args.report_on, self.maps(title, self.args.report_on)
-        return {row: self.masks(title, name, cams, chosen[row]["threshold"], row.endswith("CRF"))
-                for row in (title, f"{title} + CRF") if row in chosen}
+        return {
+            row: self.masks(title, name, cams, chosen[row]["threshold"], row.endswith("CRF"))
+            for row in (title, f"{title} + CRF")
+            if row in chosen
+        }
 
 
-def table(chosen: dict[str, dict[str, float]], seeds: Sequence[dict[str, dict[str, float]]], names: tuple[str, str]
-          ) -> str:
-    """A Markdown table: the held-out run, and mean ± standard deviation over the seeds that have the row."""
-    columns = ["threshold", *(f"{names[0]} {key}" for key in SCORES), "seeds", *(f"{names[1]} {key}" for key in SCORES)]
+def table(
+    chosen: dict[str, dict[str, float]],
+    seeds: Sequence[dict[str, dict[str, float]]],
+    names: tuple[str, str],
+) -> str:
+    """A Markdown table: the held-out run, and mean ± standard deviation over the seeds that have
+    the row."""
+    columns = [
+        "threshold",
+        *(f"{names[0]} {key}" for key in SCORES),
+        "seeds",
+        *(f"{names[1]} {key}" for key in SCORES),
+    ]
     lines = ["| " + " | ".join(["", *columns]) + " |", "| --- " * (len(columns) + 1) + "|"]
     for title, held_out in chosen.items():
         rows = [seed[title] for seed in seeds if title in seed]
-        cells = [f"{held_out['threshold']:.2f}", *(f"{held_out[key]:.1f}" for key in SCORES), str(len(rows))]
+        cells = [
+            f"{held_out['threshold']:.2f}",
+            *(f"{held_out[key]:.1f}" for key in SCORES),
+            str(len(rows)),
+        ]
         for key in SCORES:
             values = [row[key] for row in rows]
             spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
@@ -157,7 +258,9 @@ def table(chosen: dict[str, dict[str, float]], seeds: Sequence[dict[str, dict[st
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the ladder and write ladder.md and ladder.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data_root", required=True)
     parser.add_argument("--classes")
     parser.add_argument("--out", required=True)
@@ -165,7 +268,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--train_on", default="train_aug")
     parser.add_argument("--choose_on", default="train")
     parser.add_argument("--report_on", default="val")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1337, 1338, 1339], help="none: thresholds alone")
+    parser.add_argument(
+        "--seeds", type=int, nargs="*", default=[1337, 1338, 1339], help="none: thresholds alone"
+    )
     parser.add_argument("--rungs", nargs="+", default=list(RUNGS), choices=list(RUNGS))
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
@@ -185,7 +290,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows: dict[str, dict[str, float]] = {}
         for title in args.rungs:
             rows |= ladder.report(title, chosen)
-        write_json(ladder.out / "ladder.json", {"rows": rows, "seconds": ladder.seconds, "seed": seed})
+        write_json(
+            ladder.out / "ladder.json", {"rows": rows, "seconds": ladder.seconds, "seed": seed}
+        )
         results.append(rows)
     shown = table(chosen, results, (args.choose_on, args.report_on))
     write_text(Path(args.out) / "ladder.md", shown + "\n")

@@ -1,13 +1,15 @@
-"""Make the weights that `smaf predict` ships: half precision, `.pth` and `.onnx`, thresholds chosen on one list.
+"""Make the weights that `smaf predict` ships: half precision, `.pth` and `.onnx`.
 
-A classifier's background threshold is given, or comes from a sweep (`smaf evaluate --sweep`); a segmentation network
-needs none. The score from which a class counts as shown is the one with the highest F1 over the list's image-level
-labels, no masks needed; `--choose_weights` names a network that was not trained on the list, to choose it with.
+Thresholds are chosen on one list. A classifier's background threshold is given, or comes from a
+sweep (`smaf evaluate --sweep`); a segmentation network needs none. The score from which a class
+counts as shown is the one with the highest F1 over the list's image-level labels, no masks needed;
+`--choose_weights` names a network that was not trained on the list, to choose it with.
 
-    python benchmarks/pack_weights.py --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
-        --choose_weights smaf/logdir/animals/held_out/proda_model/classifier.pth --threshold 0.38 --crf_threshold 0.38 \
-        --data_root DATA --classes metadata/animals.txt --list train --scales 0.5 1.0 1.5 --long_side 448 \
-        --label_filter logits --out smaf/weights/animals_lite0.pth
+    python benchmarks/pack_weights.py --out smaf/weights/animals_lite0.pth \
+        --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
+        --choose_weights smaf/logdir/animals/held_out/proda_model/classifier.pth \
+        --threshold 0.38 --crf_threshold 0.38 --label_filter logits --scales 0.5 1.0 1.5 \
+        --long_side 448 --data_root DATA --classes metadata/animals.txt --list train
 """
 
 from __future__ import annotations
@@ -31,20 +33,28 @@ from smaf.ops import LABEL_FILTERS, SCALES, mean_maps, peak_scores
 
 
 def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """(N, C) scores and labels → the threshold with the highest F1 over all classes, with precision and recall."""
+    """(N, C) scores and labels → the threshold with the highest F1, its precision and recall."""
     results = []
     for threshold in np.round(np.arange(0.02, 1.0, 0.01), 2):
         taken = scores >= threshold
         hits = float((taken & (labels > 0)).sum())
         precision, recall = hits / max(1, taken.sum()), hits / max(1, (labels > 0).sum())
-        results.append({"score": float(threshold), "precision": precision, "recall": recall,
-                        "f1": 2 * precision * recall / max(1e-9, precision + recall)})
+        results.append(
+            {
+                "score": float(threshold),
+                "precision": precision,
+                "recall": recall,
+                "f1": 2 * precision * recall / max(1e-9, precision + recall),
+            }
+        )
     return max(results, key=lambda result: result["f1"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Choose the score, write the file, print what was chosen."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("--weights", "--data_root", "--out"):
         parser.add_argument(name, required=True)
     parser.add_argument("--choose_weights", help="default: --weights")
@@ -66,19 +76,39 @@ def main(argv: Sequence[str] | None = None) -> None:
     views = {"scales": tuple(args.scales), "flip": not args.no_flip, "long_side": args.long_side}
     chosen, background = {"score": args.score}, args.threshold
     if args.score is None:
-        maps = (mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, **views) for i in tqdm(ids))
+        maps = (
+            mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, **views)
+            for i in tqdm(ids)
+        )
         chosen = best_score(np.stack([peak_scores(planes) for planes in maps]), data.labels_of(ids))
     if args.sweep:
         background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
     if (background is None) != network.segments:
-        raise InputError("a classifier needs --sweep or --threshold, a segmentation network neither")
-    settings = PredictSettings(background=background, score=chosen["score"], label_filter=args.label_filter,
-                               crf_background=args.crf_threshold, **views)
+        raise InputError(
+            "a classifier needs --sweep or --threshold, a segmentation network neither"
+        )
+    settings = PredictSettings(
+        background=background,
+        score=chosen["score"],
+        label_filter=args.label_filter,
+        crf_background=args.crf_threshold,
+        **views,
+    )
     out = Path(args.out)
     save = save_segmenter if network.segments else save_classifier
     save(out, network.model, data.classes.names, predict=settings, half=True)
-    export_onnx(out.with_suffix(".onnx"), network.model.float(), data.classes.names, predict=settings, half=True)
-    print(json.dumps({"list": args.list, "images": len(ids), "background": background, **chosen}, indent=2))
+    export_onnx(
+        out.with_suffix(".onnx"),
+        network.model.float(),
+        data.classes.names,
+        predict=settings,
+        half=True,
+    )
+    print(
+        json.dumps(
+            {"list": args.list, "images": len(ids), "background": background, **chosen}, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""Stage 4 on a data set with true masks: the light network trained on pseudo masks against true ones, over seeds.
+"""Stage 4 on a data set with true masks: the light network trained on pseudo masks against true
+ones, over seeds.
 
-Uses the students that `benchmarks/ladder.py` trained, in the same `--out`: their masks of `--train_on` are the targets,
-and their weights where the network starts. "source" is the student itself: its maps of `--report_on` cut at stage 3's
-threshold. Columns: "blind" or image-level labels "known"; at one scale, or with stage 3's views, where the classes of
-"blind" (and of the source always) are those whose score reaches `--score`. Finished stages stay; a stopped run goes on.
+Uses the students that `benchmarks/ladder.py` trained, in the same `--out`: their masks of
+`--train_on` are the targets, and their weights where the network starts. "source" is the student
+itself: its maps of `--report_on` cut at stage 3's threshold. Columns: "blind" or image-level labels
+"known"; at one scale, or with stage 3's views, where the classes of "blind" (and of the source
+always) are those whose score reaches `--score`. Finished stages stay; a stopped run goes on.
 
-    python benchmarks/segmenters.py --data_root DATA --classes metadata/animals.txt --out smaf/logdir/animals
+    python benchmarks/segmenters.py --data_root DATA --classes metadata/animals.txt --out
+    smaf/logdir/animals
 """
 
 from __future__ import annotations
@@ -32,9 +35,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGER = ("--lr", "3e-4", "--steps", "240")
 # Title of the row: options of gen_pm for the targets (None: true masks), options of train_seg
 TARGETS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
-    "pseudo masks": ((), ()), "pseudo masks, uncertain by thresholds": (("--uncertain", "thresholds"), ()),
-    "pseudo masks, uncertain by CRF": (("--uncertain", "crf"), ()), "true masks": (None, ()),
-    "pseudo masks, faster and longer": ((), LONGER), "true masks, faster and longer": (None, LONGER)}
+    "pseudo masks": ((), ()),
+    "pseudo masks, uncertain by thresholds": (("--uncertain", "thresholds"), ()),
+    "pseudo masks, uncertain by CRF": (("--uncertain", "crf"), ()),
+    "true masks": (None, ()),
+    "pseudo masks, faster and longer": ((), LONGER),
+    "true masks, faster and longer": (None, LONGER),
+}
 
 SCALES = ("0.5", "1.0", "1.5")
 
@@ -54,16 +61,24 @@ class Column:
 
 def columns(crf: bool) -> list[Column]:
     """The table's columns, where asked also with CRF."""
-    return [Column(known, views, refined) for known in (False, True) for views in (False, True)
-            for refined in ((False, True) if crf else (False,))]
+    return [
+        Column(known, views, refined)
+        for known in (False, True)
+        for views in (False, True)
+        for refined in ((False, True) if crf else (False,))
+    ]
 
 
 class _Remembered:
     """A network that answers a view of one photograph once."""
 
     def __init__(self, network: TorchNetwork) -> None:
-        self.segments, self.class_names, self.mean, self.std = (network.segments, network.class_names, network.mean,
-                                                                network.std)
+        self.segments, self.class_names, self.mean, self.std = (
+            network.segments,
+            network.class_names,
+            network.mean,
+            network.std,
+        )
         self.network = network
         self.answers: dict[tuple[int, ...], np.ndarray] = {}
 
@@ -78,7 +93,11 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
         self.args, self.seed, self.out = args, seed, Path(args.out) / f"seed_{seed}" / "segmenters"
-        self.data = ["--data_root", args.data_root, *(["--classes", args.classes] if args.classes else [])]
+        self.data = [
+            "--data_root",
+            args.data_root,
+            *(["--classes", args.classes] if args.classes else []),
+        ]
         self.source_out = Path(args.out) / f"seed_{args.source_seed or seed}"
         self.student = str(self.source_out / "proda_model" / "classifier.pth")
         self.crf = ["--crf", "maps"] if crf_available() else []
@@ -90,15 +109,36 @@ class Run:
 
     def pseudo_masks(self, *options: str) -> Path:
         """The student's masks of the list to train on; rows with the same options share them."""
-        folder = self.source_out / "segmenters" / "_".join(["targets", *(option.lstrip("-") for option in options)])
-        gen_pm.main([*self.recipe("gen_pm"), *self.data, "--list", self.args.train_on, "--weights", self.student,
-                     "--threshold", str(self.args.crf_threshold if self.crf else self.args.threshold), "--out",
-                     str(folder), *self.crf, *options])
+        folder = (
+            self.source_out
+            / "segmenters"
+            / "_".join(["targets", *(option.lstrip("-") for option in options)])
+        )
+        gen_pm.main(
+            [
+                *self.recipe("gen_pm"),
+                *self.data,
+                "--list",
+                self.args.train_on,
+                "--weights",
+                self.student,
+                "--threshold",
+                str(self.args.crf_threshold if self.crf else self.args.threshold),
+                "--out",
+                str(folder),
+                *self.crf,
+                *options,
+            ]
+        )
         return folder
 
     def source(self) -> dict[str, float]:
-        """mIoU of the student's masks of the list to report on, without and with its labels, in per cent."""
-        network, data = TorchNetwork(Path(self.student)), open_data(self.args.data_root, classes=self.args.classes)
+        """mIoU of the student's masks of the list to report on, without and with its labels, in per
+        cent."""
+        network, data = (
+            TorchNetwork(Path(self.student)),
+            open_data(self.args.data_root, classes=self.args.classes),
+        )
         args = self.args
         matrices = {column: ConfusionMatrix(data.num_classes + 1) for column in self.columns}
         for image_id in tqdm(data.ids(args.report_on), desc="source"):
@@ -106,29 +146,77 @@ class Run:
             once, shown = _Remembered(network), np.flatnonzero(data.all_labels[image_id]).tolist()
             for column, matrix in matrices.items():
                 scales = tuple(float(scale) for scale in SCALES) if column.views else (1.0,)
-                settings = PredictSettings(scales, column.views, 448, background=args.threshold, score=args.score,
-                                           label_filter="logits", crf_background=args.crf_threshold)
-                matrix.update(Predictor(once, settings, column.crf)(photo, shown if column.known else None)[0], truth)
-        return {column.title: 100 * float(matrix.compute()["miou"]) for column, matrix in matrices.items()}
+                settings = PredictSettings(
+                    scales,
+                    column.views,
+                    448,
+                    background=args.threshold,
+                    score=args.score,
+                    label_filter="logits",
+                    crf_background=args.crf_threshold,
+                )
+                matrix.update(
+                    Predictor(once, settings, column.crf)(photo, shown if column.known else None)[
+                        0
+                    ],
+                    truth,
+                )
+        return {
+            column.title: 100 * float(matrix.compute()["miou"])
+            for column, matrix in matrices.items()
+        }
 
     def network(self, title: str) -> dict[str, float]:
         """Train and test a network; mIoU in per cent."""
         name, (options, training) = title.replace(", ", "_").replace(" ", "_"), TARGETS[title]
         out = self.out / f"net_{name}"
-        targets = ["--true_masks"] if options is None else [
-            "--target_dir", str(self.pseudo_masks(*options))]
-        train_seg.main([*self.recipe("train_seg"), *self.data, "--list", self.args.train_on, "--seed", str(self.seed),
-                        "--network", self.args.network, "--weights", self.student, "--out", str(out), *targets,
-                        *training])
+        targets = (
+            ["--true_masks"]
+            if options is None
+            else ["--target_dir", str(self.pseudo_masks(*options))]
+        )
+        train_seg.main(
+            [
+                *self.recipe("train_seg"),
+                *self.data,
+                "--list",
+                self.args.train_on,
+                "--seed",
+                str(self.seed),
+                "--network",
+                self.args.network,
+                "--weights",
+                self.student,
+                "--out",
+                str(out),
+                *targets,
+                *training,
+            ]
+        )
         row = {}
         for column in self.columns:
             masks = out / f"masks_{column.title.replace(' + ', '_').replace(', ', '_')}"
             blind = ["--score", str(self.args.score)] if column.views else []
-            test_seg.main([*self.recipe("test_seg"), *self.data, "--list", self.args.report_on, "--weights",
-                           str(out / "segmenter.pth"), "--out", str(masks), *(["--crf"] if column.crf else []),
-                           *(["--scales", *SCALES, "--flip"] if column.views else []),
-                           *(["--label_filter", "logits"] if column.known else blind)])
-            result = read_json(masks / f"evaluation_{Path(self.args.report_on).stem}.json", "evaluation", "run again")
+            test_seg.main(
+                [
+                    *self.recipe("test_seg"),
+                    *self.data,
+                    "--list",
+                    self.args.report_on,
+                    "--weights",
+                    str(out / "segmenter.pth"),
+                    "--out",
+                    str(masks),
+                    *(["--crf"] if column.crf else []),
+                    *(["--scales", *SCALES, "--flip"] if column.views else []),
+                    *(["--label_filter", "logits"] if column.known else blind),
+                ]
+            )
+            result = read_json(
+                masks / f"evaluation_{Path(self.args.report_on).stem}.json",
+                "evaluation",
+                "run again",
+            )
             row[column.title] = 100 * float(result["miou"])
         return row
 
@@ -149,7 +237,9 @@ def table(seeds: Sequence[dict[str, dict[str, float]]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run stage 4 and write segmenters.md and segmenters.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data_root", required=True)
     parser.add_argument("--classes")
     parser.add_argument("--out", required=True)
@@ -158,13 +248,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--train_on", default="train_aug")
     parser.add_argument("--report_on", default="val")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337, 1338, 1339])
-    parser.add_argument("--targets", nargs="+", default=["pseudo masks", "true masks"], choices=list(TARGETS))
-    parser.add_argument("--source_seed", type=int, help="one student's masks and weights for all seeds; default: each "
-                                                        "seed's own")
-    parser.add_argument("--crf", action="store_true", help="also the columns with CRF, where it is installed")
-    parser.add_argument("--threshold", type=float, default=0.38, help="background threshold of the student's maps")
+    parser.add_argument(
+        "--targets", nargs="+", default=["pseudo masks", "true masks"], choices=list(TARGETS)
+    )
+    parser.add_argument(
+        "--source_seed",
+        type=int,
+        help="one student's masks and weights for all seeds; default: each seed's own",
+    )
+    parser.add_argument(
+        "--crf", action="store_true", help="also the columns with CRF, where it is installed"
+    )
+    parser.add_argument(
+        "--threshold", type=float, default=0.38, help="background threshold of the student's maps"
+    )
     parser.add_argument("--crf_threshold", type=float, default=0.38, help="and with CRF")
-    parser.add_argument("--score", type=float, default=0.67, help="from which a class counts as shown, with views")
+    parser.add_argument(
+        "--score", type=float, default=0.67, help="from which a class counts as shown, with views"
+    )
     args = parser.parse_args(argv)
     results = []
     for seed in args.seeds:

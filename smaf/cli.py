@@ -30,9 +30,10 @@ def main() -> int:
     if arguments and arguments[0] in COMMANDS:
         stop_at_once()
         return run_command(importlib.import_module(f"smaf.{arguments[0]}").main, arguments[1:])
-    about = (smaf.__doc__ or '').splitlines()[0].removeprefix('SMAF: ')
-    lines = [f"smaf {smaf.__version__}: {about}", '', 'usage: smaf COMMAND [options]',
-             ""] + [f"  {name:<13} {what}" for name, what in COMMANDS.items()]
+    about = (smaf.__doc__ or "").splitlines()[0].removeprefix("SMAF: ")
+    lines = [f"smaf {smaf.__version__}: {about}", "", "usage: smaf COMMAND [options]", ""] + [
+        f"  {name:<13} {what}" for name, what in COMMANDS.items()
+    ]
     if arguments in (["--version"], ["-V"]):
         lines = [f"smaf {smaf.__version__}"]
     known = not arguments or arguments[0] in {"-h", "--help", "--version", "-V"}

@@ -17,11 +17,18 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = make_parser("gen_fusion", __doc__ or "")
     options.add_data_options(parser, list_name="train_aug")
-    parser.add_argument("--weights", default=str(options.LOGDIR / "eps_cls_mode" / "classifier.pth"),
-                        help="stage 0's classifier, or EPS's or SMAF's published checkpoint")
+    parser.add_argument(
+        "--weights",
+        default=str(options.LOGDIR / "eps_cls_mode" / "classifier.pth"),
+        help="stage 0's classifier, or EPS's or SMAF's published checkpoint",
+    )
     options.add_head_option(parser)
-    parser.add_argument("--cam_format", default="npz", choices=CAM_FORMATS,
-                        help="npz: compact, no pickle; npy: the published format, for exchange")
+    parser.add_argument(
+        "--cam_format",
+        default="npz",
+        choices=CAM_FORMATS,
+        help="npz: compact, no pickle; npy: the published format, for exchange",
+    )
     options.add_view_options(parser)
     options.add_run_options(parser, out=str(options.LOGDIR / "cam_o_vec"))
     return parser
@@ -34,9 +41,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = options.data_from(args)
     model = options.trained_classifier(args.weights, data, head=args.head)
     with process_group(device):
-        gen_fusion(model, data, list_name=args.list, views=options.views_from(args), out=Path(args.out),
-                   facts=options.facts_from(args, data), device=device, cam_format=args.cam_format,
-                   overwrite=args.overwrite)
+        gen_fusion(
+            model,
+            data,
+            list_name=args.list,
+            views=options.views_from(args),
+            out=Path(args.out),
+            facts=options.facts_from(args, data),
+            device=device,
+            cam_format=args.cam_format,
+            overwrite=args.overwrite,
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""`python -m smaf.launch N COMMAND …`: a stage in N processes of this machine, one a GPU, that end as one command does.
+"""`python -m smaf.launch N COMMAND …`: a stage in N processes of this machine, one a GPU, that end
+as one command does.
 
-It starts them as `torchrun --nproc_per_node N -m smaf COMMAND …` would. But each leaves its last line in a file
-(:func:`smaf.core.command.run_command`); the lines are told once, with one exit status.
+It starts them as `torchrun --nproc_per_node N -m smaf COMMAND …` would. But each leaves its last
+line in a file (:func:`smaf.core.command.run_command`); the lines are told once, with one exit
+status.
 """
 
 from __future__ import annotations
@@ -19,14 +21,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-STAGES = ("train_eps", "gen_fusion", "train_fusion", "gen_pm", "train_seg")  # the others have one process
-_PATIENCE = 5.0  # seconds for the others to end by themselves once a process has failed; then they are asked to
+STAGES = (
+    "train_eps",
+    "gen_fusion",
+    "train_fusion",
+    "gen_pm",
+    "train_seg",
+)  # the others have one process
+# seconds for the others to end by themselves once a process has failed; then they are asked to
+_PATIENCE = 5.0
 _LAST_WORDS = 60.0  # seconds from there on until they are killed: time to write a checkpoint
 _PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
 class _Ranks:
-    """The processes of one run, by rank. Signals that this process gets are passed on, once to each."""
+    """The processes of one run, by rank. Signals that this process gets are passed on, once to
+    each."""
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -35,28 +45,46 @@ class _Ranks:
         self._signals: list[int] = []
 
     def run(self, command: Sequence[str], count: int, folder: Path) -> None:
-        """Start `count` processes and wait for their end; where one fails, the others are ended, too."""
+        """Start `count` processes and wait for their end; where one fails, the others are ended,
+        too."""
         environment = _environment(count, folder)
         with self._listening():
             try:
                 for rank in range(count):
                     # In a session of its own a process hears a terminal's Ctrl-C once, from here
-                    self.processes.append(subprocess.Popen(
-                        command, env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                        stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_end_with_parent()))
+                    self.processes.append(
+                        subprocess.Popen(
+                            command,
+                            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                            stdin=subprocess.DEVNULL,
+                            start_new_session=True,
+                            preexec_fn=_end_with_parent(),
+                        )
+                    )
                 self._wait()
             finally:
                 self._send(signal.SIGKILL)
 
     def statuses(self) -> dict[int, int]:
-        """Rank → exit status of those that failed by themselves; minus a signal's number where that killed it."""
-        return {rank: process.returncode for rank, process in enumerate(self.processes)
-                if process.returncode and rank not in self.ended}
+        """Rank → exit status of those that failed by themselves; minus a signal's number where that
+        killed it."""
+        return {
+            rank: process.returncode
+            for rank, process in enumerate(self.processes)
+            if process.returncode and rank not in self.ended
+        }
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-        before = {number: signal.signal(number, lambda n, _: self._signals.append(n)) for number in numbers}
+        numbers = [
+            n
+            for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(n) != signal.SIG_IGN
+        ]
+        before = {
+            number: signal.signal(number, lambda n, _: self._signals.append(n))
+            for number in numbers
+        }
         try:
             yield
         finally:
@@ -77,7 +105,9 @@ class _Ranks:
             if waited > _PATIENCE + _LAST_WORDS:
                 self._send(signal.SIGKILL)
             elif waited > _PATIENCE and not self.stopped and not self.ended:
-                self.ended = {rank for rank, process in enumerate(self.processes) if process.poll() is None}
+                self.ended = {
+                    rank for rank, process in enumerate(self.processes) if process.poll() is None
+                }
                 self._send(signal.SIGTERM)
 
     def _send(self, number: int) -> None:
@@ -88,18 +118,29 @@ class _Ranks:
 
 def _environment(count: int, folder: Path) -> dict[str, str]:
     """What `torchrun` says to its processes, and where they leave their last lines."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    # PyTorch's own log tells, in the others, of a connection that a process with an error of its own closed
-    return {"OMP_NUM_THREADS": str(max(1, cores // count)), "TORCH_CPP_LOG_LEVEL": "FATAL", **os.environ,
-            "SMAF_ERRORS": str(folder), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count),
-            "LOCAL_WORLD_SIZE": str(count)}
+    # PyTorch's own log tells, in the others, of a connection that a process with an error of its
+    # own closed
+    return {
+        "OMP_NUM_THREADS": str(max(1, cores // count)),
+        "TORCH_CPP_LOG_LEVEL": "FATAL",
+        **os.environ,
+        "SMAF_ERRORS": str(folder),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+    }
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """What a new process does first on Linux: ask for SIGTERM when this one is gone, however it was killed."""
+    """What a new process does first on Linux: ask for SIGTERM when this one is gone, however it was
+    killed."""
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)
@@ -107,8 +148,11 @@ def _end_with_parent() -> Callable[[], object] | None:
 
 
 def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
-    """Exit status and last lines of a run: what the user can mend before what nobody foresaw before a stop."""
-    from smaf.core.terminal import STOPPED  # not at import: packages may be missing, which one process tells
+    """Exit status and last lines of a run: what the user can mend before what nobody foresaw before
+    a stop."""
+    from smaf.core.terminal import (
+        STOPPED,
+    )  # not at import: packages may be missing, which one process tells
 
     statuses = ranks.statuses()
     if ranks.stopped and statuses:
@@ -118,23 +162,32 @@ def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
     for rank, own in statuses.items():
         told = folder / f"{rank}.txt"
         if own < 0 and status == 1:
-            lines.append(f"error: process {rank} was killed by {signal.Signals(-own).name}: the system does that where "
-                         "memory is short; run the same command again, it goes on where it stopped")
+            lines.append(
+                f"error: process {rank} was killed by {signal.Signals(-own).name}: the system does "
+                "that where memory is short; run the same command again, it goes on where it "
+                "stopped"
+            )
         elif own == status and told.is_file():
             lines.append(told.read_text(encoding="utf-8"))
     return status, list(dict.fromkeys(lines))
 
 
 def launch(count: int, command: Sequence[str]) -> int:
-    """Run `command` in `count` processes that know each other; tell their last lines and return the exit status."""
+    """Run `command` in `count` processes that know each other; tell their last lines and return the
+    exit status."""
     ranks = _Ranks()
     with tempfile.TemporaryDirectory(prefix="smaf-launch-") as folder:
         try:
             ranks.run(command, count, Path(folder))
             status, lines = _outcome(ranks, Path(folder))
         except OSError as error:
-            status, lines = 2, [f"error: process {len(ranks.processes)} of {count} cannot be started "
-                                f"({error.strerror}): set NPROC to the number of GPUs"]
+            status, lines = (
+                2,
+                [
+                    f"error: process {len(ranks.processes)} of {count} cannot be started "
+                    f"({error.strerror}): set NPROC to the number of GPUs"
+                ],
+            )
     for line in lines:
         print(line, file=sys.stderr)
     return status
@@ -142,13 +195,18 @@ def launch(count: int, command: Sequence[str]) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run `N COMMAND …`; return the exit status, that of the command."""
-    count, stage, *options = *argv, *("", "")[len(argv):]
+    count, stage, *options = *argv, *("", "")[len(argv) :]
     command = [sys.executable, "-m", "smaf", stage, *options]
     if not (count.isascii() and count.isdigit() and int(count) > 0):
-        print(f"error: NPROC is {count!r}: expected the number of processes, one a GPU", file=sys.stderr)
+        print(
+            f"error: NPROC is {count!r}: expected the number of processes, one a GPU",
+            file=sys.stderr,
+        )
         return 2
     if stage not in STAGES:
-        print(f"error: {stage!r} has one process: leave NPROC to {', '.join(STAGES)}", file=sys.stderr)
+        print(
+            f"error: {stage!r} has one process: leave NPROC to {', '.join(STAGES)}", file=sys.stderr
+        )
         return 2
     if int(count) == 1 or {"-h", "--help"} & set(options) or not importlib.util.find_spec("torch"):
         os.execv(sys.executable, command)

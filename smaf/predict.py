@@ -25,37 +25,85 @@ _SEGMENTER = PredictSettings((1.0,), False, None, background=None, score=0.5, la
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = make_parser("predict", __doc__ or "")
-    parser.add_argument("photographs", nargs="+", metavar="PHOTO",
-                        help="an image file, a folder of them with all below it, or a glob; masks mirror the folders")
-    parser.add_argument("--out", default="predictions", help="folder for <stem>.png, <stem>_overlay.jpg and "
-                                                             "predictions.json; what is done there is not done again")
-    parser.add_argument("--overwrite", action="store_true", help="remove what earlier runs made in --out, start afresh")
-    parser.add_argument("--labels", help="classes that the photographs show: cat,person or a CSV file with the columns "
-                                         "image and labels; without it, those whose score reaches --score")
-    parser.add_argument("--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)")
-    parser.add_argument("--weights", help="shipped weights by name, or a file (.pth, .onnx, .pt2); default: "
-                                          f"{SEGMENTER}, a segmentation network, but with --labels or --threshold "
-                                          f"{CLASSIFIER}, whose fused maps are pseudo masks")
-    parser.add_argument("--threshold", type=float, help="background threshold of a classifier's maps; default: the "
-                                                         "weights' own, else 0.2")
-    parser.add_argument("--score", type=float, help="score of a class that counts; default: the weights' own, else 0.5")
-    parser.add_argument("--scales", type=float, nargs="+", help="default: the weights' own, else those of stage 1")
-    parser.add_argument("--long_side", type=int, help="longer side at scale 1; default: the weights' own, else the "
-                                                      "photograph's")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"),
-                        help="where to compute; auto and cpu use ONNX Runtime where the weights are .onnx")
+    parser.add_argument(
+        "photographs",
+        nargs="+",
+        metavar="PHOTO",
+        help=(
+            "an image file, a folder of them with all below it, or a glob; masks mirror the folders"
+        ),
+    )
+    parser.add_argument(
+        "--out",
+        default="predictions",
+        help="folder for <stem>.png, <stem>_overlay.jpg and "
+        "predictions.json; what is done there is not done again",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="remove what earlier runs made in --out, start afresh",
+    )
+    parser.add_argument(
+        "--labels",
+        help="classes that the photographs show: cat,person or a CSV file with the columns "
+        "image and labels; without it, those whose score reaches --score",
+    )
+    parser.add_argument(
+        "--crf", action="store_true", help="refine with dense CRF (needs pydensecrf2)"
+    )
+    parser.add_argument(
+        "--weights",
+        help="shipped weights by name, or a file (.pth, .onnx, .pt2); default: "
+        f"{SEGMENTER}, a segmentation network, but with --labels or --threshold "
+        f"{CLASSIFIER}, whose fused maps are pseudo masks",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="background threshold of a classifier's maps; default: the weights' own, else 0.2",
+    )
+    parser.add_argument(
+        "--score",
+        type=float,
+        help="score of a class that counts; default: the weights' own, else 0.5",
+    )
+    parser.add_argument(
+        "--scales", type=float, nargs="+", help="default: the weights' own, else those of stage 1"
+    )
+    parser.add_argument(
+        "--long_side",
+        type=int,
+        help="longer side at scale 1; default: the weights' own, else the photograph's",
+    )
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="where to compute; auto and cpu use ONNX Runtime where the weights are .onnx",
+    )
     return parser
 
 
 def _settings(args: argparse.Namespace, own: PredictSettings) -> PredictSettings:
-    given = {"scales": args.scales and tuple(args.scales), "long_side": args.long_side, "background": args.threshold,
-             "crf_background": args.threshold, "score": args.score}
+    given = {
+        "scales": args.scales and tuple(args.scales),
+        "long_side": args.long_side,
+        "background": args.threshold,
+        "crf_background": args.threshold,
+        "score": args.score,
+    }
     settings = replace(own, **{key: value for key, value in given.items() if value is not None})
     for name, value in (("threshold", settings.background), ("score", settings.score)):
         if value is not None and not 0 < value < 1:
             raise InputError(f"--{name} {value}: expected a value between 0 and 1")
-    if not all(0 < scale <= MAX_SCALE for scale in settings.scales) or not 0 < (settings.long_side or 1) <= MAX_SIDE:
-        raise InputError(f"--scales, --long_side: expected more than 0, at most {MAX_SCALE} and {MAX_SIDE}")
+    if (
+        not all(0 < scale <= MAX_SCALE for scale in settings.scales)
+        or not 0 < (settings.long_side or 1) <= MAX_SIDE
+    ):
+        raise InputError(
+            f"--scales, --long_side: expected more than 0, at most {MAX_SCALE} and {MAX_SIDE}"
+        )
     return settings
 
 
@@ -64,16 +112,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = build_parser().parse_args(argv)
     photographs = find_photographs(args.photographs)
     _settings(args, _CLASSIFIER)  # before anything is loaded
-    weights = args.weights or (SEGMENTER if args.labels is None and args.threshold is None else CLASSIFIER)
+    weights = args.weights or (
+        SEGMENTER if args.labels is None and args.threshold is None else CLASSIFIER
+    )
     network = open_network(weights, args.device)
     if network.segments and args.threshold is not None:
-        raise InputError(f"--threshold {args.threshold}: {weights} is a segmentation network, which decides "
-                         "between classes and background by itself; leave it out")
+        raise InputError(
+            f"--threshold {args.threshold}: {weights} is a segmentation network, which decides "
+            "between classes and background by itself; leave it out"
+        )
     own = network.settings or (_SEGMENTER if network.segments else _CLASSIFIER)
     predictor = Predictor(network, _settings(args, own), args.crf)
     labels = Labels.read(args.labels, network.class_names)
-    predict(predictor, photographs, labels, out=Path(args.out), weights=weights,
-            weights_file=shipped_weights().get(weights, Path(weights)), overwrite=args.overwrite)
+    predict(
+        predictor,
+        photographs,
+        labels,
+        out=Path(args.out),
+        weights=weights,
+        weights_file=shipped_weights().get(weights, Path(weights)),
+        overwrite=args.overwrite,
+    )
 
 
 if __name__ == "__main__":

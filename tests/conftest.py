@@ -1,4 +1,5 @@
-"""Fixtures that several rooms' tests share: golden numbers, networks with golden weights, small data sets."""
+"""Fixtures that several rooms' tests share: golden numbers, networks with golden weights, small
+data sets."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ from smaf.core.images import write_mask
 from smaf.models import Classifier, build_classifier
 
 torch.set_num_threads(1)
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background: what the tests start must hear it
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # started in the background: what the tests start must hear it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).resolve().parent
@@ -78,7 +81,8 @@ def golden_state(golden_keys: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def golden_resnet38(golden_state: dict[str, Tensor]) -> Callable[[str], Classifier]:
-    """Head → ResNet-38 with golden weights and 20 classes. The networks share memory: do not step an optimiser."""
+    """Head → ResNet-38 with golden weights and 20 classes. The networks share memory: do not step
+    an optimiser."""
     shapes = {"smaf": (21, 128, 1, 1), "eps": (21, 4096, 1, 1), "cls": (20, 4096, 1, 1)}
 
     def build(head: str) -> Classifier:
@@ -114,9 +118,16 @@ def animals() -> Path:
 
 @pytest.fixture
 def tiny_voc(tmp_path: Path) -> Path:
-    """A data set in VOC layout: five small pictures of coloured boxes, three classes, lists train, val, train_aug."""
+    """A data set in VOC layout: five small pictures of coloured boxes, three classes, lists train,
+    val, train_aug."""
     root = tmp_path / "tiny_voc"
-    for folder in ("JPEGImages", "SegmentationClassAug", "SALImages", "ImageSets/Segmentation", "metadata/tiny"):
+    for folder in (
+        "JPEGImages",
+        "SegmentationClassAug",
+        "SALImages",
+        "ImageSets/Segmentation",
+        "metadata/tiny",
+    ):
         (root / folder).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for image_id, (w, h, boxes) in TINY.items():
@@ -135,6 +146,9 @@ def tiny_voc(tmp_path: Path) -> Path:
     (lists / "val.txt").write_text("four\nfive\n")
     (lists / "train_aug.txt").write_text("".join(f"{image_id}\n" for image_id in TINY))
     (root / "metadata/tiny/labels.txt").write_text("0 background\n1 cat\n2 dog\n3 cow\n")
-    rows = [f"{i}.png,{';'.join(TINY_CLASSES[v - 1] for v in sorted(boxes))}" for i, (_, _, boxes) in TINY.items()]
+    rows = [
+        f"{i}.png,{';'.join(TINY_CLASSES[v - 1] for v in sorted(boxes))}"
+        for i, (_, _, boxes) in TINY.items()
+    ]
     (root / "labels.csv").write_text("image,labels\n" + "\n".join(rows) + "\n")
     return root

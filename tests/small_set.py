@@ -1,4 +1,5 @@
-"""A data set of eight small pictures in VOC layout, and the entry scripts run on it inside this process."""
+"""A data set of eight small pictures in VOC layout, and the entry scripts run on it inside this
+process."""
 
 from __future__ import annotations
 
@@ -24,8 +25,14 @@ CLASSES = ("ball", "box", "tent")
 COLOURS = ((220, 60, 40), (50, 200, 70), (60, 80, 230))
 # id: width, height, the classes it shows
 PICTURES = {
-    "p0": (60, 48, (0,)), "p1": (48, 60, (1,)), "p2": (60, 48, (2,)), "p3": (60, 48, (0, 1)),
-    "p4": (60, 48, (1, 2)), "p5": (56, 48, (0, 2)), "p6": (60, 44, (0,)), "p7": (60, 48, (1, 2)),
+    "p0": (60, 48, (0,)),
+    "p1": (48, 60, (1,)),
+    "p2": (60, 48, (2,)),
+    "p3": (60, 48, (0, 1)),
+    "p4": (60, 48, (1, 2)),
+    "p5": (56, 48, (0, 2)),
+    "p6": (60, 44, (0,)),
+    "p7": (60, 48, (1, 2)),
 }
 TRAIN = tuple(PICTURES)[:6]
 SGD = ("--optimiser", "sgd", "--lr", "0.01", "--momentum", "0.9")
@@ -47,7 +54,8 @@ def _shape(draw: Any, kind: int, box: tuple[int, int, int, int], fill: Any) -> N
 
 
 def make_set(root: Path, *, masks: bool = True) -> Path:
-    """Write the data set: lists train (6 ids), val (2) and all; class names, labels.csv, saliency maps, masks."""
+    """Write the data set: lists train (6 ids), val (2) and all; class names, labels.csv, saliency
+    maps, masks."""
     for folder in ("JPEGImages", "SALImages", "ImageSets/Segmentation", "metadata/small"):
         (root / folder).mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -62,7 +70,9 @@ def make_set(root: Path, *, masks: bool = True) -> Path:
             _shape(ImageDraw.Draw(mask), kind, box, kind + 1)
         values = np.array(mask)
         photo.save(root / "JPEGImages" / f"{image_id}.jpg", quality=95)
-        Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8)).save(root / "SALImages" / f"{image_id}.png")
+        Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8)).save(
+            root / "SALImages" / f"{image_id}.png"
+        )
         if masks:
             values[0] = 255
             write_mask(root / "SegmentationClassAug" / f"{image_id}.png", values)
@@ -92,7 +102,11 @@ class Done:
     def lines(self) -> list[str]:
         """Lines on standard error, without progress bars."""
         lines = [line.strip() for line in re.split(r"[\r\n]", self.err)]
-        return [line for line in lines if line and not re.search(r"\d+%\||(step|image)/s\b|\bs/(step|image)\b", line)]
+        return [
+            line
+            for line in lines
+            if line and not re.search(r"\d+%\||(step|image)/s\b|\bs/(step|image)\b", line)
+        ]
 
 
 def run(main: Callable[[Sequence[str] | None], None], *argv: object) -> Done:
@@ -114,29 +128,82 @@ def good(done: Done) -> Done:
 
 def stage0(root: Path, out: Path, *extra: object) -> Done:
     """Stage 0 with the tiny network."""
-    return run(train_eps.main, "--data_root", root, "--list", "train", "--out", out, *NETWORK, *_TRAINING, *_RUN,
-               *extra)
+    return run(
+        train_eps.main,
+        "--data_root",
+        root,
+        "--list",
+        "train",
+        "--out",
+        out,
+        *NETWORK,
+        *_TRAINING,
+        *_RUN,
+        *extra,
+    )
 
 
 def stage1(root: Path, weights: Path, out: Path, *extra: object) -> Done:
     """Stage 1 on all pictures, two scales."""
-    return run(gen_fusion.main, "--data_root", root, "--list", "all", "--weights", weights, "--out", out,
-               "--scales", "0.5", "1.0", *_RUN, *extra)
+    return run(
+        gen_fusion.main,
+        "--data_root",
+        root,
+        "--list",
+        "all",
+        "--weights",
+        weights,
+        "--out",
+        out,
+        "--scales",
+        "0.5",
+        "1.0",
+        *_RUN,
+        *extra,
+    )
 
 
 def stage2(root: Path, weights: Path, cams: Path, out: Path, *extra: object) -> Done:
     """Stage 2 with the tiny network."""
-    return run(train_fusion.main, "--data_root", root, "--list", "train", "--weights", weights, "--cam_dir", cams,
-               "--out", out, *_TRAINING, *_RUN, *extra)
+    return run(
+        train_fusion.main,
+        "--data_root",
+        root,
+        "--list",
+        "train",
+        "--weights",
+        weights,
+        "--cam_dir",
+        cams,
+        "--out",
+        out,
+        *_TRAINING,
+        *_RUN,
+        *extra,
+    )
 
 
 def stage3(root: Path, out: Path, *extra: object) -> Done:
     """Stage 3; name --weights or --cam_dir."""
-    return run(gen_pm.main, "--data_root", root, "--list", "all", "--out", out, "--scales", "0.5", "1.0", *_RUN, *extra)
+    return run(
+        gen_pm.main,
+        "--data_root",
+        root,
+        "--list",
+        "all",
+        "--out",
+        out,
+        "--scales",
+        "0.5",
+        "1.0",
+        *_RUN,
+        *extra,
+    )
 
 
 def near_ties(fused: Path, *, threshold: float = 0.2) -> np.ndarray:
-    """(H, W): where the background and the stored maps' two best are so close that rounding may decide."""
+    """(H, W): where the background and the stored maps' two best are so close that rounding may
+    decide."""
     maps = list(read_fused(fused, num_classes=len(CLASSES)).values())
     values = np.sort(np.stack([np.full(maps[0].shape, threshold), *maps]), axis=0)
     close: np.ndarray = values[-1] - values[-2] < 0.0021
@@ -165,4 +232,7 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     """Inode and time of every file below `folder`."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in files
+    }

@@ -31,8 +31,9 @@ def smaf_command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
-def test_help_names_every_command(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
-                                  capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert smaf_command(monkeypatch, *words) == 0
     out = capsys.readouterr().out
     for name, what in cli.COMMANDS.items():
@@ -45,16 +46,25 @@ def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == f"smaf {smaf.__version__}\n"
 
 
-def test_unknown_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert smaf_command(monkeypatch, "train") == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith("error: unknown command 'train': expected one of prepare, train_")
+    assert shown.out == "" and shown.err.startswith(
+        "error: unknown command 'train': expected one of prepare, train_"
+    )
     assert shown.err.count("\n") == 1
 
 
-def test_command_is_handed_its_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_is_handed_its_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert smaf_command(monkeypatch, "evaluate", "--data_root", "nowhere", "--pred_dir", "p") == 2
-    assert capsys.readouterr().err == "error: data set nowhere does not exist: name its folder with --data_root\n"
+    assert (
+        capsys.readouterr().err
+        == "error: data set nowhere does not exist: name its folder with --data_root\n"
+    )
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -71,25 +81,53 @@ def test_help_shows_the_default_of_every_option(name: str) -> None:
 
 def test_defaults_are_the_published_recipe() -> None:
     args = vars(train_eps.build_parser().parse_args([]))
-    published = {"steps": 20_000, "batch_size": 8, "lr": 0.01, "power": 0.9, "weight_decay": 5e-4, "momentum": 5e-4,
-                 "tau": 0.4, "lam": 0.5, "crop": 448, "resize_long": [256, 512], "seed": 1337, "backbone": "resnet38",
-                 "head": "smaf", "optimiser": "sgd", "batchnorm": "frozen"}
+    published = {
+        "steps": 20_000,
+        "batch_size": 8,
+        "lr": 0.01,
+        "power": 0.9,
+        "weight_decay": 5e-4,
+        "momentum": 5e-4,
+        "tau": 0.4,
+        "lam": 0.5,
+        "crop": 448,
+        "resize_long": [256, 512],
+        "seed": 1337,
+        "backbone": "resnet38",
+        "head": "smaf",
+        "optimiser": "sgd",
+        "batchnorm": "frozen",
+    }
     assert {key: args[key] for key in published} == published
 
 
 def test_recipe_file_with_comments(tmp_path: Path) -> None:
     recipe = tmp_path / "small.args"
-    recipe.write_text("# a comment's apostrophe\n--steps 7 --lr 0.5   # two in a line\n\n--resize_long 10 20\n"
-                      "--class_names 'my names.txt'\n")
+    recipe.write_text(
+        "# a comment's apostrophe\n--steps 7 --lr 0.5   # two in a line\n\n--resize_long 10 20\n"
+        "--class_names 'my names.txt'\n"
+    )
     parse = train_eps.build_parser().parse_args
     args = parse([f"@{recipe}"])
-    assert (args.steps, args.lr, args.resize_long, args.class_names) == (7, 0.5, [10, 20], "my names.txt")
+    assert (args.steps, args.lr, args.resize_long, args.class_names) == (
+        7,
+        0.5,
+        [10, 20],
+        "my names.txt",
+    )
     assert parse([f"@{recipe}", "--steps", "9"]).steps == 9  # later options win
     assert parse(["--steps", "9", f"@{recipe}"]).steps == 7
 
 
-@pytest.mark.parametrize(("text", "words"), [("--steps 'seven", "No closing quotation"), (None, "does not exist"),
-                                             ("--stepz 7", "--stepz"), ("--steps seven", "invalid int value")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("--steps 'seven", "No closing quotation"),
+        (None, "does not exist"),
+        ("--stepz 7", "--stepz"),
+        ("--steps seven", "invalid int value"),
+    ],
+)
 def test_bad_recipe_is_one_line(text: str | None, words: str, tmp_path: Path) -> None:
     recipe = tmp_path / "small.args"
     if text is not None:
@@ -103,14 +141,21 @@ def test_bad_recipe_is_one_line(text: str | None, words: str, tmp_path: Path) ->
 def test_recipes_are_read(path: Path) -> None:
     parser = importlib.import_module(f"smaf.{path.stem}").build_parser()
     args = options.checked(parser.parse_args([f"@{path}"]))
-    changed = {action.dest for action in parser._actions if action.dest != "help"
-               and getattr(args, action.dest) != action.default}
+    changed = {
+        action.dest
+        for action in parser._actions
+        if action.dest != "help" and getattr(args, action.dest) != action.default
+    }
     assert changed  # a recipe that sets nothing is not read
 
 
 def test_light_recipes_cover_the_stages() -> None:
-    assert {path.stem for path in RECIPES if path.parent.name == "light"} >= {"train_eps", "gen_fusion",
-                                                                             "train_fusion", "gen_pm"}
+    assert {path.stem for path in RECIPES if path.parent.name == "light"} >= {
+        "train_eps",
+        "gen_fusion",
+        "train_fusion",
+        "gen_pm",
+    }
 
 
 def test_options_are_not_abbreviated() -> None:
@@ -125,16 +170,23 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(monkeypatch: pytest.MonkeyPat
 
     done = run(broken)
     assert done.status == 1 and len(done.lines) == 1
-    told = re.fullmatch(r"error: ZeroDivisionError while reading photograph x\.jpg: by zero \(not foreseen; the "
-                        r"traceback is in (.*)\)", done.lines[0])
+    told = re.fullmatch(
+        r"error: ZeroDivisionError while reading photograph x\.jpg: by zero \(not foreseen; the "
+        r"traceback is in (.*)\)",
+        done.lines[0],
+    )
     assert told
     log = Path(told[1])
     assert "in broken" in log.read_text() and log.stat().st_mode & 0o077 == 0
     log.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
+        patch.setattr(
+            "tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space"))
+        )
         done = run(broken)
-    assert "in broken" in done.err and done.lines[-1].endswith("(not foreseen; the traceback is above)")
+    assert "in broken" in done.err and done.lines[-1].endswith(
+        "(not foreseen; the traceback is above)"
+    )
 
     def refused(argv: object) -> None:
         raise InputError("two\nlines")
@@ -142,15 +194,23 @@ def test_what_nobody_foresaw_is_one_line_and_a_log(monkeypatch: pytest.MonkeyPat
     assert run(refused).err == "error: two lines\n"
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("std::bad_alloc"),
-                                   RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"),
+    ],
+)
 def test_full_memory_is_told_with_what_needs_less(error: Exception) -> None:
     def full(argv: object) -> None:
         with during("fusing photograph x.jpg"):
             raise error
 
     done = run(full)
-    assert done.status == 2 and done.err.startswith("error: the memory is full while fusing photograph x.jpg: ")
+    assert done.status == 2 and done.err.startswith(
+        "error: the memory is full while fusing photograph x.jpg: "
+    )
 
 
 def test_a_full_disk_names_the_users_file(tmp_path: Path) -> None:
@@ -159,17 +219,23 @@ def test_a_full_disk_names_the_users_file(tmp_path: Path) -> None:
             raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
 
     done = run(full)
-    assert done.status == 2 and done.err.startswith(f"error: {tmp_path / 'checkpoint.pth'}: the disk is full")
+    assert done.status == 2 and done.err.startswith(
+        f"error: {tmp_path / 'checkpoint.pth'}: the disk is full"
+    )
 
 
-def test_one_of_many_processes_leaves_its_line_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_many_processes_leaves_its_line_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(argv: object) -> None:
         raise InputError("mend it")
 
     monkeypatch.setenv("SMAF_ERRORS", str(tmp_path))
     monkeypatch.setenv("RANK", "3")
     done = run(refused)
-    assert done.status == 2 and done.err == "" and (tmp_path / "3.txt").read_text() == "error: mend it"
+    assert (
+        done.status == 2 and done.err == "" and (tmp_path / "3.txt").read_text() == "error: mend it"
+    )
 
 
 def test_recipes_are_read_with_a_mark_of_their_encoding(tmp_path: Path) -> None:
@@ -182,12 +248,19 @@ def test_recipes_are_read_with_a_mark_of_their_encoding(tmp_path: Path) -> None:
 
 def start(code: str, **options: Any) -> subprocess.Popen[bytes]:
     """A Python process that runs `code`."""
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
 
 
-_PRINT = ("from smaf.core.command import run_command\ndef main(_):\n    print('×' * 10)\n"
-          "raise SystemExit(run_command(main))")
+_PRINT = (
+    "from smaf.core.command import run_command\ndef main(_):\n    print('×' * 10)\n"
+    "raise SystemExit(run_command(main))"
+)
 
 
 def test_a_closed_pipe_and_a_poor_encoding_do_no_harm() -> None:
@@ -204,22 +277,31 @@ def test_a_closed_pipe_and_a_poor_encoding_do_no_harm() -> None:
 def test_a_stop_is_one_line_while_modules_load_and_later(number: signal.Signals) -> None:
     wait = "print(flush=True)\nimport time\ntime.sleep(60)"
     loading = f"from smaf.core.terminal import stop_at_once\nstop_at_once()\n{wait}"
-    working = ("from smaf.core.command import run_command\ndef main(_):\n    print(flush=True)\n    import time\n"
-               "    time.sleep(60)\nraise SystemExit(run_command(main))")
+    working = (
+        "from smaf.core.command import run_command\ndef main(_):\n    print(flush=True)\n    "
+        "import time\n    time.sleep(60)\nraise SystemExit(run_command(main))"
+    )
     for code in (loading, working):
         process = start(code)
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130 and err.startswith(b"stopped: ") and err.count(b"\n") == 1, err
+        assert (
+            process.returncode == 130 and err.startswith(b"stopped: ") and err.count(b"\n") == 1
+        ), err
 
 
 @pytest.mark.parametrize("words", [("-m", "smaf", "train_eps"), ("-m", "smaf.train_eps")])
 def test_a_stop_while_pytorch_loads(words: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
-    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -229,7 +311,13 @@ def test_a_stop_while_pytorch_loads(words: tuple[str, ...], tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_entry_script_runs_by_its_path(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, str(ROOT / "smaf" / "gen_fusion.py"), "--help"], capture_output=True,
-                          text=True, cwd=tmp_path, check=False, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "smaf" / "gen_fusion.py"), "--help"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert "--max_view_pixels" in done.stdout and list(tmp_path.iterdir()) == []

@@ -11,19 +11,26 @@ import smaf
 
 ROOT = Path(smaf.__file__).parent
 ROOMS = {"core", "ops", "models", "data", "report", "engine"}
-MAY_IMPORT = {"core": set(), "ops": {"core"}, "models": {"core"}, "data": {"core"}, "report": {"core"},
-              "engine": ROOMS}
+MAY_IMPORT = {
+    "core": set(),
+    "ops": {"core"},
+    "models": {"core"},
+    "data": {"core"},
+    "report": {"core"},
+    "engine": ROOMS,
+}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
 def imported(tree: ast.AST, folder: tuple[str, ...] = ()) -> set[str]:
-    """Modules below smaf that a file names, wherever in it; `folder` is where a relative import starts from."""
+    """Modules below smaf that a file names, wherever in it; `folder` is where a relative import
+    starts from."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join(folder[:len(folder) - node.level + 1]) if node.level else ""
+            base = ".".join(folder[: len(folder) - node.level + 1]) if node.level else ""
             module = ".".join(part for part in (base, node.module or "") if part)
             names |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return {name for name in names if name.split(".")[0] == "smaf"}
@@ -39,8 +46,10 @@ def entries(names: set[str]) -> set[str]:
 
 
 def test_the_parser_sees_every_way_to_import() -> None:
-    tree = ast.parse("import smaf.ops.crf\nfrom smaf import data\nfrom ..engine import x\ndef f():\n"
-                     "    from smaf.models.build import y\n")
+    tree = ast.parse(
+        "import smaf.ops.crf\nfrom smaf import data\nfrom ..engine import x\ndef f():\n"
+        "    from smaf.models.build import y\n"
+    )
     assert rooms(imported(tree, ("smaf", "core"))) == {"ops", "data", "engine", "models"}
 
 
@@ -49,19 +58,27 @@ def test_imports_go_one_way(room: str) -> None:
     files = [path for path in FILES if path.relative_to(ROOT).parts[0] == room]
     assert files
     for path in files:
-        names = imported(ast.parse(path.read_text(encoding="utf-8")), ("smaf", *path.relative_to(ROOT).parts[:-1]))
+        names = imported(
+            ast.parse(path.read_text(encoding="utf-8")),
+            ("smaf", *path.relative_to(ROOT).parts[:-1]),
+        )
         assert rooms(names) - {room} <= MAY_IMPORT[room], path
         assert not entries(names), f"{path} imports an entry script"
 
 
 def test_nothing_unsafe_is_loaded() -> None:
-    """No `weights_only=False`, no `torch.load` without it, no `allow_pickle=True` but in writing, no bare pickle."""
+    """No `weights_only=False`, no `torch.load` without it, no `allow_pickle=True` but in writing,
+    no bare pickle."""
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            options = {word.arg: word.value.value for word in node.keywords if isinstance(word.value, ast.Constant)}
+            options = {
+                word.arg: word.value.value
+                for word in node.keywords
+                if isinstance(word.value, ast.Constant)
+            }
             place = f"{path}:{node.lineno}"
             assert options.get("weights_only") is not False, place
             if called in {"torch.load", "load"}:
@@ -77,7 +94,10 @@ def test_nothing_unsafe_is_loaded() -> None:
 def test_files_are_written_atomically() -> None:
     """Only core/files.py renames; nothing else in core, ops or models opens a file for writing."""
     for path in FILES:
-        if path.relative_to(ROOT).parts[0] not in {"core", "ops", "models"} or path.name == "files.py":
+        if (
+            path.relative_to(ROOT).parts[0] not in {"core", "ops", "models"}
+            or path.name == "files.py"
+        ):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

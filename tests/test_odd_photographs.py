@@ -44,7 +44,10 @@ def transparent(path: Path) -> None:
 
 
 KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "16-bit grey PNG": ("png", lambda p: Image.fromarray(pixels()[..., 0].astype(np.uint16) * 257).save(p)),
+    "16-bit grey PNG": (
+        "png",
+        lambda p: Image.fromarray(pixels()[..., 0].astype(np.uint16) * 257).save(p),
+    ),
     "greyscale JPEG": ("jpg", lambda p: Image.fromarray(pixels()).convert("L").save(p)),
     "palette PNG": ("png", lambda p: Image.fromarray(pixels()).quantize(8).save(p)),
     "CMYK JPEG": ("jpg", lambda p: Image.fromarray(pixels()).convert("CMYK").save(p)),
@@ -87,8 +90,12 @@ import re
 def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) / 1024
 """
-needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads memory from /proc")
-MEASURE = PEAK + """
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads memory from /proc"
+)
+MEASURE = (
+    PEAK
+    + """
 import json, sys
 import torch
 from smaf.core.command import run_command
@@ -101,6 +108,7 @@ before = peak()
 status = run_command(main, [*options, "--list", "large", "--out", sys.argv[3]])
 print(json.dumps({"status": status, "before": before, "increase": peak() - before}))
 """
+)
 
 
 @needs_proc
@@ -113,10 +121,29 @@ def test_large_photograph_in_bounded_memory(made: Path, tmp_path: Path) -> None:
     small.resize(LARGE, Image.Resampling.BICUBIC).save(root / "JPEGImages/p2.jpg")
     write_list(root, "one", ("p0",))
     write_list(root, "large", ("p2",))
-    options = ["--data_root", str(root), "--weights", str(made / "eps/classifier.pth"), "--device", "cpu"]
-    done = subprocess.run([sys.executable, "-c", MEASURE, json.dumps(options), str(tmp_path / "one"),
-                           str(tmp_path / "large")], capture_output=True, text=True, check=False, timeout=300,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    options = [
+        "--data_root",
+        str(root),
+        "--weights",
+        str(made / "eps/classifier.pth"),
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            MEASURE,
+            json.dumps(options),
+            str(tmp_path / "one"),
+            str(tmp_path / "large"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     print(figures)
@@ -128,7 +155,9 @@ def test_large_photograph_in_bounded_memory(made: Path, tmp_path: Path) -> None:
     assert figures["increase"] < 1200  # MiB
 
 
-PREDICT = PEAK + """
+PREDICT = (
+    PEAK
+    + """
 import json, sys
 from smaf.core.command import run_command
 from smaf.predict import main
@@ -136,20 +165,44 @@ from smaf.predict import main
 status = run_command(main, sys.argv[1:])
 print(json.dumps({"status": status, "peak": peak()}))
 """
+)
 
 
 @needs_proc
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [("--score", "0.01"), ("--labels", "cat,person"),
-                                     pytest.param(("--labels", "cat", "--crf"), marks=needs_crf)])
-def test_prediction_of_a_huge_photograph_in_bounded_memory(options: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--score", "0.01"),
+        ("--labels", "cat,person"),
+        pytest.param(("--labels", "cat", "--crf"), marks=needs_crf),
+    ],
+)
+def test_prediction_of_a_huge_photograph_in_bounded_memory(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
     """48 megapixels took 3.5 GB when all maps were brought to its size at once."""
     rng = np.random.default_rng(0)
     small = Image.fromarray(rng.integers(0, 255, (60, 80, 3)).astype(np.uint8))
     small.resize((8000, 6000), Image.Resampling.BICUBIC).save(tmp_path / "huge.jpg")
-    done = subprocess.run([sys.executable, "-c", PREDICT, str(tmp_path / "huge.jpg"), "--out", str(tmp_path / "out"),
-                           "--device", "cpu", *options], capture_output=True, text=True, check=False, timeout=300,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            PREDICT,
+            str(tmp_path / "huge.jpg"),
+            "--out",
+            str(tmp_path / "out"),
+            "--device",
+            "cpu",
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     print(figures)

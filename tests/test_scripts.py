@@ -1,4 +1,5 @@
-"""The bash scripts in other shells and folders, and the environments that they make, by a stand-in for Python."""
+"""The bash scripts in other shells and folders, and the environments that they make, by a stand-in
+for Python."""
 
 from __future__ import annotations
 
@@ -10,8 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = sorted(path.name for path in (ROOT / "script").glob("*.sh") if path.name not in {"common.sh", "venv.sh"})
-STAGES = [name for name in SCRIPTS if name not in {"demo.sh", "test.sh", "check.sh", "reproduce_voc12.sh"}]
+SCRIPTS = sorted(
+    path.name
+    for path in (ROOT / "script").glob("*.sh")
+    if path.name not in {"common.sh", "venv.sh"}
+)
+STAGES = [
+    name for name in SCRIPTS if name not in {"demo.sh", "test.sh", "check.sh", "reproduce_voc12.sh"}
+]
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
 # Says its version, makes environments of itself, and writes down what else it is asked for
@@ -38,26 +45,51 @@ def clone(tmp_path: Path) -> Path:
     return root
 
 
-def call(clone: Path, script: str | Path, *options: str, shell: str = "bash", cwd: Path | None = None,
-         **settings: str) -> tuple[int, list[str], list[list[str]]]:
-    """Exit status, lines on standard error, and the commands seen: folder of the environment, PYTHONPATH, words."""
+def call(
+    clone: Path,
+    script: str | Path,
+    *options: str,
+    shell: str = "bash",
+    cwd: Path | None = None,
+    **settings: str,
+) -> tuple[int, list[str], list[list[str]]]:
+    """Exit status, lines on standard error, and the commands seen: folder of the environment,
+    PYTHONPATH, words."""
     seen = clone.parent / "seen"
     seen.unlink(missing_ok=True)
-    plain = {"PATH": f"{clone.parent / 'path'}:{os.environ['PATH']}", "HOME": str(clone.parent), "SEEN": str(seen)}
-    done = subprocess.run([shell, str(clone / "script" / script), *options], timeout=60, cwd=cwd or clone.parent,
-                          env={**plain, "PYTHON": str(clone.parent / "python"), **settings}, check=False,
-                          capture_output=True, text=True)
-    commands = [line.rstrip("|").split("|") for line in seen.read_text().splitlines()] if seen.exists() else []
+    plain = {
+        "PATH": f"{clone.parent / 'path'}:{os.environ['PATH']}",
+        "HOME": str(clone.parent),
+        "SEEN": str(seen),
+    }
+    done = subprocess.run(
+        [shell, str(clone / "script" / script), *options],
+        timeout=60,
+        cwd=cwd or clone.parent,
+        env={**plain, "PYTHON": str(clone.parent / "python"), **settings},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    commands = (
+        [line.rstrip("|").split("|") for line in seen.read_text().splitlines()]
+        if seen.exists()
+        else []
+    )
     return done.returncode, done.stderr.splitlines(), commands
 
 
 @pytest.mark.parametrize("script", STAGES)
-def test_stages_are_found_from_any_folder_through_links_and_with_cdpath(clone: Path, script: str) -> None:
+def test_stages_are_found_from_any_folder_through_links_and_with_cdpath(
+    clone: Path, script: str
+) -> None:
     link = clone.parent / "link.sh"
     link.symlink_to(clone / "script" / script)
     (clone.parent / "smaf").mkdir()  # a clone's usual name: not to be taken for the package
     for path, cwd in ((script, clone.parent), (link, Path("/")), (script, clone / "script")):
-        status, err, commands = call(clone, path, cwd=cwd, CDPATH=f".:{clone.parent}:/tmp", EVALUATE="0")
+        status, err, commands = call(
+            clone, path, cwd=cwd, CDPATH=f".:{clone.parent}:/tmp", EVALUATE="0"
+        )
         assert (status, err) == (0, [])
         (command,) = commands
         assert command[1:4] == [str(clone), "-m", f"smaf.{script.removesuffix('.sh')}"]
@@ -77,11 +109,19 @@ def test_another_shell_is_told_to_use_bash(clone: Path, script: str) -> None:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_interpreter_that_does_not_run_is_one_line(clone: Path, script: str) -> None:
     status, err, commands = call(clone, script, PYTHON="nonsuch")
-    assert status == 2 and len(err) == 1 and err[0].startswith("error: ") and "nonsuch" in err[0] and commands == []
+    assert (
+        status == 2
+        and len(err) == 1
+        and err[0].startswith("error: ")
+        and "nonsuch" in err[0]
+        and commands == []
+    )
 
 
 @pytest.mark.parametrize("script", STAGES)
-def test_before_there_is_an_environment_a_stage_names_what_makes_it(clone: Path, script: str) -> None:
+def test_before_there_is_an_environment_a_stage_names_what_makes_it(
+    clone: Path, script: str
+) -> None:
     (clone.parent / "path").mkdir()
     (clone.parent / "path/python3").write_text("#!/bin/sh\nexit 1\n")
     (clone.parent / "path/python3").chmod(0o755)
@@ -104,21 +144,39 @@ def test_an_environment_is_made_once(clone: Path) -> None:
     assert [command[2:4] for command in commands] == [["-m", "pip"], ["-m", "pip"], ["-m", "smaf"]]
     assert commands[0][0] == ".venv" and f"-e|{clone}" in "|".join(commands[0])
     assert commands[2][1:] == [str(clone), "-m", "smaf", "demo", "--out", "here"]
-    assert [command[2:5] for command in call(clone, "demo.sh", PYTHON="")[2]] == [["-m", "smaf", "demo"]]
+    assert [command[2:5] for command in call(clone, "demo.sh", PYTHON="")[2]] == [
+        ["-m", "smaf", "demo"]
+    ]
     (clone / "requirements.txt").write_text("torch>=99\n")
     assert len(call(clone, "demo.sh")[2]) == 3
 
 
 def test_tests_need_no_tools_that_judge_style(clone: Path) -> None:
-    assert not {"ruff", "mypy"} & {line.split("=")[0] for line in (clone / "requirements-test.txt").read_text().split()}
+    assert not {"ruff", "mypy"} & {
+        line.split("=")[0] for line in (clone / "requirements-test.txt").read_text().split()
+    }
     _, _, commands = call(clone, "test.sh", "-k", "some")
-    assert f"{clone}[test]" in commands[0] and commands[-1][2:] == ["-m", "pytest", "-n", "2", "-k", "some"]
+    assert f"{clone}[test]" in commands[0] and commands[-1][2:] == [
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "-k",
+        "some",
+    ]
     _, _, commands = call(clone, "check.sh")
-    assert [command[2:4] for command in commands] == [["-m", "pip"], ["-m", "ruff"], ["-m", "mypy"]]
+    assert [command[2:5] for command in commands] == [
+        ["-m", "pip", "install"],
+        ["-m", "ruff", "format"],
+        ["-m", "ruff", "check"],
+        ["-m", "mypy"],
+    ]
     assert {command[0] for command in commands} == {".venv-check"} and "--no-deps" in commands[0]
 
 
-@pytest.mark.parametrize("fault", ["python gone", "python broken", "half installed", "folder moved", "other version"])
+@pytest.mark.parametrize(
+    "fault", ["python gone", "python broken", "half installed", "folder moved", "other version"]
+)
 def test_an_environment_that_does_not_work_is_made_again(clone: Path, fault: str) -> None:
     if fault == "half installed":
         assert call(clone, "demo.sh", PIP="1")[0] == 1
@@ -137,7 +195,9 @@ def test_an_environment_that_does_not_work_is_made_again(clone: Path, fault: str
         settings = {"VERSION": "3.12"}
         python.write_text(PYTHON.replace("${VERSION:-3.11}", "3.11"))
     status, err, commands = call(clone, "demo.sh", **settings)
-    assert status == 0 and len(err) == 1 and err[0].startswith(f"note: making {clone}/.venv again"), err
+    assert (
+        status == 0 and len(err) == 1 and err[0].startswith(f"note: making {clone}/.venv again")
+    ), err
     assert not (clone / ".venv/left").exists() and len(commands) == 3
 
 
@@ -152,5 +212,9 @@ def test_an_environment_of_the_user_is_never_removed(clone: Path) -> None:
 
 def test_the_crf_is_optional(clone: Path) -> None:
     status, err, commands = call(clone, "demo.sh", CRF="1")
-    assert status == 0 and err[-1].startswith("note: pydensecrf2 does not build here") and commands[-1][3] == "smaf"
+    assert (
+        status == 0
+        and err[-1].startswith("note: pydensecrf2 does not build here")
+        and commands[-1][3] == "smaf"
+    )
     assert len(call(clone, "demo.sh", CRF="1")[2]) == 1, "it is tried once"

@@ -1,4 +1,5 @@
-"""The bash wrappers: which commands they run, seen by a stand-in for Python that writes down its arguments."""
+"""The bash wrappers: which commands they run, seen by a stand-in for Python that writes down its
+arguments."""
 
 from __future__ import annotations
 
@@ -20,8 +21,13 @@ def commands(tmp_path: Path, script: str, *options: str, **settings: str) -> lis
     stand_in.write_text(f'#!/bin/sh\nprintf "%s\\t" "$@" >> {seen}\necho >> {seen}\n')
     stand_in.chmod(0o755)
     plain = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
-    subprocess.run(["bash", str(ROOT / "script" / script), *options], check=True, timeout=60, cwd=tmp_path,
-                   env={**plain, "PYTHON": str(stand_in), **settings})
+    subprocess.run(
+        ["bash", str(ROOT / "script" / script), *options],
+        check=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**plain, "PYTHON": str(stand_in), **settings},
+    )
     return [line.rstrip("\t").split("\t") for line in seen.read_text().splitlines()]
 
 
@@ -39,21 +45,47 @@ def test_defaults_are_the_published_layout(tmp_path: Path) -> None:
 
 
 def test_settings_from_the_environment_and_options_after_them(tmp_path: Path) -> None:
-    settings = {"DATA_ROOT": "my set", "LOGDIR": "logs", "BACKBONE": "tf_efficientnet_lite0", "DEVICE": "cpu",
-                "CLASSES": "some.txt", "LIST": "mine"}
+    settings = {
+        "DATA_ROOT": "my set",
+        "LOGDIR": "logs",
+        "BACKBONE": "tf_efficientnet_lite0",
+        "DEVICE": "cpu",
+        "CLASSES": "some.txt",
+        "LIST": "mine",
+    }
     (command,) = commands(tmp_path, "train_fusion.sh", "--steps", "7", **settings)
-    assert command[2] == f"@{ROOT}/script/recipes/light/train_fusion.args" and command[-2:] == ["--steps", "7"]
-    assert [value(command, f"--{name}") for name in ("data_root", "device", "classes", "list", "cam_dir", "out")] == [
-        "my set", "cpu", "some.txt", "mine", "logs/cam_refined", "logs/proda_model"]
+    assert command[2] == f"@{ROOT}/script/recipes/light/train_fusion.args" and command[-2:] == [
+        "--steps",
+        "7",
+    ]
+    assert [
+        value(command, f"--{name}")
+        for name in ("data_root", "device", "classes", "list", "cam_dir", "out")
+    ] == ["my set", "cpu", "some.txt", "mine", "logs/cam_refined", "logs/proda_model"]
 
 
 def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None:
-    (command,) = commands(tmp_path, "refine_fusion.sh", BACKBONE="tf_efficientnet_lite0", LOGDIR="logs", NPROC="4")
-    assert command[:3] == ["-m", "smaf.refine_fusion", f"@{ROOT}/script/recipes/light/refine_fusion.args"]
-    assert [value(command, f"--{name}") for name in ("cam_dir", "out")] == ["logs/cam_o_vec", "logs/cam_refined"]
+    (command,) = commands(
+        tmp_path, "refine_fusion.sh", BACKBONE="tf_efficientnet_lite0", LOGDIR="logs", NPROC="4"
+    )
+    assert command[:3] == [
+        "-m",
+        "smaf.refine_fusion",
+        f"@{ROOT}/script/recipes/light/refine_fusion.args",
+    ]
+    assert [value(command, f"--{name}") for name in ("cam_dir", "out")] == [
+        "logs/cam_o_vec",
+        "logs/cam_refined",
+    ]
     assert "--device" not in command
-    for settings, maps in (({}, "logs/cam_o_vec"), ({"CAM_DIR": "m"}, "m")):  # the published recipe does not
-        assert value(commands(tmp_path, "train_fusion.sh", LOGDIR="logs", **settings)[-1], "--cam_dir") == maps
+    for settings, maps in (
+        ({}, "logs/cam_o_vec"),
+        ({"CAM_DIR": "m"}, "m"),
+    ):  # the published recipe does not
+        assert (
+            value(commands(tmp_path, "train_fusion.sh", LOGDIR="logs", **settings)[-1], "--cam_dir")
+            == maps
+        )
 
 
 def test_many_processes_go_through_the_launcher(tmp_path: Path) -> None:
@@ -61,67 +93,140 @@ def test_many_processes_go_through_the_launcher(tmp_path: Path) -> None:
     assert command[:4] == ["-m", "smaf.launch", "4", "gen_fusion"]
 
 
-@pytest.mark.parametrize("options", [
-    ("--list", "val", "--data_root", "d", "--classes", "c", "--out", "o", "--crf"),
-    ("--list=val", "--data_root=d", "--classes=c", "--out=o", "--crf"),
-])
-def test_pseudo_masks_are_evaluated_with_the_options_that_made_them(tmp_path: Path, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--list", "val", "--data_root", "d", "--classes", "c", "--out", "o", "--crf"),
+        ("--list=val", "--data_root=d", "--classes=c", "--out=o", "--crf"),
+    ],
+)
+def test_pseudo_masks_are_evaluated_with_the_options_that_made_them(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
     made, evaluated = commands(tmp_path, "gen_pm.sh", *options)
-    assert made[1] == "smaf.gen_pm" and "--crf" in made and made[-len(options):] == list(options)
-    assert evaluated[1] == "smaf.evaluate" and "--crf" not in evaluated and "--device" not in evaluated
-    assert [value(evaluated, f"--{name}") for name in ("list", "data_root", "classes", "pred_dir")] == [
-        "val", "d", "c", "o"]
+    assert made[1] == "smaf.gen_pm" and "--crf" in made and made[-len(options) :] == list(options)
+    assert (
+        evaluated[1] == "smaf.evaluate" and "--crf" not in evaluated and "--device" not in evaluated
+    )
+    assert [
+        value(evaluated, f"--{name}") for name in ("list", "data_root", "classes", "pred_dir")
+    ] == ["val", "d", "c", "o"]
 
 
 def test_pseudo_masks_lie_in_the_data_set_by_default(tmp_path: Path) -> None:
     made, evaluated = commands(tmp_path, "gen_pm.sh", DATA_ROOT="d")
     assert value(made, "--out") == value(evaluated, "--pred_dir") == "d/pseudo_mask/fused"
-    assert len(commands(tmp_path, "gen_pm.sh", EVALUATE="0")) == 3  # two of before, and gen_pm alone
+    assert (
+        len(commands(tmp_path, "gen_pm.sh", EVALUATE="0")) == 3
+    )  # two of before, and gen_pm alone
 
 
 def test_stage_4_starts_from_the_students_weights_in_the_light_recipe(tmp_path: Path) -> None:
     (command,) = commands(tmp_path, "train_seg.sh", LOGDIR="logs", DATA_ROOT="set", NPROC="2")
-    assert [value(command, f"--{name}") for name in ("network", "weights", "target_dir", "out")] == [
-        "deeplab_v2_resnet101", "imagenet", "set/pseudo_mask/fused", "logs/segmenter"]
+    assert [
+        value(command, f"--{name}") for name in ("network", "weights", "target_dir", "out")
+    ] == ["deeplab_v2_resnet101", "imagenet", "set/pseudo_mask/fused", "logs/segmenter"]
     assert command[:3] == ["-m", "smaf.launch", "2"]
-    command = commands(tmp_path, "train_seg.sh", LOGDIR="logs", BACKBONE="tf_efficientnet_lite0")[-1]
+    command = commands(tmp_path, "train_seg.sh", LOGDIR="logs", BACKBONE="tf_efficientnet_lite0")[
+        -1
+    ]
     assert f"@{ROOT}/script/recipes/light/train_seg.args" in command
     assert [value(command, f"--{name}") for name in ("network", "weights")] == [
-        "tf_efficientnet_lite0", "logs/proda_model/classifier.pth"]
-    command = commands(tmp_path, "test_seg.sh", "--crf", LOGDIR="logs", LIST="a/mine.txt", NPROC="2")[-1]
+        "tf_efficientnet_lite0",
+        "logs/proda_model/classifier.pth",
+    ]
+    command = commands(
+        tmp_path, "test_seg.sh", "--crf", LOGDIR="logs", LIST="a/mine.txt", NPROC="2"
+    )[-1]
     assert command[:2] == ["-m", "smaf.test_seg"] and command[-1] == "--crf"
-    assert [value(command, f"--{name}") for name in ("weights", "out")] == ["logs/segmenter/segmenter.pth",
-                                                                            "logs/segmented_mine"]
+    assert [value(command, f"--{name}") for name in ("weights", "out")] == [
+        "logs/segmenter/segmenter.pth",
+        "logs/segmented_mine",
+    ]
 
 
 def test_the_whole_protocol_says_what_is_missing_before_it_starts(tmp_path: Path) -> None:
-    settings = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATA_ROOT": str(tmp_path / "VOC2012"),
-                "DEVICE": "cpu", "LOGDIR": str(tmp_path / "logs"), "PYTHON": "false"}
-    done = subprocess.run(["bash", str(ROOT / "script/reproduce_voc12.sh")], env=settings, cwd=tmp_path, timeout=60,
-                          capture_output=True, text=True, check=False)
+    settings = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "DATA_ROOT": str(tmp_path / "VOC2012"),
+        "DEVICE": "cpu",
+        "LOGDIR": str(tmp_path / "logs"),
+        "PYTHON": "false",
+    }
+    done = subprocess.run(
+        ["bash", str(ROOT / "script/reproduce_voc12.sh")],
+        env=settings,
+        cwd=tmp_path,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "logs").exists()
-    for name in ("JPEGImages", "train_aug.txt", "SegmentationClassAug", "SALImages", "pydensecrf2",
-                 "ilsvrc-cls_rna-a1_cls1000_ep-0001.params", "deeplabv1_resnet101-coco.pth"):
+    for name in (
+        "JPEGImages",
+        "train_aug.txt",
+        "SegmentationClassAug",
+        "SALImages",
+        "pydensecrf2",
+        "ilsvrc-cls_rna-a1_cls1000_ep-0001.params",
+        "deeplabv1_resnet101-coco.pth",
+    ):
         assert re.search(rf"^missing: .*{re.escape(name)}", done.stderr, flags=re.MULTILINE), name
     assert done.stderr.splitlines()[-1].startswith("error: nothing was started")
 
 
 def test_the_whole_protocol_runs_every_stage(tmp_path: Path) -> None:
     data = tmp_path / "VOC2012"
-    for folder in ("JPEGImages", "SegmentationClassAug", "SALImages", "ImageSets/Segmentation", "weights"):
+    for folder in (
+        "JPEGImages",
+        "SegmentationClassAug",
+        "SALImages",
+        "ImageSets/Segmentation",
+        "weights",
+    ):
         (data / folder).mkdir(parents=True)
     for name in ("train_aug", "train", "val"):
-        (data / f"ImageSets/Segmentation/{name}.txt").write_text("".join(f"{name}{k}\n" for k in range(6)))
-    for name in ("labels.csv", "weights/ilsvrc-cls_rna-a1_cls1000_ep-0001.params",
-                 "weights/deeplabv1_resnet101-coco.pth"):
+        (data / f"ImageSets/Segmentation/{name}.txt").write_text(
+            "".join(f"{name}{k}\n" for k in range(6))
+        )
+    for name in (
+        "labels.csv",
+        "weights/ilsvrc-cls_rna-a1_cls1000_ep-0001.params",
+        "weights/deeplabv1_resnet101-coco.pth",
+    ):
         (data / name).write_text("")
-    ran = commands(tmp_path, "reproduce_voc12.sh", DATA_ROOT=str(data), LOGDIR=str(tmp_path / "logs"), DEVICE="cpu",
-                   QUICK="1")
+    ran = commands(
+        tmp_path,
+        "reproduce_voc12.sh",
+        DATA_ROOT=str(data),
+        LOGDIR=str(tmp_path / "logs"),
+        DEVICE="cpu",
+        QUICK="1",
+    )
     ran = [command for command in ran if command[0] == "-m"]  # the others ask what Python has
-    assert [command[1] for command in ran] == [f"smaf.{stage}" for stage in (
-        "train_eps", "gen_fusion", "train_fusion", "gen_pm", "gen_pm", "evaluate", "train_seg", "test_seg")]
+    assert [command[1] for command in ran] == [
+        f"smaf.{stage}"
+        for stage in (
+            "train_eps",
+            "gen_fusion",
+            "train_fusion",
+            "gen_pm",
+            "gen_pm",
+            "evaluate",
+            "train_seg",
+            "test_seg",
+        )
+    ]
     logs = tmp_path / "logs/quick"
     assert (logs / "train_aug.txt").read_text().split() == [f"train_aug{k}" for k in range(4)]
-    assert value(ran[0], "--weights").endswith(".params") and value(ran[6], "--weights").endswith("coco.pth")
-    assert value(ran[6], "--target_dir") == value(ran[4], "--out") == str(logs / "pseudo_masks/train_aug")
+    assert value(ran[0], "--weights").endswith(".params") and value(ran[6], "--weights").endswith(
+        "coco.pth"
+    )
+    assert (
+        value(ran[6], "--target_dir")
+        == value(ran[4], "--out")
+        == str(logs / "pseudo_masks/train_aug")
+    )
     assert value(ran[4], "--list") == value(ran[0], "--list") == str(logs / "train_aug.txt")

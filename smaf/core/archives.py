@@ -1,5 +1,5 @@
-"""ZIP archives that were made elsewhere: their directory is judged before anything is unpacked. And `.npz` files, whose
-arrays are asked for their shapes first."""
+"""ZIP archives that were made elsewhere: their directory is judged before anything is unpacked. And
+`.npz` files, whose arrays are asked for their shapes first."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _METHODS = {zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_BZIP2: "bzip2", zipfile
 
 
 def check_members(archive: zipfile.ZipFile, *, compressed: bool) -> list[zipfile.ZipInfo]:
-    """The members of an archive; ValueError where a name comes twice or leaves the archive, and where a member is
-    encrypted, packed by another method than deflate (or at all, unless `compressed`), or claims more than can be in it.
+    """The members of an archive; ValueError where a name comes twice or leaves the archive, and
+    where a member is encrypted, packed by another method than deflate (or at all, unless
+    `compressed`), or claims more than can be in it.
     """
     members = archive.infolist()
     seen: set[str] = set()
@@ -33,17 +34,24 @@ def check_members(archive: zipfile.ZipFile, *, compressed: bool) -> list[zipfile
         if name in seen:
             raise ValueError(f"it holds {name[:60]!r} twice")
         seen.add(name)
-        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
+        if (
+            name.startswith(("/", "\\"))
+            or ".." in name.replace("\\", "/").split("/")
+            or ":" in name
+        ):
             raise ValueError(f"it holds {name[:60]!r}, a path out of the archive")
         if member.flag_bits & 1:
             raise ValueError(f"{name[:60]!r} in it is encrypted")
-        if member.compress_type not in ({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if compressed else
-                                        {zipfile.ZIP_STORED}):
+        if member.compress_type not in (
+            {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED} if compressed else {zipfile.ZIP_STORED}
+        ):
             method = _METHODS.get(member.compress_type, f"method {member.compress_type}")
             raise ValueError(f"{name[:60]!r} in it is packed by {method}")
         packed = member.compress_type == zipfile.ZIP_DEFLATED
         if member.file_size > (member.compress_size * _RATIO if packed else member.compress_size):
-            raise ValueError(f"{name[:60]!r} in it claims {member.file_size} bytes, which cannot be in it")
+            raise ValueError(
+                f"{name[:60]!r} in it claims {member.file_size} bytes, which cannot be in it"
+            )
     return members
 
 
@@ -63,40 +71,59 @@ class StoredArray:
         with self.archive.open(self.name) as file:
             file.read(self.start)
             data = file.read()  # to the end, where the checksum is
-        return np.frombuffer(data, dtype=self.dtype).reshape(self.shape, order="F" if self.columns_first else "C")
+        return np.frombuffer(data, dtype=self.dtype).reshape(
+            self.shape, order="F" if self.columns_first else "C"
+        )
 
 
 def _stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredArray:
     with archive.open(member) as file:
         stream = io.BytesIO(file.read(_HEADER))
     version = npy_format.read_magic(stream)
-    read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    read = (
+        npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    )
     shape, columns_first, dtype = read(stream)
     if dtype.hasobject:
         raise ValueError(f"{member.filename} in it holds objects")
-    if stream.tell() + math.prod(shape) * dtype.itemsize != member.file_size or min(shape, default=0) < 0:
-        raise ValueError(f"{member.filename} in it claims {shape} {dtype} in {member.file_size} bytes")
+    if (
+        stream.tell() + math.prod(shape) * dtype.itemsize != member.file_size
+        or min(shape, default=0) < 0
+    ):
+        raise ValueError(
+            f"{member.filename} in it claims {shape} {dtype} in {member.file_size} bytes"
+        )
     return StoredArray(tuple(shape), dtype, columns_first, stream.tell(), archive, member.filename)
 
 
 @contextmanager
-def open_arrays(path: Path, names: Iterable[str], what: str, fix: str) -> Iterator[dict[str, StoredArray]]:
-    """Open an `.npz` that holds just the arrays `names`; the block compares their shapes, then reads them.
+def open_arrays(
+    path: Path, names: Iterable[str], what: str, fix: str
+) -> Iterator[dict[str, StoredArray]]:
+    """Open an `.npz` that holds just the arrays `names`; the block compares their shapes, then
+    reads them.
 
-    Raises :class:`InputError`, also for what goes wrong in the block: the file is damaged, holds other arrays, objects,
-    or claims more than is in it.
+    Raises :class:`InputError`, also for what goes wrong in the block: the file is damaged, holds
+    other arrays, objects, or claims more than is in it.
     """
     expected = [f"{name}.npy" for name in names]
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {member.filename: member for member in check_members(archive, compressed=True)}
+            members = {
+                member.filename: member for member in check_members(archive, compressed=True)
+            }
             missing = [name for name in expected if name not in members]
             extra = [name for name in members if name not in expected]
             if missing or extra:
-                raise ValueError(f"it has no {missing[0].removesuffix('.npy')}" if missing else
-                                 f"it also holds {extra[0][:60]!r}")
+                raise ValueError(
+                    f"it has no {missing[0].removesuffix('.npy')}"
+                    if missing
+                    else f"it also holds {extra[0][:60]!r}"
+                )
             yield {name.removesuffix(".npy"): _stored(archive, members[name]) for name in expected}
     except InputError:
         raise
-    except Exception as error:  # a damaged archive raises nearly anything; each is the same fault of the file
+    except (
+        Exception
+    ) as error:  # a damaged archive raises nearly anything; each is the same fault of the file
         raise InputError(f"{what} {path} cannot be read ({str(error)[:200]}): {fix}") from error

@@ -18,17 +18,20 @@ IGNORE = 255
 MAX_CLASSES = 254  # mask values are bytes: 0 is background and 255 is ignored
 
 VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
 )  # fmt: skip
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read foreground class names in the order of the masks' values, as people and annotation tools list them.
+    """Read foreground class names in the order of the masks' values, as people and annotation tools
+    list them.
 
-    One a line or all in one line, YAML, JSON, or CVAT's labelmap.txt. Running numbers (`8 cat`, with `0 background` as
-    the field's `labels.txt` has it, or from 1), a heading and a first line `background` are dropped. What may shift a
-    class against the masks is an :class:`InputError`, and so is a name that label tables cannot hold.
+    One a line or all in one line, YAML, JSON, or CVAT's labelmap.txt. Running numbers (`8 cat`,
+    with `0 background` as the field's `labels.txt` has it, or from 1), a heading and a first line
+    `background` are dropped. What may shift a class against the masks is an :class:`InputError`,
+    and so is a name that label tables cannot hold.
     """
     fix = "write one class name a line, or name another file"
     text = read_text(path, "class-name file", fix)
@@ -40,13 +43,16 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         raise InputError(f"class-name file {path} has no names: write each class once, one a line")
     check_names(names, f"class-name file {path}")
     if len(names) > MAX_CLASSES:
-        raise InputError(f"class-name file {path} has {len(names)} classes: masks hold at most {MAX_CLASSES}")
+        raise InputError(
+            f"class-name file {path} has {len(names)} classes: masks hold at most {MAX_CLASSES}"
+        )
     return tuple(names)
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes of a data set (`source`) and those that the task keeps (`names`, in their own order).
+    """The classes of a data set (`source`) and those that the task keeps (`names`, in their own
+    order).
 
     Class c of `names` is channel c of a network and value c + 1 of the task's masks.
     """
@@ -55,17 +61,27 @@ class ClassMap:
     names: tuple[str, ...]
 
     @staticmethod
-    def of(source: Sequence[str], keep: Sequence[str] | None = None, *, keep_file: Path | str = "") -> ClassMap:
-        """Keep the classes `keep` of `source` (all where it is None), by :func:`smaf.core.names.find_class`.
+    def of(
+        source: Sequence[str], keep: Sequence[str] | None = None, *, keep_file: Path | str = ""
+    ) -> ClassMap:
+        """Keep the classes `keep` of `source` (all where it is None), by
+        :func:`smaf.core.names.find_class`.
 
         An unknown name is an error, and so are two names of one class.
         """
         if keep is None:
             return ClassMap(tuple(source), tuple(source))
         where, found = keep_file or "class list", [find_class(name, source) for name in keep]
-        unknown = [name + did_you_mean(name, source) for name, index in zip(keep, found, strict=True) if index is None]
+        unknown = [
+            name + did_you_mean(name, source)
+            for name, index in zip(keep, found, strict=True)
+            if index is None
+        ]
         if unknown:
-            raise InputError(f"{where}: unknown class names {', '.join(unknown)}: the data set has {', '.join(source)}")
+            raise InputError(
+                f"{where}: unknown class names {', '.join(unknown)}: the data set has "
+                f"{', '.join(source)}"
+            )
         names = tuple(source[index] for index in found if index is not None)
         check_names(names, where)
         return ClassMap(tuple(source), names)
@@ -80,7 +96,8 @@ class ClassMap:
 
     @cached_property
     def lookup(self) -> np.ndarray:
-        """(256,) uint8: a data set's mask value to the task's; dropped classes become 255 (left out)."""
+        """(256,) uint8: a data set's mask value to the task's; dropped classes become 255 (left
+        out)."""
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[0] = 0
         table[self.indices + 1] = np.arange(1, len(self.names) + 1)
@@ -94,8 +111,10 @@ class ClassMap:
         values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
         outside = [int(v) for v in values if len(self.source) < v < IGNORE]
         if outside:
-            raise InputError(f"mask {source} has the values {outside}, but the data set's classes are "
-                             f"1..{len(self.source)} (0 background, 255 ignore): mend it or --class_names")
+            raise InputError(
+                f"mask {source} has the values {outside}, but the data set's classes are "
+                f"1..{len(self.source)} (0 background, 255 ignore): mend it or --class_names"
+            )
         return self.lookup[mask]
 
     def map_label(self, label: np.ndarray) -> np.ndarray:

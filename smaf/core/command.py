@@ -18,12 +18,17 @@ from smaf.core.errors import InputError
 from smaf.core.files import read_lines, write_bytes
 from smaf.core.terminal import STOPPED, messages, ready_to_stop, sigterm, streams
 
-_DISK = {errno.ENOSPC: "the disk is full: make room and run the same command again, it goes on where it stopped",
-         errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
-         errno.EACCES: "permission denied: mend the permissions or choose another folder",
-         errno.EROFS: "the file system is read-only: choose another folder"}
-_MEMORY = ("smaller photographs (--long_side, --max_view_pixels), a smaller --batch_size, or fewer --num_workers need "
-           "less; the same command goes on where it stopped")
+_DISK = {
+    errno.ENOSPC: "the disk is full: make room and run the same command again, it goes on where it "
+    "stopped",
+    errno.EDQUOT: "the disk quota is used up: make room and run the same command again",
+    errno.EACCES: "permission denied: mend the permissions or choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+}
+_MEMORY = (
+    "smaller photographs (--long_side, --max_view_pixels), a smaller --batch_size, or fewer "
+    "--num_workers need less; the same command goes on where it stopped"
+)
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -63,9 +68,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser whose `--help` shows every default, and that reads recipe files as `@FILE`."""
-    return _Parser(prog=f"smaf {prog}", description=description, formatter_class=_Formatter, allow_abbrev=False,
-                   epilog="@FILE reads options from a recipe file; later options win.")
+    """Return a parser whose `--help` shows every default, and that reads recipe files as
+    `@FILE`."""
+    return _Parser(
+        prog=f"smaf {prog}",
+        description=description,
+        formatter_class=_Formatter,
+        allow_abbrev=False,
+        epilog="@FILE reads options from a recipe file; later options win.",
+    )
 
 
 def _one_line(error: BaseException) -> str:
@@ -77,11 +88,13 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
-def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None) -> int:
+def run_command(
+    main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None = None
+) -> int:
     """Run an entry script's `main` and return its exit status.
 
-    0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose traceback goes to a file
-    that the line names; 130 after Ctrl-C or SIGTERM.
+    0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose
+    traceback goes to a file that the line names; 130 after Ctrl-C or SIGTERM.
     """
     ready_to_stop()
     with streams(), sigterm(), messages():
@@ -92,7 +105,8 @@ def run_command(main: Callable[[Sequence[str] | None], None], argv: Sequence[str
 
 
 def _tell(line: str) -> None:
-    """Print the line that ends a run; of many processes each leaves it in a file for their launcher."""
+    """Print the line that ends a run; of many processes each leaves it in a file for their
+    launcher."""
     folder = os.environ.get("SMAF_ERRORS")
     if folder and os.path.isdir(folder):
         path = Path(folder, f"{os.environ.get('RANK', '0')}.txt")
@@ -101,7 +115,9 @@ def _tell(line: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _status(main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None) -> tuple[int, str]:
+def _status(
+    main: Callable[[Sequence[str] | None], None], argv: Sequence[str] | None
+) -> tuple[int, str]:
     """Exit status and last line of the command."""
     try:
         main(argv)
@@ -123,7 +139,10 @@ def _unforeseen(error: Exception) -> tuple[int, str]:
         return 2, f"error: {error.filename or 'output'}: {_DISK[error.errno]}"
     if is_memory_error(error):
         return 2, f"error: the memory is full{doing}: {_MEMORY}"
-    told = f"error: {type(error).__name__}{doing}: {_one_line(error)[:300]} (not foreseen; the traceback is "
+    told = (
+        f"error: {type(error).__name__}{doing}: {_one_line(error)[:300]} (not foreseen; the "
+        "traceback is "
+    )
     text = f"{shlex.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}"
     try:
         descriptor, name = tempfile.mkstemp(prefix="smaf-error-", suffix=".log", text=True)
@@ -135,7 +154,8 @@ def _unforeseen(error: Exception) -> tuple[int, str]:
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether `error` says that the memory is full: Python's, NumPy's, PyTorch's or ONNX Runtime's."""
+    """Whether `error` says that the memory is full: Python's, NumPy's, PyTorch's or ONNX
+    Runtime's."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     said = r"(can't|cannot|failed to) allocate|bad_alloc|out of memory|bad allocation"

@@ -21,18 +21,30 @@ def choose_device(name: str) -> torch.device:
     Under `torchrun` each process takes the CUDA device of its local rank.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: PyTorch finds no CUDA device here: use --device auto or --device cpu")
+        raise InputError(
+            "--device cuda: PyTorch finds no CUDA device here: use --device auto or --device cpu"
+        )
     if name == "mps" and not torch.backends.mps.is_available():
-        raise InputError("--device mps: PyTorch finds no MPS device here: use --device auto or --device cpu")
+        raise InputError(
+            "--device mps: PyTorch finds no MPS device here: use --device auto or --device cpu"
+        )
     if name not in DEVICES:
         raise InputError(f"--device {name}: expected one of {', '.join(DEVICES)}")
     if name == "cuda":
         number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if number >= there:
-            raise InputError(f"--device cuda: {os.environ.get('LOCAL_WORLD_SIZE', number + 1)} processes, but {there} "
-                             "CUDA devices: run as many processes (NPROC), or use --device cpu")
+            raise InputError(
+                f"--device cuda: {os.environ.get('LOCAL_WORLD_SIZE', number + 1)} processes, but "
+                f"{there} CUDA devices: run as many processes (NPROC), or use --device cpu"
+            )
         return torch.device("cuda", number)
     return torch.device(name)
 
@@ -41,7 +53,9 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """Mixed precision on `device`: bf16 or fp16 as named, nothing for fp32."""
     if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16
+    )
 
 
 def seed_everything(seed: int) -> None:

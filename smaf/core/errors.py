@@ -9,7 +9,8 @@ from pathlib import PurePath
 
 
 class InputError(ValueError):
-    """A file or an option is not as it must be. Commands print it as one line and exit with status 2."""
+    """A file or an option is not as it must be. Commands print it as one line and exit with status
+    2."""
 
 
 class MissingInputError(FileNotFoundError, InputError):
@@ -34,7 +35,8 @@ def printable(name: PurePath | str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'cat'?)` where one of `known` is near `name`, whatever the case; else an empty text.
+    """` (did you mean 'cat'?)` where one of `known` is near `name`, whatever the case; else an
+    empty text.
 
     Example:
         >>> did_you_mean("Catt", ["cat", "dog"])
@@ -49,14 +51,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def during(what: str) -> Iterator[None]:
     """Note on an error that leaves the block what was being done: "fusing photograph x.jpg".
 
-    The innermost note stays. It is told where nobody foresaw the error (:func:`smaf.core.command.run_command`), and
-    comes along from worker processes.
+    The innermost note stays. It is told where nobody foresaw the error
+    (:func:`smaf.core.command.run_command`), and comes along from worker processes.
     """
     try:
         yield
     except Exception as error:
         if not hasattr(error, "during"):
             error.during = what  # type: ignore[attr-defined]
-            if hasattr(error, "add_note"):  # Python 3.11: PyTorch's loader passes on an error's text alone
+            if hasattr(
+                error, "add_note"
+            ):  # Python 3.11: PyTorch's loader passes on an error's text alone
                 error.add_note(f"[while {what}]")
         raise

@@ -1,4 +1,5 @@
-"""Entries that a file gives by name, each checked as it is taken: what is not as expected is an error of one line."""
+"""Entries that a file gives by name, each checked as it is taken: what is not as expected is an
+error of one line."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from smaf.core.errors import InputError, did_you_mean
 
 
 def parse_json(text: str | bytes, where: str, fix: str) -> Any:
-    """Parse JSON from a file; a name given twice, NaN, deep nesting and numbers of thousands of digits are refused."""
+    """Parse JSON from a file; a name given twice, NaN, deep nesting and numbers of thousands of
+    digits are refused."""
+
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)
         if len(entries) < len(pairs):
@@ -46,11 +49,19 @@ class Fields:
         value: what the file holds where a mapping of names is expected.
         where: the file and the place in it, "weights x.pth, info".
         fix: what the user can do.
-        required, optional: the names; one that is missing, and one that is none of these, is an :class:`InputError`.
+        required, optional: the names; one that is missing, and one that is none of these, is an
+            :class:`InputError`.
     """
 
-    def __init__(self, value: object, where: str, fix: str, *, required: Iterable[str],
-                 optional: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        value: object,
+        where: str,
+        fix: str,
+        *,
+        required: Iterable[str],
+        optional: Iterable[str] = (),
+    ) -> None:
         self.where, self.fix = where, fix
         if not isinstance(value, Mapping):
             raise InputError(f"{where} is {shown(value)}, expected entries with names: {fix}")
@@ -66,7 +77,9 @@ class Fields:
 
     def fault(self, key: str, expected: str) -> InputError:
         """The error that says what was expected of an entry."""
-        return InputError(f"{self.where}: {key} is {shown(self.values.get(key))}, expected {expected}: {self.fix}")
+        return InputError(
+            f"{self.where}: {key} is {shown(self.values.get(key))}, expected {expected}: {self.fix}"
+        )
 
     def flag(self, key: str, default: bool = False) -> bool:
         """True or False."""
@@ -97,12 +110,17 @@ class Fields:
             raise self.fault(key, f"a number between {low:g} and {high:g}")
         return float(value)
 
-    def numbers(self, key: str, low: float, high: float, *, least: int, most: int) -> tuple[float, ...]:
+    def numbers(
+        self, key: str, low: float, high: float, *, least: int, most: int
+    ) -> tuple[float, ...]:
         """From `least` to `most` numbers, each from `low` to `high`."""
         value = self.values[key]
         count = str(most) if least == most else f"{least} to {most}"
-        if (not isinstance(value, (list, tuple)) or not least <= len(value) <= most
-                or not all(_is_number(v) and low <= v <= high for v in value)):
+        if (
+            not isinstance(value, (list, tuple))
+            or not least <= len(value) <= most
+            or not all(_is_number(v) and low <= v <= high for v in value)
+        ):
             raise self.fault(key, f"{count} numbers from {low:g} to {high:g}")
         return tuple(float(v) for v in value)
 
@@ -114,12 +132,18 @@ class Fields:
         seen: set[str] = set()
         for name in value:
             if not isinstance(name, str) or not name.strip():
-                raise InputError(f"{self.where}: {key} has the name {shown(name)}, expected a text: {self.fix}")
+                raise InputError(
+                    f"{self.where}: {key} has the name {shown(name)}, expected a text: {self.fix}"
+                )
             if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in name):
-                raise InputError(f"{self.where}: {key} has the name {shown(name)}, which has a control character: "
-                                 f"{self.fix}")
+                raise InputError(
+                    f"{self.where}: {key} has the name {shown(name)}, which has a control "
+                    f"character: {self.fix}"
+                )
             if name in seen:
-                raise InputError(f"{self.where}: {key} has the name {shown(name)} twice: {self.fix}")
+                raise InputError(
+                    f"{self.where}: {key} has the name {shown(name)} twice: {self.fix}"
+                )
             seen.add(name)
         return tuple(value)
 

@@ -1,4 +1,5 @@
-"""Where files may lie, how they are found, and how they are written: under a temporary name first, then renamed."""
+"""Where files may lie, how they are found, and how they are written: under a temporary name first,
+then renamed."""
 
 from __future__ import annotations
 
@@ -18,11 +19,18 @@ from typing import Any
 
 from smaf.core.errors import InputError, MissingInputError
 
-_PART = re.compile(r"\.(smaf-|.+\.)[0-9a-f]{8}\.part")  # temporary names; those of version 0.3 held the file's name
+_PART = re.compile(
+    r"\.(smaf-|.+\.)[0-9a-f]{8}\.part"
+)  # temporary names; those of version 0.3 held the file's name
 _SETTLED = 2.0  # seconds after which a folder's time of change tells every later change
 # Encodings by the mark that spreadsheets and Windows' tools put first; the longer mark first
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-          (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def plain_name(name: str) -> str:
@@ -31,25 +39,34 @@ def plain_name(name: str) -> str:
 
 
 def check_id(image_id: str, source: Path | str) -> str:
-    """Return `image_id` in composed Unicode where it is a plain name; a path in it could leave the data set's folder.
+    """Return `image_id` in composed Unicode where it is a plain name; a path in it could leave the
+    data set's folder.
 
-    Raises :class:`InputError` for a path, a control character, or a name that the system's files cannot have.
+    Raises :class:`InputError` for a path, a control character, or a name that the system's files
+    cannot have.
     """
     unsafe = not image_id or image_id in {".", ".."} or any(c in image_id for c in "/\\")
     if unsafe:
-        raise InputError(f"{source}: {image_id!r} is not an image id: ids are plain names without a path, "
-                         "such as 2007_000032")
+        raise InputError(
+            f"{source}: {image_id!r} is not an image id: ids are plain names without a path, "
+            "such as 2007_000032"
+        )
     if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in image_id):
-        raise InputError(f"{source}: the name {image_id!r} has a control character, or bytes that are no UTF-8: "
-                         "rename the file")
+        raise InputError(
+            f"{source}: the name {image_id!r} has a control character, or bytes that are no UTF-8: "
+            "rename the file"
+        )
     if sys.platform == "win32" and re.search(r'[<>:"|?*]', image_id):
-        raise InputError(f"{source}: the name {image_id!r} has one of < > : \" | ? *, which files cannot have on "
-                         "Windows: rename it")
+        raise InputError(
+            f'{source}: the name {image_id!r} has one of < > : " | ? *, which files cannot have on '
+            "Windows: rename it"
+        )
     return plain_name(image_id)
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file or folder is hidden; a Mac leaves `._<name>` beside each file on a foreign disk."""
+    """Whether a file or folder is hidden; a Mac leaves `._<name>` beside each file on a foreign
+    disk."""
     return path.name.startswith(".")
 
 
@@ -74,7 +91,8 @@ def _listing(folder: str, _changed: int) -> Mapping[str, tuple[str, ...]]:
 def files_by_stem(folder: Path) -> Mapping[str, tuple[str, ...]]:
     """Stem in composed Unicode → names of the folder's files with that stem, hidden ones left out.
 
-    The listing is kept while the folder does not change, so that looking up 100,000 files takes one reading.
+    The listing is kept while the folder does not change, so that looking up 100,000 files takes one
+    reading.
     """
     try:
         changed = os.stat(folder).st_mtime_ns
@@ -82,16 +100,22 @@ def files_by_stem(folder: Path) -> Mapping[str, tuple[str, ...]]:
         return {}
     if not os.path.isdir(folder):
         return {}
-    if time.time() - changed / 1e9 < _SETTLED:  # a file made in this very moment would not change the time again
+    if (
+        time.time() - changed / 1e9 < _SETTLED
+    ):  # a file made in this very moment would not change the time again
         return _listing.__wrapped__(str(folder), changed)
     return _listing(str(folder), changed)
 
 
 def find_all_by_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files `<stem><suffix>` of a folder in the order of `suffixes` (lower case), whatever the suffix's case."""
+    """The files `<stem><suffix>` of a folder in the order of `suffixes` (lower case), whatever the
+    suffix's case."""
     place = {suffix: index for index, suffix in enumerate(suffixes)}
-    names = [(place[suffix], name) for name in files_by_stem(folder).get(plain_name(stem), ())
-             if (suffix := os.path.splitext(name)[1].lower()) in place]
+    names = [
+        (place[suffix], name)
+        for name in files_by_stem(folder).get(plain_name(stem), ())
+        if (suffix := os.path.splitext(name)[1].lower()) in place
+    ]
     return [folder / name for _, name in sorted(names)]
 
 
@@ -102,10 +126,11 @@ def find_by_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | Non
 
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` when the block ends without an error.
+    """Give a temporary name beside `path`; rename it to `path` when the block ends without an
+    error.
 
-    A reader sees the old file or the whole new one, whatever happens while it is written. `durable` brings the bytes to
-    the disk before the rename, so that a power cut leaves one of the two, too.
+    A reader sees the old file or the whole new one, whatever happens while it is written. `durable`
+    brings the bytes to the disk before the rename, so that a power cut leaves one of the two, too.
     """
     temporary = path.with_name(f".smaf-{uuid.uuid4().hex[:8]}.part")
     try:
@@ -117,7 +142,10 @@ def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if durable and os.name == "posix":  # the rename itself
             _flush(path.parent)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary one
+        error.filename, error.filename2 = (
+            str(path),
+            None,
+        )  # a full disk names no file, others the temporary one
         raise
     finally:
         with suppress(OSError):  # the folder cannot be written to: said above
@@ -133,7 +161,8 @@ def _flush(path: Path) -> None:
 
 
 def drop_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed runs left in `folder`. Only who has the folder to himself may call it."""
+    """Remove the temporary files that killed runs left in `folder`. Only who has the folder to
+    himself may call it."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for name in [entry.name for entry in entries if _PART.fullmatch(entry.name)]:
             (folder / name).unlink(missing_ok=True)
@@ -151,9 +180,14 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Write `value` to `path` as indented JSON, whole or not at all; bytes of names that are no UTF-8 are escaped."""
+    """Write `value` to `path` as indented JSON, whole or not at all; bytes of names that are no
+    UTF-8 are escaped."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    write_text(path, re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n", durable=durable)
+    write_text(
+        path,
+        re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n",
+        durable=durable,
+    )
 
 
 def read_text(path: Path, what: str, fix: str) -> str:
@@ -163,8 +197,10 @@ def read_text(path: Path, what: str, fix: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise InputError(f"{what} {path} is not a text file in UTF-8 ({error.reason} at byte {error.start}): save it "
-                         f"as UTF-8; {fix}") from error
+        raise InputError(
+            f"{what} {path} is not a text file in UTF-8 ({error.reason} at byte {error.start}): "
+            f"save it as UTF-8; {fix}"
+        ) from error
 
 
 def read_json(path: Path, what: str, fix: str) -> Any:
@@ -180,7 +216,9 @@ def read_json(path: Path, what: str, fix: str) -> Any:
 
 def read_lines(path: Path, what: str, fix: str) -> list[str]:
     """Read the non-empty lines of a text file, stripped."""
-    return [line.strip() for line in re.split(r"\r\n?|\n", read_text(path, what, fix)) if line.strip()]
+    return [
+        line.strip() for line in re.split(r"\r\n?|\n", read_text(path, what, fix)) if line.strip()
+    ]
 
 
 def output_folder(path: Path) -> Path:
@@ -190,8 +228,10 @@ def output_folder(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"smaf")
     except OSError as error:
-        raise InputError(f"output folder {path} is not writable ({error.strerror}): choose another one "
-                         "or mend its permissions") from error
+        raise InputError(
+            f"output folder {path} is not writable ({error.strerror}): choose another one "
+            "or mend its permissions"
+        ) from error
     finally:
         with suppress(OSError):  # the folder does not exist, or is no folder: said above
             probe.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """The store of fused CAMs: one `<id>.npz` an image, labelled classes only, without pickle.
 
-Values are kept to 1/1000 (error at most 5e-4) as differences between neighbours, whose high bytes are nearly
-all zero: 3.4 % of the bytes of the published pickled float32 maps on 1,263 VOC photographs.
+Values are kept to 1/1000 (error at most 5e-4) as differences between neighbours, whose high bytes
+are nearly all zero: 3.4 % of the bytes of the published pickled float32 maps on 1,263 VOC
+photographs.
 """
 
 from __future__ import annotations
@@ -27,9 +28,14 @@ _FIX = "delete it and run stage 1 (gen_fusion) again"
 
 
 def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) -> None:
-    """Write `{class index: (H, W) float32 in [0, 1]}` to `path`; `size` is (H, W), needed where `cams` is empty."""
+    """Write `{class index: (H, W) float32 in [0, 1]}` to `path`; `size` is (H, W), needed where
+    `cams` is empty."""
     classes = np.array(sorted(cams), dtype=np.uint8)
-    stack = np.stack([cams[int(c)] for c in classes]) if cams else np.zeros((0, *size), dtype=np.float32)
+    stack = (
+        np.stack([cams[int(c)] for c in classes])
+        if cams
+        else np.zeros((0, *size), dtype=np.float32)
+    )
     if stack.shape[1:] != tuple(size):
         raise ValueError(f"maps of {stack.shape[1:]} do not have the size {size}")
     zigzag = np.zeros(stack.shape, dtype=np.uint16)
@@ -38,58 +44,87 @@ def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) 
         delta = np.diff(np.diff(levels, axis=0, prepend=np.int16(0)), axis=1, prepend=np.int16(0))
         code[:] = np.where(delta < 0, -2 * delta - 1, 2 * delta)  # |delta| is at most 4·LEVELS
     stream = io.BytesIO()
-    np.savez_compressed(stream, classes=classes, size=np.array(size, dtype=np.int32),
-                        low=(zigzag & 0xFF).astype(np.uint8), high=(zigzag >> 8).astype(np.uint8))
+    np.savez_compressed(
+        stream,
+        classes=classes,
+        size=np.array(size, dtype=np.int32),
+        low=(zigzag & 0xFF).astype(np.uint8),
+        high=(zigzag >> 8).astype(np.uint8),
+    )
     write_bytes(path, stream.getvalue())
 
 
-def _check_arrays(path: Path, arrays: Mapping[str, StoredArray], expected: Size | None, against: str = "") -> Size:
-    """Judge an archive by its headers and return (H, W), before its planes are unpacked. `expected` as there."""
+def _check_arrays(
+    path: Path, arrays: Mapping[str, StoredArray], expected: Size | None, against: str = ""
+) -> Size:
+    """Judge an archive by its headers and return (H, W), before its planes are unpacked. `expected`
+    as there."""
     classes, size = arrays["classes"], arrays["size"]
-    if len(classes.shape) != 1 or size.shape != (2,) or {a.dtype.kind for a in (classes, size)} - {"u", "i"}:
-        raise InputError(f"fused map {path} has classes {classes.shape} {classes.dtype} and size {size.shape} "
-                         f"{size.dtype}, expected (n,) and (2,) integers: {_FIX}")
+    if (
+        len(classes.shape) != 1
+        or size.shape != (2,)
+        or {a.dtype.kind for a in (classes, size)} - {"u", "i"}
+    ):
+        raise InputError(
+            f"fused map {path} has classes {classes.shape} {classes.dtype} and size {size.shape} "
+            f"{size.dtype}, expected (n,) and (2,) integers: {_FIX}"
+        )
     count = classes.shape[0]
     height, width = size.read().tolist()
     low, high, shape = arrays["low"], arrays["high"], (count, height, width)
     if low.shape != shape or high.shape != shape or low.dtype != np.uint8 or high.dtype != np.uint8:
-        raise InputError(f"fused map {path} has planes of {low.shape} {low.dtype} and {high.shape} {high.dtype}, "
-                         f"expected {shape} uint8: {_FIX}")
+        raise InputError(
+            f"fused map {path} has planes of {low.shape} {low.dtype} and {high.shape} "
+            f"{high.dtype}, expected {shape} uint8: {_FIX}"
+        )
     _check_size(path, (height, width), expected, against)
     if expected is None and count * height * width > MAX_VALUES:
-        raise InputError(f"fused map {path} is {width}×{height} pixels for {count} classes, more than "
-                         f"{MAX_VALUES // 10**6} million values: {_FIX}")
+        raise InputError(
+            f"fused map {path} is {width}×{height} pixels for {count} classes, more than "
+            f"{MAX_VALUES // 10**6} million values: {_FIX}"
+        )
     return height, width
 
 
 def _check_size(path: Path, size: Size, expected: Size | None, against: str) -> None:
     """`size` and `expected`, where it is known, are (H, W)."""
     if expected is not None and size != expected:
-        raise InputError(f"fused map {path} is {size[1]}×{size[0]} pixels, {against} {expected[1]}×{expected[0]}: make "
-                         "it again from the same photographs (gen_fusion --overwrite)")
+        raise InputError(
+            f"fused map {path} is {size[1]}×{size[0]} pixels, {against} "
+            f"{expected[1]}×{expected[0]}: make it again from the same photographs (gen_fusion "
+            "--overwrite)"
+        )
 
 
 def _check_classes(path: Path, classes: Sequence[int], num_classes: int) -> None:
     outside = [c for c in classes if not 0 <= c < num_classes]
     if outside:
-        raise InputError(f"fused map {path} has the classes {outside[:5]}, the task has {num_classes}: it was made "
-                         "with another class list; run stage 1 (gen_fusion) again with --overwrite")
+        raise InputError(
+            f"fused map {path} has the classes {outside[:5]}, the task has {num_classes}: it was "
+            "made with another class list; run stage 1 (gen_fusion) again with --overwrite"
+        )
     if len(set(classes)) < len(classes):
         raise InputError(f"fused map {path} has a class twice: {_FIX}")
 
 
-def _decode(path: Path, num_classes: int, expected: Size | None, against: str) -> dict[int, np.ndarray]:
+def _decode(
+    path: Path, num_classes: int, expected: Size | None, against: str
+) -> dict[int, np.ndarray]:
     require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
     with open_arrays(path, _ARRAYS, "fused map", _FIX) as arrays:
         _check_arrays(path, arrays, expected, against)
         if arrays["classes"].shape[0] > num_classes:
-            raise InputError(f"fused map {path} has {arrays['classes'].shape[0]} classes, the task has {num_classes}: "
-                             f"{_FIX}")
+            raise InputError(
+                f"fused map {path} has {arrays['classes'].shape[0]} classes, the task has "
+                f"{num_classes}: {_FIX}"
+            )
         classes = arrays["classes"].read().tolist()
         _check_classes(path, classes, num_classes)
         low, high = arrays["low"].read(), arrays["high"].read()
     cams = {}
-    for c, low_plane, high_plane in zip(classes, low, high, strict=True):  # one by one: photographs may be large
+    for c, low_plane, high_plane in zip(
+        classes, low, high, strict=True
+    ):  # one by one: photographs may be large
         zigzag = low_plane.astype(np.int32) | (high_plane.astype(np.int32) << 8)
         delta = (zigzag >> 1) ^ -(zigzag & 1)
         levels = delta.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
@@ -99,14 +134,19 @@ def _decode(path: Path, num_classes: int, expected: Size | None, against: str) -
     return cams
 
 
-def read_fused(path: Path, *, num_classes: int, size: tuple[int, int] | None = None,
-               against: str = "its photograph is") -> dict[int, np.ndarray]:
+def read_fused(
+    path: Path,
+    *,
+    num_classes: int,
+    size: tuple[int, int] | None = None,
+    against: str = "its photograph is",
+) -> dict[int, np.ndarray]:
     """Read `{class index: (H, W) float32 in [0, 1]}` from `path` (`.npz`, or the published `.npy`).
 
-    `size` is the photograph's (width, height), or that of what `against` names. Raises :class:`InputError` where the
-    file is damaged (checksums are verified), has another size (or, where none is given, more than
-    :data:`MAX_VALUES`), or names a class outside 0..num_classes - 1. Size and classes are compared before the maps are
-    unpacked.
+    `size` is the photograph's (width, height), or that of what `against` names. Raises
+    :class:`InputError` where the file is damaged (checksums are verified), has another size (or,
+    where none is given, more than :data:`MAX_VALUES`), or names a class outside 0..num_classes - 1.
+    Size and classes are compared before the maps are unpacked.
     """
     expected = None if size is None else (size[1], size[0])
     if path.suffix == ".npy":
@@ -121,15 +161,22 @@ def fused_size(path: Path) -> tuple[int, int]:
         return _check_arrays(path, arrays, None)
 
 
-def _read_published(path: Path, num_classes: int, expected: Size | None, against: str) -> dict[int, np.ndarray]:
-    """A published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is run."""
+def _read_published(
+    path: Path, num_classes: int, expected: Size | None, against: str
+) -> dict[int, np.ndarray]:
+    """A published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is
+    run."""
     planes = {}
     for key, value in read_pickled_dict(path, "fused map", _FIX).items():
         if not str(key).isdecimal() and not isinstance(key, int):
-            raise InputError(f"fused map {path}, class {key!r}: expected a class index and an array: {_FIX}")
+            raise InputError(
+                f"fused map {path}, class {key!r}: expected a class index and an array: {_FIX}"
+            )
         if not isinstance(value, np.ndarray) or value.ndim != 2:
             got = str(value.shape) if isinstance(value, np.ndarray) else shown(value)
-            raise InputError(f"fused map {path}, class {key}: expected values (H, W), got {got}: {_FIX}")
+            raise InputError(
+                f"fused map {path}, class {key}: expected values (H, W), got {got}: {_FIX}"
+            )
         if int(key) in planes:
             raise InputError(f"fused map {path} has the class {int(key)} twice: {_FIX}")
         planes[int(key)] = value
@@ -140,7 +187,9 @@ def _read_published(path: Path, num_classes: int, expected: Size | None, against
         _check_size(path, plane.shape, expected, against)
         low, high = plane.min(initial=0), plane.max(initial=0)  # NaN where there is one
         if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
-            raise InputError(f"fused map {path} has values outside 0..1 ({low:g} to {high:g}): {_FIX}")
+            raise InputError(
+                f"fused map {path} has values outside 0..1 ({low:g} to {high:g}): {_FIX}"
+            )
     return {c: np.asarray(plane, dtype=np.float32) for c, plane in planes.items()}
 
 

@@ -17,14 +17,22 @@ from smaf.core.files import require_file
 from smaf.core.png import check_png, png_depth
 
 MAX_PIXELS = 120_000_000  # a photograph of so many takes up to 1 GB while it is read
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # above it Pillow warns (it is refused here), at twice as many it refuses, too
+Image.MAX_IMAGE_PIXELS = (
+    MAX_PIXELS  # above it Pillow warns (it is refused here), at twice as many it refuses, too
+)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _KINDS = ("BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP", "AVIF")
 _ORIENTATION = 0x0112
-_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-          8: Image.Transpose.ROTATE_90}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 259, 262, 339  # TIFF's tags
 _LOSSY_TIFF = {6, 7, 34712, 50001, 50002, 52546}  # JPEG, JPEG 2000, WebP, JPEG XL
 _DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so
@@ -55,22 +63,30 @@ class ImageFile:
     def check_one_frame(self) -> None:
         """Raise :class:`InputError` where the file holds several images."""
         if self.frames > 1:
-            raise self.refuse(f"holds {self.frames} images", "save the one that is meant in a file of its own")
+            raise self.refuse(
+                f"holds {self.frames} images", "save the one that is meant in a file of its own"
+            )
 
     def check_size(self, expected: tuple[int, int] | None) -> None:
-        """Raise :class:`InputError` where the image is not of the photograph's `expected` (width, height)."""
+        """Raise :class:`InputError` where the image is not of the photograph's `expected` (width,
+        height)."""
         if expected is not None and self.image.size != expected:
-            raise self.refuse("is {}×{} pixels, its photograph is {}×{}".format(*self.image.size, *expected),
-                              "make them the same size")
+            raise self.refuse(
+                "is {}×{} pixels, its photograph is {}×{}".format(*self.image.size, *expected),
+                "make them the same size",
+            )
 
 
 def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
-    """Open the file of `what` and turn it as its orientation tag says; `whole` verifies a PNG's checksums, too.
+    """Open the file of `what` and turn it as its orientation tag says; `whole` verifies a PNG's
+    checksums, too.
 
-    Raises :class:`InputError` where it is missing, empty, damaged, too large for the memory, or no image.
+    Raises :class:`InputError` where it is missing, empty, damaged, too large for the memory, or no
+    image.
     """
     require_file(path, what, "put it there or take its id off the list")
-    # An open file, not its name: Pillow would map plain TIFFs into memory, and misread those that lie on their side
+    # An open file, not its name: Pillow would map plain TIFFs into memory, and misread those that
+    # lie on their side
     with loading(path, what), path.open("rb") as file, Image.open(file, formats=_kinds()) as image:
         if image.width * image.height > MAX_PIXELS:
             raise _too_large(f"is {image.width}×{image.height} pixels", path, what)
@@ -81,15 +97,19 @@ def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
         _check_layout(image, bits)
         tags, frames = getattr(image, "tag_v2", {}), getattr(image, "n_frames", 1)
         lossless = image.format in {"PNG", "BMP"} or (
-            image.format == "TIFF" and tags.get(_COMPRESSION) not in _LOSSY_TIFF)
+            image.format == "TIFF" and tags.get(_COMPRESSION) not in _LOSSY_TIFF
+        )
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
         image.load()
-        return ImageFile(path, what, _upright(image), image.format or "", bits, frames, lossless, white_is_zero)
+        return ImageFile(
+            path, what, _upright(image), image.format or "", bits, frames, lossless, white_is_zero
+        )
 
 
 @contextmanager
 def loading(path: Path, what: str) -> Iterator[None]:
-    """Turn what is raised while `what` is read from `path` into an :class:`InputError` that names the file."""
+    """Turn what is raised while `what` is read from `path` into an :class:`InputError` that names
+    the file."""
     try:
         yield
     except InputError:
@@ -98,28 +118,37 @@ def loading(path: Path, what: str) -> Iterator[None]:
         raise InputError(f"{what} {path} does not fit into the memory: make it smaller") from error
     except Image.DecompressionBombError as error:
         counted = re.search(r"(\d+) pixels", str(error))
-        raise _too_large(f"has {counted[1] if counted else 'too many'} pixels", path, what) from error
+        raise _too_large(
+            f"has {counted[1] if counted else 'too many'} pixels", path, what
+        ) from error
     except UnidentifiedImageError as error:
-        reason = "it is empty" if path.stat().st_size == 0 else f"it is none of {', '.join(_kinds())}"
+        reason = (
+            "it is empty" if path.stat().st_size == 0 else f"it is none of {', '.join(_kinds())}"
+        )
         raise InputError(f"{what} {path} cannot be read ({reason}): replace the file") from error
     except Exception as error:  # Pillow's readers raise nearly every kind on damaged files
-        raise InputError(f"{what} {path} cannot be read ({str(error) or type(error).__name__}): replace the file"
-                         ) from error
+        raise InputError(
+            f"{what} {path} cannot be read ({str(error) or type(error).__name__}): replace the file"
+        ) from error
 
 
 @cache
 def _kinds() -> tuple[str, ...]:
-    """The formats that are opened, of those that this Pillow knows; some others, such as EPS, run programs."""
+    """The formats that are opened, of those that this Pillow knows; some others, such as EPS, run
+    programs."""
     Image.init()
     return tuple(kind for kind in _KINDS if kind in Image.OPEN)
 
 
 def _too_large(size: str, path: Path, what: str) -> InputError:
-    return InputError(f"{what} {path} {size}, at most {MAX_PIXELS / 1e6:.0f} million are read: make it smaller")
+    return InputError(
+        f"{what} {path} {size}, at most {MAX_PIXELS / 1e6:.0f} million are read: make it smaller"
+    )
 
 
 def _bits(head: bytes, image: Image.Image) -> int:
-    """Bits a sample as the file has them, by its first 32 bytes: Pillow spreads 1, 2 and 4 bits over 0..255."""
+    """Bits a sample as the file has them, by its first 32 bytes: Pillow spreads 1, 2 and 4 bits
+    over 0..255."""
     if (depth := png_depth(head)) is not None:
         return depth
     if image.format == "TIFF":
@@ -142,7 +171,8 @@ def _check_layout(image: Image.Image, bits: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a loaded image as its orientation tag says. Only this tag is read; what cannot be read counts as upright."""
+    """Turn a loaded image as its orientation tag says. Only this tag is read; what cannot be read
+    counts as upright."""
     if image.format == "TIFF":  # Pillow has turned it
         return image
     try:

@@ -1,8 +1,9 @@
 """The one reader and writer of photographs, masks and saliency maps: what is read of which file.
 
-All three are opened by what is in the file, whatever its suffix: BMP, GIF, JPEG, JPEG 2000, PNG, TIFF, WebP (AVIF).
-What can be meant in one way is converted exactly; the rest is an :class:`InputError` that names the file, what came and
-what was expected. "n bits" are those of a sample in the file, not those that Pillow makes of it.
+All three are opened by what is in the file, whatever its suffix: BMP, GIF, JPEG, JPEG 2000, PNG,
+TIFF, WebP (AVIF). What can be meant in one way is converted exactly; the rest is an
+:class:`InputError` that names the file, what came and what was expected. "n bits" are those of a
+sample in the file, not those that Pillow makes of it.
 
 | row | every file | what happens |
 | --- | --- | --- |
@@ -11,7 +12,7 @@ what was expected. "n bits" are those of a sample in the file, not those that Pi
 | A3 | more than `MAX_PIXELS` pixels | refused before anything is unpacked |
 | A4 | several frames or pages | photograph: the first; mask, saliency map: refused |
 | A5 | PNG whose checksums do not fit | mask, saliency map: refused |
-| A6 | TIFF of signed bytes, or deep with white as 0; BMP of 2 or 4 bits in grey | refused: Pillow misreads them |
+| A6 | TIFF of signed bytes, or deep with white as 0; grey BMP of 2 or 4 bits | refused: misread |
 
 | row | photograph | read as 8-bit RGB |
 | --- | --- | --- |
@@ -28,7 +29,7 @@ what was expected. "n bits" are those of a sample in the file, not those that Pi
 | row | mask | read as class numbers |
 | --- | --- | --- |
 | M1 | palette, 1 to 8 bits | index, whatever colours and transparency are |
-| M2 | palette that has VOC's colour of 255 in another place | refused: an optimiser has sorted the palette |
+| M2 | palette that has VOC's colour of 255 in another place | refused: a tool has sorted it |
 | M3 | grey, 1 to 8 bits | value in the file: 0..1, 0..3, 0..15, 0..255 |
 | M4 | grey, 16 or 32 bits, or floating point: whole numbers 0..255 | value |
 | M5 | the same with another value | refused |
@@ -45,7 +46,7 @@ what was expected. "n bits" are those of a sample in the file, not those that Pi
 | S3 | grey, 12, 16 or 32 bits, floating point | as in P3 to P5 and P7 to P9 |
 | S4 | alpha that varies (a cut-out) | alpha, whatever the colours |
 | S5 | alpha that is opaque | what the colours are, see S7 to S9 |
-| S6 | alpha that is 0 everywhere | all 0; refused where the colours are a grey map, or for another constant alpha |
+| S6 | alpha that is 0 everywhere | all 0; refused beside a grey map, or for another constant |
 | S7 | RGB or palette in grey | brightness, then S2 |
 | S8 | black and one other colour | 0 and 255 |
 | S9 | other colours | refused |
@@ -69,17 +70,37 @@ from smaf.core.masks import read_mask
 from smaf.core.photographs import read_image
 from smaf.core.saliency_maps import read_saliency
 
-__all__ = ["IMAGE_SUFFIXES", "MASK_SUFFIXES", "MAX_PIXELS", "SALIENCY_SUFFIXES", "find_image", "find_images",
-           "read_image", "read_mask", "read_saliency", "voc_palette", "write_mask"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MASK_SUFFIXES",
+    "MAX_PIXELS",
+    "SALIENCY_SUFFIXES",
+    "find_image",
+    "find_images",
+    "read_image",
+    "read_mask",
+    "read_saliency",
+    "voc_palette",
+    "write_mask",
+]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # compare with a suffix in lower case
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".webp",
+)  # compare with a suffix in lower case
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 SALIENCY_SUFFIXES = (".png", *(suffix for suffix in IMAGE_SUFFIXES if suffix != ".png"))
 
 
 @cache
 def voc_palette() -> np.ndarray:
-    """(256, 3) uint8 RGB: PASCAL VOC's colour map, the bits of the index spread over the channels."""
+    """(256, 3) uint8 RGB: PASCAL VOC's colour map, the bits of the index spread over the
+    channels."""
     palette = np.zeros((256, 3), dtype=np.uint8)
     for index in range(256):
         rest = index
@@ -101,27 +122,37 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
     write_bytes(path, stream.getvalue())
 
 
-def find_image(folders: Sequence[Path], image_id: str, *, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> Path:
+def find_image(
+    folders: Sequence[Path], image_id: str, *, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> Path:
     """The file `<id>.<suffix>` of the first of `folders` that has one, whatever the suffix's case.
 
-    Where none has it, the place where it would lie. Raises :class:`InputError` where a folder has two.
+    Where none has it, the place where it would lie. Raises :class:`InputError` where a folder has
+    two.
     """
     found = find_images(folders, (image_id,), suffixes=suffixes)
     return found.get(image_id, folders[0] / f"{image_id}{suffixes[0]}")
 
 
-def find_images(folders: Sequence[Path], image_ids: Iterable[str], *, suffixes: Sequence[str] = IMAGE_SUFFIXES
-                ) -> dict[str, Path]:
+def find_images(
+    folders: Sequence[Path], image_ids: Iterable[str], *, suffixes: Sequence[str] = IMAGE_SUFFIXES
+) -> dict[str, Path]:
     """Id → :func:`find_image`'s file, of the ids that have one. Each folder is read once."""
     found: dict[str, Path] = {}
     left = list(image_ids)
     for folder in folders:
         stems = files_by_stem(folder) if left else {}
         for image_id in left:
-            names = [name for name in stems.get(plain_name(image_id), ()) if splitext(name)[1].lower() in suffixes]
+            names = [
+                name
+                for name in stems.get(plain_name(image_id), ())
+                if splitext(name)[1].lower() in suffixes
+            ]
             if len(names) > 1:
-                raise InputError(f"{folder} has {' and '.join(names)}, both of the id {image_id}: move one of them "
-                                 "away")
+                raise InputError(
+                    f"{folder} has {' and '.join(names)}, both of the id {image_id}: move one of "
+                    "them away"
+                )
             if names:
                 found[image_id] = folder / names[0]
         left = [image_id for image_id in left if image_id not in found]

@@ -1,4 +1,5 @@
-"""Tables of image-level labels: which columns hold the image and its labels, and what each row says.
+"""Tables of image-level labels: which columns hold the image and its labels, and what each row
+says.
 
 ```
 image,labels            file,class       filename, cat, dog      a.jpg,cat
@@ -20,15 +21,46 @@ from smaf.core.names import find_class, is_background, name_key, split_names
 from smaf.core.tables import Row, read_table
 
 # Headings as name_key has them; of several the first of these names the image
-_IMAGE = ("image", "images", "filename", "filenames", "file", "files", "imagename", "imagefile", "photo", "photograph",
-          "picture", "img", "imagepath", "filepath", "path", "imageid", "id", "name")
-_LABELS = ("labels", "label", "class", "classes", "classname", "classnames", "labelname", "tag", "tags", "category",
-           "categories", "categoryname")
+_IMAGE = (
+    "image",
+    "images",
+    "filename",
+    "filenames",
+    "file",
+    "files",
+    "imagename",
+    "imagefile",
+    "photo",
+    "photograph",
+    "picture",
+    "img",
+    "imagepath",
+    "filepath",
+    "path",
+    "imageid",
+    "id",
+    "name",
+)
+_LABELS = (
+    "labels",
+    "label",
+    "class",
+    "classes",
+    "classname",
+    "classnames",
+    "labelname",
+    "tag",
+    "tags",
+    "category",
+    "categories",
+    "categoryname",
+)
 _TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 class LabelRow(NamedTuple):
-    """What a row says: an image and names of classes; `whole`: the image shows no others (a table of 0 and 1)."""
+    """What a row says: an image and names of classes; `whole`: the image shows no others (a table
+    of 0 and 1)."""
 
     line: int
     image: str
@@ -40,71 +72,101 @@ def _is_image(cell: str) -> bool:
     return os.path.splitext(cell)[1].lower() in IMAGE_SUFFIXES
 
 
-def read_label_rows(path: Path, classes: Sequence[str], fix: str, *, others: bool = False) -> Iterator[LabelRow]:
-    """The rows of a label table in its order. Raises :class:`InputError` where columns or cells cannot be understood.
+def read_label_rows(
+    path: Path, classes: Sequence[str], fix: str, *, others: bool = False
+) -> Iterator[LabelRow]:
+    """The rows of a label table in its order. Raises :class:`InputError` where columns or cells
+    cannot be understood.
 
-    The first line names the columns (several usual names are known) and may be missing where it begins with the name of
-    an image file. Without a column of labels each other column must be a class (with `others`: one of them), and hold 0
-    and 1. Names in cells may be no class: that is for the caller to judge.
+    The first line names the columns (several usual names are known) and may be missing where it
+    begins with the name of an image file. Without a column of labels each other column must be a
+    class (with `others`: one of them), and hold 0 and 1. Names in cells may be no class: that is
+    for the caller to judge.
     """
     table = read_table(path, "image-label file", fix)
     if not table:
-        raise InputError(f"image-label file {path} is empty: it must have the columns image and labels in its first "
-                         "line, and a line for each image")
+        raise InputError(
+            f"image-label file {path} is empty: it must have the columns image and labels in its "
+            "first line, and a line for each image"
+        )
     keys = [name_key(cell.lstrip("#")) for cell in table[0].cells]
     if _is_image(table[0].cells[0]):
         yield from _named_rows(table, 0, [1], 2, path, classes)
         return
     image = _image_column(keys, table[1:])
     if image is not None and keys.count(keys[image]) > 1:
-        raise InputError(f"image-label file {path} has the column {table[0].cells[image]} twice: keep one of them")
+        raise InputError(
+            f"image-label file {path} has the column {table[0].cells[image]} twice: keep one of "
+            "them"
+        )
     labels = _label_columns(keys, table[0].cells, path)
     if image is not None and len(table) > 1 and labels:
         yield from _named_rows(table[1:], image, labels, len(keys), path, classes)
     elif image is not None and len(table) > 1 and len(keys) > 1:
         yield from _marked_rows(table, image, path, classes, others)
     else:
-        raise InputError(f"image-label file {path} must have the columns image and labels in its first line, and a "
-                         f"line for each image; its first line is {', '.join(table[0].cells)[:80]!r}")
+        raise InputError(
+            f"image-label file {path} must have the columns image and labels in its first line, "
+            f"and a line for each image; its first line is {', '.join(table[0].cells)[:80]!r}"
+        )
 
 
 def _image_column(keys: Sequence[str], rows: Sequence[Row]) -> int | None:
-    """The column that holds file names where its heading may be an image's, else the one with the likeliest heading."""
+    """The column that holds file names where its heading may be an image's, else the one with the
+    likeliest heading."""
     columns = [keys.index(name) for name in _IMAGE if name in keys]
-    filled = [column for column in columns if rows and len(rows[0].cells) > column and _is_image(rows[0].cells[column])]
+    filled = [
+        column
+        for column in columns
+        if rows and len(rows[0].cells) > column and _is_image(rows[0].cells[column])
+    ]
     return next(iter(filled + columns), None)
 
 
 def _label_columns(keys: Sequence[str], headings: Sequence[str], path: Path) -> list[int]:
-    """`labels`, or the only column with one of the usual headings; `label1`, `label2`, … go together."""
+    """`labels`, or the only column with one of the usual headings; `label1`, `label2`, … go
+    together."""
     words: dict[str, list[int]] = {}
     for column, key in enumerate(keys):
         if key.rstrip("0123456789") in _LABELS:
             words.setdefault(key.rstrip("0123456789"), []).append(column)
     if len(words) > 1 and "labels" not in words:
         found = ", ".join(headings[columns[0]] for columns in words.values())
-        raise InputError(f"image-label file {path} has more than one column that may hold the labels ({found}): call "
-                         "the right one labels")
+        raise InputError(
+            f"image-label file {path} has more than one column that may hold the labels ({found}): "
+            "call the right one labels"
+        )
     return words.get("labels") or next(iter(words.values()), [])
 
 
-def _named_rows(rows: Sequence[Row], image: int, labels: Sequence[int], width: int, path: Path,
-                classes: Sequence[str]) -> Iterator[LabelRow]:
-    """Rows whose cells name classes. Cells beyond the first line's `width` belong to labels in the last column."""
+def _named_rows(
+    rows: Sequence[Row],
+    image: int,
+    labels: Sequence[int],
+    width: int,
+    path: Path,
+    classes: Sequence[str],
+) -> Iterator[LabelRow]:
+    """Rows whose cells name classes. Cells beyond the first line's `width` belong to labels in the
+    last column."""
     cells: dict[str, tuple[str, ...]] = {}  # they repeat
     for line, row in rows:
         more = len(row) > width
         if more and labels[-1] != width - 1:
-            raise InputError(f"image-label file {path}, line {line} has more cells than the first line: separate class "
-                             "names by ;")
+            raise InputError(
+                f"image-label file {path}, line {line} has more cells than the first line: "
+                "separate class names by ;"
+            )
         text = ",".join([*(_cell(row, column) for column in labels), *row[width:]])
         if text not in cells:
             cells[text] = tuple(split_names(text, classes))
         lost = more and [name for name in cells[text] if _is_strange(name, classes)]
         if lost:
-            raise InputError(f"image-label file {path}, line {line} has more cells than the first line, and "
-                             f"{lost[0]!r:.80} is not a class: separate class names by ;, or put quotes around what "
-                             "has a separator")
+            raise InputError(
+                f"image-label file {path}, line {line} has more cells than the first line, and "
+                f"{lost[0]!r:.80} is not a class: separate class names by ;, or put quotes around "
+                "what has a separator"
+            )
         yield LabelRow(line, _cell(row, image), cells[text])
 
 
@@ -116,29 +178,50 @@ def _is_strange(name: str, classes: Sequence[str]) -> bool:
     return find_class(name, classes) is None and not is_background(name)
 
 
-def _marked_rows(table: Sequence[Row], image: int, path: Path, classes: Sequence[str], others: bool
-                 ) -> Iterator[LabelRow]:
+def _marked_rows(
+    table: Sequence[Row], image: int, path: Path, classes: Sequence[str], others: bool
+) -> Iterator[LabelRow]:
     """Rows of a table with a column of 0 and 1 for each class."""
     headings = table[0].cells
     keys = [name_key(heading) for heading in headings]
-    # a column beside that of the images may number the rows: `id`, or without a heading as pandas writes it
-    columns = [column for column, key in enumerate(keys) if column != image and
-               not (_is_strange(headings[column], classes) and (key in {"", "unnamed:0"} or key in _IMAGE))]
+    # a column beside that of the images may number the rows: `id`, or without a heading as pandas
+    # writes it
+    columns = [
+        column
+        for column, key in enumerate(keys)
+        if column != image
+        and not (
+            _is_strange(headings[column], classes) and (key in {"", "unnamed:0"} or key in _IMAGE)
+        )
+    ]
     strange = [headings[column] for column in columns if _is_strange(headings[column], classes)]
     if not columns or (strange and not (others and len(strange) < len(columns))):
-        fault = f"{strange[0]!r:.80} is none{did_you_mean(strange[0], classes)}" if strange else "it has none"
-        raise InputError(f"image-label file {path} must have the columns image and labels in its first line, or a "
-                         f"column for each class: {fault}; the data set has {', '.join(classes)}")
+        fault = (
+            f"{strange[0]!r:.80} is none{did_you_mean(strange[0], classes)}"
+            if strange
+            else "it has none"
+        )
+        raise InputError(
+            f"image-label file {path} must have the columns image and labels in its first line, or "
+            f"a column for each class: {fault}; the data set has {', '.join(classes)}"
+        )
     found = [find_class(headings[column], classes) for column in columns]
-    twice = [headings[column] for column, index in zip(columns, found, strict=True)
-             if index is not None and found.count(index) > 1]
+    twice = [
+        headings[column]
+        for column, index in zip(columns, found, strict=True)
+        if index is not None and found.count(index) > 1
+    ]
     if twice:
-        raise InputError(f"image-label file {path} has more than one column for a class ({', '.join(twice)}): "
-                         "keep one")
+        raise InputError(
+            f"image-label file {path} has more than one column for a class ({', '.join(twice)}): "
+            "keep one"
+        )
     for line, row in table[1:]:
         marks = [_TRUTH.get(_cell(row, column).lower()) for column in columns]
         if None in marks or len(row) > len(headings):
-            raise InputError(f"image-label file {path}, line {line} must have 0 or 1 for each of the {len(columns)} "
-                             "classes")
+            raise InputError(
+                f"image-label file {path}, line {line} must have 0 or 1 for each of the "
+                f"{len(columns)} classes"
+            )
         names = tuple(headings[column] for column, mark in zip(columns, marks, strict=True) if mark)
         yield LabelRow(line, _cell(row, image), names, whole=True)

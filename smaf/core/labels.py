@@ -24,15 +24,17 @@ from smaf.core.pickles import read_pickled_dict
 __all__ = ["ImageLabels", "read_image_labels", "split_names", "write_image_labels"]
 
 _FIX = "run `smaf prepare` on the data set, or name the file with --labels"
-# Ids that tools write as a number: COCO_train2014_000000000009 and 000000000009 as 9, 2007_000528 as 2007000528
+# Ids that tools write as a number: COCO_train2014_000000000009 and 000000000009 as 9, 2007_000528
+# as 2007000528
 _NUMBERED = re.compile(r"(?:COCO_\w+_)?(\d{1,18})|(\d{4})_(\d{6})")
 
 
 class ImageLabels(Mapping[str, np.ndarray]):
     """Image id → (C,) float32 of 0 and 1.
 
-    An id that is not there is found by its number where the file has numbers for VOC's or COCO's ids, or a spreadsheet
-    took the zeros off: `labels["2007_000528"]` is that of 2007000528, `labels["COCO_val2014_000000000042"]` that of 42.
+    An id that is not there is found by its number where the file has numbers for VOC's or COCO's
+    ids, or a spreadsheet took the zeros off: `labels["2007_000528"]` is that of 2007000528,
+    `labels["COCO_val2014_000000000042"]` that of 42.
     """
 
     def __init__(self, labels: Mapping[str, np.ndarray], source: Path | str = "labels") -> None:
@@ -60,15 +62,22 @@ class ImageLabels(Mapping[str, np.ndarray]):
         return numbers
 
     def key(self, image_id: str) -> str | None:
-        """The key of the labels of `image_id`, or None. Two keys of its number are an :class:`InputError`."""
+        """The key of the labels of `image_id`, or None. Two keys of its number are an
+        :class:`InputError`."""
         image_id = plain_name(image_id)
         if image_id in self._labels:
             return image_id
         number = _NUMBERED.fullmatch(image_id)
-        keys = self._numbers.get(int("".join(part for part in number.groups() if part)), []) if number else []
+        keys = (
+            self._numbers.get(int("".join(part for part in number.groups() if part)), [])
+            if number
+            else []
+        )
         if len(keys) > 1:
-            raise InputError(f"image-label file {self._source} has {keys[0]} and {keys[1]}, which may both be "
-                             f"{image_id}: write whole ids")
+            raise InputError(
+                f"image-label file {self._source} has {keys[0]} and {keys[1]}, which may both be "
+                f"{image_id}: write whole ids"
+            )
         return keys[0] if keys else None
 
     def check(self, image_ids: Iterable[str]) -> None:
@@ -78,18 +87,23 @@ class ImageLabels(Mapping[str, np.ndarray]):
             key = self.key(image_id)
             other = taken.setdefault(key, image_id) if key is not None else image_id
             if other != image_id:
-                raise InputError(f"image-label file {self._source}: {key} may be {other} or {image_id}: write whole "
-                                 "ids")
+                raise InputError(
+                    f"image-label file {self._source}: {key} may be {other} or {image_id}: write "
+                    "whole ids"
+                )
 
 
-def read_image_labels(path: Path, classes: Sequence[str], *, unknown: set[str] | None = None) -> ImageLabels:
+def read_image_labels(
+    path: Path, classes: Sequence[str], *, unknown: set[str] | None = None
+) -> ImageLabels:
     """Read which of `classes` (the data set's C) each image shows.
 
-    `.npy` is the field's pickled dict (read without running code); its keys may be numbers or have a suffix. Another
-    file is a table with the columns image (file name, path or id) and labels, or a column of 0 and 1 for each class, as
-    :mod:`smaf.core.label_tables` has it. A name means the class that :func:`smaf.core.names.find_class` finds; the
-    background, which every image shows, is passed over. Another name is an :class:`InputError`, or goes into `unknown`
-    where that is given; a file of which nothing fits is always one.
+    `.npy` is the field's pickled dict (read without running code); its keys may be numbers or have
+    a suffix. Another file is a table with the columns image (file name, path or id) and labels, or
+    a column of 0 and 1 for each class, as :mod:`smaf.core.label_tables` has it. A name means the
+    class that :func:`smaf.core.names.find_class` finds; the background, which every image shows, is
+    passed over. Another name is an :class:`InputError`, or goes into `unknown` where that is given;
+    a file of which nothing fits is always one.
     """
     if path.suffix.lower() == ".npy":
         return ImageLabels(_read_npy(path, len(classes)), path)
@@ -111,18 +125,26 @@ def _read_npy(path: Path, num_classes: int) -> dict[str, np.ndarray]:
         try:
             vector = np.asarray(value, dtype=np.float32).ravel()
         except (ValueError, TypeError) as error:
-            raise InputError(f"image-label file {path} has no numbers for {key} ({error}): {_FIX}") from error
+            raise InputError(
+                f"image-label file {path} has no numbers for {key} ({error}): {_FIX}"
+            ) from error
         if vector.size != num_classes:
             more = ", without a column for the background" if vector.size == num_classes + 1 else ""
-            raise InputError(f"image-label file {path} has {vector.size} labels for {key}, the data set has "
-                             f"{num_classes} classes{more}: name the right file with --labels or --class_names")
+            raise InputError(
+                f"image-label file {path} has {vector.size} labels for {key}, the data set has "
+                f"{num_classes} classes{more}: name the right file with --labels or --class_names"
+            )
         name = key.decode("utf-8", "replace") if isinstance(key, bytes) else key
         if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
-            raise InputError(f"image-label file {path} has the key {key!r}, which is not an image id: {_FIX}")
+            raise InputError(
+                f"image-label file {path} has the key {key!r}, which is not an image id: {_FIX}"
+            )
         image_id = _image_id(str(name), path)
         if image_id in vectors:
-            raise InputError(f"image-label file {path} has {keys[image_id]!r} and {key!r}, which are one image id: "
-                             "keep one of them")
+            raise InputError(
+                f"image-label file {path} has {keys[image_id]!r} and {key!r}, which are one image "
+                "id: keep one of them"
+            )
         vectors[image_id], keys[image_id] = vector, key
     if not vectors:
         raise InputError(f"image-label file {path} holds no labels: {_FIX}")
@@ -134,7 +156,9 @@ def _read_npy(path: Path, num_classes: int) -> dict[str, np.ndarray]:
     return vectors
 
 
-def _indices(row: LabelRow, classes: Sequence[str], unknown: set[str] | None, where: str) -> frozenset[int]:
+def _indices(
+    row: LabelRow, classes: Sequence[str], unknown: set[str] | None, where: str
+) -> frozenset[int]:
     indices = set()
     for name in row.names:
         if is_background(name) and find_class(name, classes) is None:
@@ -146,8 +170,11 @@ def _indices(row: LabelRow, classes: Sequence[str], unknown: set[str] | None, wh
     return frozenset(indices)
 
 
-def _read_table(path: Path, classes: Sequence[str], unknown: set[str] | None) -> dict[str, np.ndarray]:
-    """Unite the rows of each image; rows that contradict each other are an :class:`InputError` naming both lines."""
+def _read_table(
+    path: Path, classes: Sequence[str], unknown: set[str] | None
+) -> dict[str, np.ndarray]:
+    """Unite the rows of each image; rows that contradict each other are an :class:`InputError`
+    naming both lines."""
     shown: dict[str, set[int]] = {}
     first: dict[str, LabelRow] = {}
     known: dict[tuple[str, ...], frozenset[int]] = {}  # rows repeat the same few sets of names
@@ -158,30 +185,48 @@ def _read_table(path: Path, classes: Sequence[str], unknown: set[str] | None) ->
         image_id = _image_id(row.image, where)
         other = first.setdefault(image_id, row)
         lines = f"image-label file {path}, lines {other.line} and {row.line}"
-        if posixpath.normpath(other.image.replace("\\", "/")) != posixpath.normpath(row.image.replace("\\", "/")):
-            raise InputError(f"{lines}: {other.image} and {row.image} are one image id, {image_id}: rename one of them")
-        if bool(other.names) != bool(row.names) or (row.whole and set(other.names) != set(row.names)):
-            raise InputError(f"{lines} contradict each other on the labels of {image_id}: keep one of them")
+        if posixpath.normpath(other.image.replace("\\", "/")) != posixpath.normpath(
+            row.image.replace("\\", "/")
+        ):
+            raise InputError(
+                f"{lines}: {other.image} and {row.image} are one image id, {image_id}: rename one "
+                "of them"
+            )
+        if bool(other.names) != bool(row.names) or (
+            row.whole and set(other.names) != set(row.names)
+        ):
+            raise InputError(
+                f"{lines} contradict each other on the labels of {image_id}: keep one of them"
+            )
         shown.setdefault(image_id, set()).update(known[row.names])
     if unknown is not None and not any(shown.values()):
         if not unknown:
-            raise InputError(f"image-label file {path} names no class for any image: the classes are "
-                             f"{', '.join(classes)}")
+            raise InputError(
+                f"image-label file {path} names no class for any image: the classes are "
+                f"{', '.join(classes)}"
+            )
         some = sorted(unknown)[:5]
-        raise InputError(f"image-label file {path}: none of its labels is a class: it has {', '.join(some)}"
-                         f"{', …' if len(unknown) > 5 else ''}{did_you_mean(some[0], classes)}, the classes are "
-                         f"{', '.join(classes)}")
+        raise InputError(
+            f"image-label file {path}: none of its labels is a class: it has {', '.join(some)}"
+            f"{', …' if len(unknown) > 5 else ''}{did_you_mean(some[0], classes)}, the classes are "
+            f"{', '.join(classes)}"
+        )
     table = np.zeros((len(shown), len(classes)), dtype=np.float32)
     for vector, indices in zip(table, shown.values(), strict=True):
         vector[list(indices)] = 1.0
     return dict(zip(shown, table, strict=True))
 
 
-def write_image_labels(path: Path, labels: Mapping[str, np.ndarray], classes: Sequence[str]) -> None:
-    """Write labels as the CSV table that :func:`read_image_labels` reads, names separated by `;`."""
+def write_image_labels(
+    path: Path, labels: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> None:
+    """Write labels as the CSV table that :func:`read_image_labels` reads, names separated by
+    `;`."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "labels"])
     for image_id in sorted(labels):
-        writer.writerow([image_id, ";".join(classes[int(c)] for c in np.flatnonzero(labels[image_id]))])
+        writer.writerow(
+            [image_id, ";".join(classes[int(c)] for c in np.flatnonzero(labels[image_id]))]
+        )
     write_text(path, stream.getvalue())

@@ -22,8 +22,9 @@ _FIX = "save it with 8 bits, 0..255"
 def eight_bits(file: ImageFile) -> Image.Image:
     """A greyscale image of 12, 16 or 32 bits or of floating point as 8 bits; others as they are.
 
-    Whole numbers up to 255 stay; larger ones are of 65,535 (of 4,095 in a 12-bit TIFF). Floating point is of 1, or of
-    255. Raises :class:`InputError` for other ranges, and for 16-bit colours of which Pillow keeps nothing.
+    Whole numbers up to 255 stay; larger ones are of 65,535 (of 4,095 in a 12-bit TIFF). Floating
+    point is of 1, or of 255. Raises :class:`InputError` for other ranges, and for 16-bit colours of
+    which Pillow keeps nothing.
     """
     if not file.deep:
         _check_colours(file)
@@ -33,7 +34,9 @@ def eight_bits(file: ImageFile) -> Image.Image:
     if file.image.mode == "F":
         return _by_strips(file.image, _of_floats(file, low, high))
     if low < 0 or high > 65535:
-        raise file.refuse(f"has values from {low:.0f} to {high:.0f}, expected 0..255 or 0..65535", _FIX)
+        raise file.refuse(
+            f"has values from {low:.0f} to {high:.0f}, expected 0..255 or 0..65535", _FIX
+        )
     if file.bits == 12:
         top = 4095
     else:
@@ -45,10 +48,13 @@ def eight_bits(file: ImageFile) -> Image.Image:
 
 
 def _of_floats(file: ImageFile, low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:
-    """How to scale floating point. A little beyond the ends is what resizing does; what lies between is ambiguous."""
+    """How to scale floating point. A little beyond the ends is what resizing does; what lies
+    between is ambiguous."""
     unit = low >= -1e-3 and high <= 1 + 1e-3
     if not unit and not (low >= -0.5 and 16 <= high <= 255.5):  # NaN fits neither
-        raise file.refuse(f"has floating-point values from {low:g} to {high:g}, expected 0..1 or 0..255", _FIX)
+        raise file.refuse(
+            f"has floating-point values from {low:g} to {high:g}, expected 0..1 or 0..255", _FIX
+        )
     factor = np.float32(255 if unit else 1)
     return lambda rows: np.clip(np.rint(rows * factor), 0, 255)
 
@@ -80,5 +86,10 @@ def _check_colours(file: ImageFile) -> None:
 
 @cache
 def _tell_dark(what: str, folder: Path) -> None:
-    log.warning("warning: a %s in %s has 16 bits and no value above %d: it is read as nearly black, 65535 being white; "
-                "scale 12-bit files to 16 bits; said once", what, folder, _DARK)
+    log.warning(
+        "warning: a %s in %s has 16 bits and no value above %d: it is read as nearly black, 65535 "
+        "being white; scale 12-bit files to 16 bits; said once",
+        what,
+        folder,
+        _DARK,
+    )

@@ -15,14 +15,16 @@ _VOC_255 = (224, 224, 192)  # VOC's colour of what is ignored
 def read_mask(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a mask as (H, W) uint8: the numbers that are in the file.
 
-    `size` is the photograph's (width, height); another size is an :class:`InputError`, and so is a file that is
-    damaged, of a lossy format, or in colours.
+    `size` is the photograph's (width, height); another size is an :class:`InputError`, and so is a
+    file that is damaged, of a lossy format, or in colours.
     """
     file = open_image(path, "mask", whole=True)
     file.check_one_frame()
     file.check_size(size)
     if not file.lossless:
-        raise file.refuse(f"is a {file.kind} file, which does not keep class numbers exactly", _NUMBERS)
+        raise file.refuse(
+            f"is a {file.kind} file, which does not keep class numbers exactly", _NUMBERS
+        )
     if file.white_is_zero:
         raise file.refuse("is a TIFF where white is 0, so its numbers are upside down", _NUMBERS)
     with loading(path, file.what):
@@ -36,7 +38,9 @@ def _numbers(file: ImageFile) -> np.ndarray:
     if image.mode == "1":
         return np.array(image, dtype=np.uint8)
     if image.mode == "L":
-        return np.array(image) // np.uint8(255 // (2**file.bits - 1))  # Pillow spreads 2 and 4 bits over 0..255
+        return np.array(image) // np.uint8(
+            255 // (2**file.bits - 1)
+        )  # Pillow spreads 2 and 4 bits over 0..255
     if image.mode == "P":
         values = np.array(image)
         _check_palette(file, values)
@@ -49,18 +53,27 @@ def _whole_numbers(file: ImageFile) -> np.ndarray:
     values = np.asarray(file.image)
     low, high = values.min(initial=0), values.max(initial=0)
     if not (low >= 0 and high <= 255 and np.array_equal(values, np.rint(values))):
-        raise file.refuse(f"is a {file.image.mode} image with values from {low:g} to {high:g}, expected whole numbers "
-                          "0..255", _NUMBERS)
+        raise file.refuse(
+            f"is a {file.image.mode} image with values from {low:g} to {high:g}, expected whole "
+            "numbers 0..255",
+            _NUMBERS,
+        )
     return values.astype(np.uint8)
 
 
 def _check_palette(file: ImageFile, values: np.ndarray) -> None:
-    """Optimisers sort palettes by colour: with VOC's colour of 255 elsewhere the numbers are no classes any more."""
+    """Optimisers sort palettes by colour: with VOC's colour of 255 elsewhere the numbers are no
+    classes any more."""
     palette = np.array(file.image.getpalette("RGB") or []).reshape(-1, 3)
-    moved = [int(index) for index in np.flatnonzero((palette == _VOC_255).all(axis=1)) if index != 255]
+    moved = [
+        int(index) for index in np.flatnonzero((palette == _VOC_255).all(axis=1)) if index != 255
+    ]
     if moved and (values == moved[0]).any():
-        raise file.refuse(f"has VOC's colour of 255 (ignored) as number {moved[0]}: a tool has sorted its palette, so "
-                          "that its numbers are no classes", "take the mask as it was before")
+        raise file.refuse(
+            f"has VOC's colour of 255 (ignored) as number {moved[0]}: a tool has sorted its "
+            "palette, so that its numbers are no classes",
+            "take the mask as it was before",
+        )
 
 
 def _one_channel(file: ImageFile) -> np.ndarray:
@@ -68,22 +81,30 @@ def _one_channel(file: ImageFile) -> np.ndarray:
     image = file.image
     values = np.array(image)
     if image.mode in {"LA", "PA", "La", "RGBA"} and values[..., -1].min(initial=255) < 255:
-        raise file.refuse(f"is a {image.mode} image with transparent pixels, which are no class", _NUMBERS)
+        raise file.refuse(
+            f"is a {image.mode} image with transparent pixels, which are no class", _NUMBERS
+        )
     if image.mode in {"LA", "PA", "La"}:
         return np.ascontiguousarray(values[..., 0])
     if image.mode in {"RGB", "RGBA"} and file.bits == 8:
         channel = np.ascontiguousarray(values[..., 0])
-        if channel.any() and (channel == values[..., 1]).all() and (channel == values[..., 2]).all():
+        if (
+            channel.any()
+            and (channel == values[..., 1]).all()
+            and (channel == values[..., 2]).all()
+        ):
             return channel
     raise file.refuse(f"is a {image.mode} image, whose colours are no class numbers", _NUMBERS)
 
 
 def why_no_class(seen: np.ndarray) -> str | None:
-    """What is wrong with masks in which the values `seen` (256,) bool occur, and the fix; None where one is a class.
+    """What is wrong with masks in which the values `seen` (256,) bool occur, and the fix; None
+    where one is a class.
 
     Example:
         >>> why_no_class(np.bincount([0, 255], minlength=256) > 0)
-        'have no value but 0 and 255 (ignored), as masks of one class are often written: write 1 for the class'
+        'have no value but 0 and 255 (ignored), as masks of one class are often written: write 1 for
+        the class'
     """
     if seen[1:255].any():
         return None
@@ -91,4 +112,7 @@ def why_no_class(seen: np.ndarray) -> str | None:
         return "are all ignored (255): keep more classes (--classes), or name another list"
     if not seen[255]:
         return "are all background (0): name another list, or the right masks"
-    return "have no value but 0 and 255 (ignored), as masks of one class are often written: write 1 for the class"
+    return (
+        "have no value but 0 and 255 (ignored), as masks of one class are often written: write "
+        "1 for the class"
+    )

@@ -1,4 +1,5 @@
-"""Class names as people write them: which class a name means, which name cannot be one, and several in one cell."""
+"""Class names as people write them: which class a name means, which name cannot be one, and several
+in one cell."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _NUMBER = re.compile(r"-?\d+(\.0*)?")
 
 
 def name_key(name: str) -> str:
-    """`name` without what is written in one way or another: case, spaces, underscores, decomposed letters.
+    """`name` without what is written in one way or another: case, spaces, underscores, decomposed
+    letters.
 
     Example:
         >>> name_key("Potted_Plant ")
@@ -26,7 +28,8 @@ def name_key(name: str) -> str:
 
 
 def is_background(name: str) -> bool:
-    """Whether `name` means the background, which is in every picture and no class: `__background__`, `BG`, …"""
+    """Whether `name` means the background, which is in every picture and no class:
+    `__background__`, `BG`, …"""
     return name_key(name) in {"background", "bg"}
 
 
@@ -35,27 +38,35 @@ def _places(classes: tuple[str, ...]) -> tuple[dict[str, int], dict[str, int]]:
     """Name → index, and :func:`name_key` → index where one class alone has it."""
     keys = [name_key(name) for name in classes]
     times = Counter(keys)
-    return ({name: index for index, name in enumerate(classes)},
-            {key: index for index, key in enumerate(keys) if times[key] == 1})
+    return (
+        {name: index for index, name in enumerate(classes)},
+        {key: index for index, key in enumerate(keys) if times[key] == 1},
+    )
 
 
 def find_class(name: str, classes: Sequence[str]) -> int | None:
-    """Index of the class that `name` means: the same name, else the only one with the same :func:`name_key`."""
+    """Index of the class that `name` means: the same name, else the only one with the same
+    :func:`name_key`."""
     names, keys = _places(tuple(classes))
     index = names.get(name)
     return keys.get(name_key(name)) if index is None else index
 
 
 def class_index(name: str, classes: Sequence[str], where: Path | str) -> int:
-    """:func:`find_class`, or an :class:`InputError` that names the place, the classes and the nearest of them."""
+    """:func:`find_class`, or an :class:`InputError` that names the place, the classes and the
+    nearest of them."""
     index = find_class(name, classes)
     if index is not None:
         return index
     if _NUMBER.fullmatch(name):
-        raise InputError(f"{where}: the number {name} instead of a class name: numbers may count from 0 or from 1, so "
-                         f"write the names, of which the data set has {', '.join(classes)}")
-    raise InputError(f"{where}: unknown class name {name!r:.80}{did_you_mean(name, classes)}: the data set has "
-                     f"{', '.join(classes)}")
+        raise InputError(
+            f"{where}: the number {name} instead of a class name: numbers may count from 0 or from "
+            f"1, so write the names, of which the data set has {', '.join(classes)}"
+        )
+    raise InputError(
+        f"{where}: unknown class name {name!r:.80}{did_you_mean(name, classes)}: the data set has "
+        f"{', '.join(classes)}"
+    )
 
 
 def _fault(name: str) -> str | None:
@@ -68,16 +79,20 @@ def _fault(name: str) -> str | None:
         return "is background and more, which is no class: background alone comes first in a list"
     if re.search(r"[\s,]\d+[\s,]+\d+$|\s#", name):
         return "has more in it than a name, which has a number before or after it at most"
-    if re.search(r"""^[\[\]{}()<>"'*#/=:-]|[\[{(=:]$""", name) or not any(letter.isalnum() for letter in name):
+    if re.search(r"""^[\[\]{}()<>"'*#/=:-]|[\[{(=:]$""", name) or not any(
+        letter.isalnum() for letter in name
+    ):
         return "does not read like a name"
     return None
 
 
 def check_names(names: Iterable[str], source: Path | str) -> None:
-    """Raise :class:`InputError` for a name that lists or label tables cannot hold, or that is written twice.
+    """Raise :class:`InputError` for a name that lists or label tables cannot hold, or that is
+    written twice.
 
-    Separators and control characters (a line's end is one) would make two names of one, and what is more than a name
-    may shift the classes after it; names that differ only in case, spaces or underscores cannot be told apart.
+    Separators and control characters (a line's end is one) would make two names of one, and what is
+    more than a name may shift the classes after it; names that differ only in case, spaces or
+    underscores cannot be told apart.
     """
     known: dict[str, str] = {}
     for name in names:
@@ -86,8 +101,14 @@ def check_names(names: Iterable[str], source: Path | str) -> None:
         other = known.get(name_key(name))
         known[name_key(name)] = name
         if other is not None:
-            twice = f"the names {name} twice" if other == name else (
-                f"the names {other!r} and {name!r}, which differ only in case, spaces or underscores")
+            twice = (
+                f"the names {name} twice"
+                if other == name
+                else (
+                    f"the names {other!r} and {name!r}, which differ only in case, spaces or "
+                    "underscores"
+                )
+            )
             raise InputError(f"{source} has {twice}: write each class once")
 
 
@@ -98,7 +119,8 @@ def unquoted(text: str) -> str:
 
 
 def split_names(cell: str, classes: Sequence[str]) -> list[str]:
-    """Split the names of one table cell: `cat;dog`, `cat, dog`, `cat|dog`, `["cat", "dog"]`, or `cat dog`.
+    """Split the names of one table cell: `cat;dog`, `cat, dog`, `cat|dog`, `["cat", "dog"]`, or
+    `cat dog`.
 
     Spaces separate only where each word is a class: another name may have a space.
     """
@@ -109,6 +131,8 @@ def split_names(cell: str, classes: Sequence[str]) -> list[str]:
         cell = cell[1:-1]
     parts = [name for part in re.split(r"[;,|\n]", cell) if (name := unquoted(part))]
     words = [unquoted(word) for word in cell.split()]
-    if len(parts) == 1 and all(is_background(word) or find_class(word, classes) is not None for word in words):
+    if len(parts) == 1 and all(
+        is_background(word) or find_class(word, classes) is not None for word in words
+    ):
         return words
     return parts

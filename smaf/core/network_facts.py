@@ -1,5 +1,6 @@
-"""What a network's file says of the network, whatever its format: one parser that checks each fact, and it against the
-others. `.pth` files hold `info` and `predict`; ONNX files and `torch.export` programs hold all as one JSON text."""
+"""What a network's file says of the network, whatever its format: one parser that checks each fact,
+and it against the others. `.pth` files hold `info` and `predict`; ONNX files and `torch.export`
+programs hold all as one JSON text."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ STRIDES = (8, 16)
 
 @dataclass(frozen=True)
 class ClassifierInfo:
-    """What a classifier file of this project says of itself; `class_names` may be empty: it does not know them."""
+    """What a classifier file of this project says of itself; `class_names` may be empty: it does
+    not know them."""
 
     backbone: str
     head: str
@@ -30,7 +32,8 @@ class ClassifierInfo:
 
 @dataclass(frozen=True)
 class SegmenterInfo:
-    """What a segmentation network's file says of itself; `class_names` are those of the values 1, 2 …"""
+    """What a segmentation network's file says of itself; `class_names` are those of the values 1, 2
+    …"""
 
     name: str
     num_classes: int
@@ -54,11 +57,17 @@ class NetworkFacts:
 
 
 def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettings | None:
-    """The settings that travel with a network, None where there are none. `where` names the file."""
+    """The settings that travel with a network, None where there are none. `where` names the
+    file."""
     if value is None:
         return None
-    fields = Fields(value, f"{where}, predict", _FIX, required=("scales", "flip", "long_side", "background", "score"),
-                    optional=("label_filter", "crf_background"))
+    fields = Fields(
+        value,
+        f"{where}, predict",
+        _FIX,
+        required=("scales", "flip", "long_side", "background", "score"),
+        optional=("label_filter", "crf_background"),
+    )
 
     def given(key: str) -> bool:
         return fields.values.get(key) is not None
@@ -69,8 +78,11 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
         long_side=fields.integer("long_side", 1, _MAX_SIDE) if given("long_side") else None,
         background=fields.number("background", 0, 1) if given("background") else None,
         score=fields.number("score", 0, 1),
-        label_filter=fields.text("label_filter", LABEL_FILTERS) if "label_filter" in fields.values else "maps",
-        crf_background=fields.number("crf_background", 0, 1) if given("crf_background") else None)
+        label_filter=fields.text("label_filter", LABEL_FILTERS)
+        if "label_filter" in fields.values
+        else "maps",
+        crf_background=fields.number("crf_background", 0, 1) if given("crf_background") else None,
+    )
     for key in ("background", "crf_background"):
         if segments and getattr(settings, key) is not None:
             raise fields.fault(key, "none: a segmentation network decides by itself")
@@ -78,41 +90,70 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
 
 
 def parse_facts(text: str | bytes, where: str) -> NetworkFacts:
-    """The JSON of an exported network. Raises :class:`InputError` where a fact is missing, unknown or cannot be."""
-    fields = Fields(parse_json(text, f"{where}: what it says of itself", _FIX), where, _FIX,
-                    required=("classes", "mean", "std", "predict"), optional=("segments", "bgr"))
+    """The JSON of an exported network. Raises :class:`InputError` where a fact is missing, unknown
+    or cannot be."""
+    fields = Fields(
+        parse_json(text, f"{where}: what it says of itself", _FIX),
+        where,
+        _FIX,
+        required=("classes", "mean", "std", "predict"),
+        optional=("segments", "bgr"),
+    )
     segments, bgr = fields.flag("segments"), fields.flag("bgr")
     if bgr and not segments:
         raise fields.fault("bgr", "false: classifiers take RGB")
     names = fields.names("classes", MAX_CLASSES)
     if not names:
         raise fields.fault("classes", "at least one name")
-    return NetworkFacts(names, fields.numbers("mean", 0.0, 1.0, least=3, most=3),
-                        fields.numbers("std", 1e-3, 1.0, least=3, most=3), segments, bgr,
-                        parse_predict(fields.values["predict"], where, segments=segments))
+    return NetworkFacts(
+        names,
+        fields.numbers("mean", 0.0, 1.0, least=3, most=3),
+        fields.numbers("std", 1e-3, 1.0, least=3, most=3),
+        segments,
+        bgr,
+        parse_predict(fields.values["predict"], where, segments=segments),
+    )
 
 
 def parse_classifier(value: object, where: str, heads: Sequence[str]) -> ClassifierInfo:
     """The info of a classifier's file."""
-    fields = Fields(value, f"{where}, info", _FIX,
-                    required=("backbone", "head", "num_classes", "output_stride", "class_names"))
+    fields = Fields(
+        value,
+        f"{where}, info",
+        _FIX,
+        required=("backbone", "head", "num_classes", "output_stride", "class_names"),
+    )
     count = fields.integer("num_classes", 1, MAX_CLASSES)
-    return ClassifierInfo(_network(fields, "backbone"), fields.text("head", heads), count, _stride(fields),
-                          _class_names(fields, count))
+    return ClassifierInfo(
+        _network(fields, "backbone"),
+        fields.text("head", heads),
+        count,
+        _stride(fields),
+        _class_names(fields, count),
+    )
 
 
 def parse_segmenter(value: object, where: str) -> SegmenterInfo:
     """The info of a segmentation network's file; its class count has the background."""
-    fields = Fields(value, f"{where}, info", _FIX, required=("name", "num_classes", "output_stride", "class_names"))
+    fields = Fields(
+        value,
+        f"{where}, info",
+        _FIX,
+        required=("name", "num_classes", "output_stride", "class_names"),
+    )
     count = fields.integer("num_classes", 2, MAX_CLASSES + 1)
-    return SegmenterInfo(_network(fields, "name"), count, _stride(fields), _class_names(fields, count - 1))
+    return SegmenterInfo(
+        _network(fields, "name"), count, _stride(fields), _class_names(fields, count - 1)
+    )
 
 
 def check_channels(channels: int, expected: int, where: str) -> None:
     """Raise :class:`InputError` where a network's channels are not those that its facts ask for."""
     if channels != expected:
-        raise InputError(f"{where}: the network has {channels} channels, what the file says of it asks for {expected}: "
-                         f"{_FIX}")
+        raise InputError(
+            f"{where}: the network has {channels} channels, what the file says of it asks for "
+            f"{expected}: {_FIX}"
+        )
 
 
 def _network(fields: Fields, key: str) -> str:
@@ -132,5 +173,8 @@ def _stride(fields: Fields) -> int:
 def _class_names(fields: Fields, count: int) -> tuple[str, ...]:
     names = fields.names("class_names", MAX_CLASSES)
     if names and len(names) != count:
-        raise InputError(f"{fields.where}: class_names has {len(names)} names, num_classes asks for {count}: {_FIX}")
+        raise InputError(
+            f"{fields.where}: class_names has {len(names)} names, num_classes asks for {count}: "
+            f"{_FIX}"
+        )
     return names

@@ -1,4 +1,5 @@
-"""The weights in an ONNX file, read from its protocol buffers without the package onnx: are they there, and finite?"""
+"""The weights in an ONNX file, read from its protocol buffers without the package onnx: are they
+there, and finite?"""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def _fields(data: memoryview) -> Iterator[Field]:
             raise ValueError(f"it has a field of the unknown kind {wire}")
         if at + length > len(data):
             raise ValueError("it is cut off")
-        yield number, wire, data[at:at + length]
+        yield number, wire, data[at : at + length]
         at += length
 
 
@@ -78,8 +79,11 @@ def _of_node(node: memoryview, depth: int) -> Iterator[memoryview]:
 def check_onnx_weights(data: bytes) -> None:
     """ValueError where a weight of an ONNX file is not finite, or lies in another file."""
     for number, part in _parts(memoryview(data), 7, 25):  # the graph; functions, which have nodes
-        tensors = (_tensors(part) if number == 7 else
-                   (tensor for _, node in _parts(part, 7) for tensor in _of_node(node, 0)))
+        tensors = (
+            _tensors(part)
+            if number == 7
+            else (tensor for _, node in _parts(part, 7) for tensor in _of_node(node, 0))
+        )
         for tensor in tensors:
             _check(tensor)
 
@@ -104,7 +108,9 @@ def _check(tensor: memoryview) -> None:
     dtype = np.dtype(_FLOATS[kind])
     count = math.prod(dims)
     if sum(len(part) for part in values) != count * dtype.itemsize:
-        raise ValueError(f"its weight {name!r} of the shape {dims[:8]} has too few or too many values")
+        raise ValueError(
+            f"its weight {name!r} of the shape {dims[:8]} has too few or too many values"
+        )
     for part in values:
         array = np.frombuffer(part, dtype=dtype)
         if kind == _BFLOAT16:

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 def end_with_parent() -> None:
     """In a worker: end when the parent is gone, however it went, and however early."""
+
     def wait() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
@@ -42,12 +43,16 @@ def _start_worker() -> None:
 
 @contextmanager
 def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of `num_workers` processes for the block. An error or a stop in the block ends them at once.
+    """A pool of `num_workers` processes for the block. An error or a stop in the block ends them at
+    once.
 
     Raises :class:`InputError` where the system killed a worker.
     """
-    # spawn: a forked worker would hold on to the whole annotation file that this process has in memory
-    pool = ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    # spawn: a forked worker would hold on to the whole annotation file that this process has in
+    # memory
+    pool = ProcessPoolExecutor(
+        num_workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
     try:
         yield pool
         pool.shutdown()
@@ -57,16 +62,26 @@ def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
             worker.terminate()
         pool.shutdown(wait=False)
         if isinstance(error, BrokenProcessPool):
-            raise InputError("a worker process was killed, most likely because the memory is full: run the same "
-                             "command again with fewer --num_workers, it goes on where it stopped") from error
+            raise InputError(
+                "a worker process was killed, most likely because the memory is full: run the same "
+                "command again with fewer --num_workers, it goes on where it stopped"
+            ) from error
         raise
 
 
-def map_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], *, num_workers: int,
-                 what: str, chunk: int | None = None) -> list[Result]:
-    """`[function(task) for task in tasks]` with a progress bar, in `num_workers` processes (0 or 1: in this one).
+def map_parallel(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    num_workers: int,
+    what: str,
+    chunk: int | None = None,
+) -> list[Result]:
+    """`[function(task) for task in tasks]` with a progress bar, in `num_workers` processes (0 or 1:
+    in this one).
 
-    A process takes `chunk` tasks at a time (default 32); no more tasks than that are not worth another process.
+    A process takes `chunk` tasks at a time (default 32); no more tasks than that are not worth
+    another process.
     """
     chunk = CHUNK if chunk is None else chunk
     if num_workers <= 1 or len(tasks) <= chunk:
@@ -74,7 +89,9 @@ def map_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], *, n
             return [function(task) for task in bar]
     results: list[Result] = []
     with worker_pool(num_workers) as pool, tqdm(desc=what, total=len(tasks)) as bar:
-        waiting = deque(pool.submit(_do, function, tasks[i:i + chunk]) for i in range(0, len(tasks), chunk))
+        waiting = deque(
+            pool.submit(_do, function, tasks[i : i + chunk]) for i in range(0, len(tasks), chunk)
+        )
         while waiting:
             done = waiting.popleft().result()
             results += done

@@ -14,8 +14,8 @@ from smaf.core.levels import eight_bits
 def read_image(path: Path) -> Image.Image:
     """Read a photograph as 8-bit RGB, upright; what is transparent becomes white.
 
-    Raises :class:`InputError` where the file is missing, empty, damaged, too large or no image, or where its numbers
-    can be meant in more than one way.
+    Raises :class:`InputError` where the file is missing, empty, damaged, too large or no image, or
+    where its numbers can be meant in more than one way.
     """
     file = open_image(path, "photograph")
     with loading(path, file.what):
@@ -41,7 +41,8 @@ def _on_white(file: ImageFile) -> Image.Image:
 
 
 def _with_alpha(file: ImageFile) -> Image.Image:
-    """RGBA; a transparent colour that is told in the file's bits is brought to Pillow's 0..255 first."""
+    """RGBA; a transparent colour that is told in the file's bits is brought to Pillow's 0..255
+    first."""
     image, key = file.image, file.image.info.get("transparency")
     if isinstance(key, int) and image.mode in {"1", "L"} and file.bits < 8:
         image.info["transparency"] = key * 255 // (2**file.bits - 1)

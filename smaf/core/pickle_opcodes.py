@@ -1,6 +1,7 @@
 """What a pickle of dicts, lists, arrays, text and numbers holds, without unpickling it.
 
-It follows the few opcodes that these are written with, makes arrays itself, and calls nothing that the file names.
+It follows the few opcodes that these are written with, makes arrays itself, and calls nothing that
+the file names.
 """
 
 from __future__ import annotations
@@ -16,19 +17,56 @@ import numpy as np
 from smaf.core.fields import shown
 
 # Opcodes that push their argument, and those that push the same always
-_ARGUMENTS = {"BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING",
-              "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
-              "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
-_CONSTANTS: dict[str, Callable[[], Any]] = {"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
-                                            "EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
+_ARGUMENTS = {
+    "BININT",
+    "BININT1",
+    "BININT2",
+    "INT",
+    "LONG",
+    "LONG1",
+    "LONG4",
+    "FLOAT",
+    "BINFLOAT",
+    "STRING",
+    "BINSTRING",
+    "SHORT_BINSTRING",
+    "UNICODE",
+    "BINUNICODE",
+    "SHORT_BINUNICODE",
+    "BINUNICODE8",
+    "BINBYTES",
+    "SHORT_BINBYTES",
+    "BINBYTES8",
+    "BYTEARRAY8",
+}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _PUTS, _GETS = {"PUT", "BINPUT", "LONG_BINPUT"}, {"GET", "BINGET", "LONG_BINGET"}
-# What NumPy's own pickles name, under the module paths of NumPy 1 and 2, and what it stands for here
-_NAMES = {(f"numpy.{core}.{module}", name): name
-          for core in ("core", "_core")
-          for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))}
-_NAMES |= {("numpy", "ndarray"): "ndarray", ("numpy", "dtype"): "dtype", ("_codecs", "encode"): "encode",
-           ("collections", "OrderedDict"): "OrderedDict", ("__builtin__", "bytes"): "bytes"}
+# What NumPy's own pickles name, under the module paths of NumPy 1 and 2, and what it stands for
+# here
+_NAMES = {
+    (f"numpy.{core}.{module}", name): name
+    for core in ("core", "_core")
+    for module, name in (
+        ("multiarray", "_reconstruct"),
+        ("multiarray", "scalar"),
+        ("numeric", "_frombuffer"),
+    )
+}
+_NAMES |= {
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): "dtype",
+    ("_codecs", "encode"): "encode",
+    ("collections", "OrderedDict"): "OrderedDict",
+    ("__builtin__", "bytes"): "bytes",
+}
 _SPARE = 1 << 20  # bytes that arrays may share beyond 64 times the file's
 
 
@@ -37,7 +75,9 @@ class _Named:
 
     def __init__(self, module: str, name: str) -> None:
         if (module, name) not in _NAMES:
-            raise ValueError(f"it asks for {module}.{name}, which is not an array, dict, text or number")
+            raise ValueError(
+                f"it asks for {module}.{name}, which is not an array, dict, text or number"
+            )
         self.name = _NAMES[module, name]
 
 
@@ -81,15 +121,19 @@ def _latin1(data: Any) -> bytes | bytearray:
 
 
 def _array(data: bytes | bytearray, dtype: np.dtype[Any], shape: Any, order: str) -> np.ndarray:
-    if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data):
+    if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(
+        shape
+    ) * dtype.itemsize != len(data):
         raise ValueError(f"it has an array {shown(shape)} of {dtype} in {len(data)} bytes")
     return np.frombuffer(data, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 class PickleReader:
-    """Follows the opcodes of one pickle; :meth:`read` gives what it holds, arrays as :class:`PickledArray`.
+    """Follows the opcodes of one pickle; :meth:`read` gives what it holds, arrays as
+    :class:`PickledArray`.
 
-    `room` is how many bytes the arrays may take: what is shared in a small file must not fill the memory.
+    `room` is how many bytes the arrays may take: what is shared in a small file must not fill the
+    memory.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -99,7 +143,8 @@ class PickleReader:
         self.memo: dict[int, Any] = {}
 
     def read(self) -> Any:
-        """The value of the pickle. ValueError (or what damage leads to) where it holds anything else."""
+        """The value of the pickle. ValueError (or what damage leads to) where it holds anything
+        else."""
         stack, memo = self.stack, self.memo
         argument: Any
         for opcode, argument, _ in pickletools.genops(self.data):
@@ -113,7 +158,7 @@ class PickleReader:
             elif name in _GETS:
                 stack.append(memo[argument])
             elif name in _TUPLES:
-                stack[-_TUPLES[name]:] = [tuple(stack[-_TUPLES[name]:])]
+                stack[-_TUPLES[name] :] = [tuple(stack[-_TUPLES[name] :])]
             elif name == "MARK":
                 self.marks.append(len(stack))
             elif name in _CONSTANTS:
@@ -152,9 +197,13 @@ class PickleReader:
             stack.append(self._made(_of(_Named, stack.pop()).name, arguments))
         elif name == "BUILD":
             state = _of(tuple, stack.pop())
-            (stack[-1] if isinstance(stack[-1], PickledArray) else _of(_Dtype, stack[-1])).build(state)
+            (stack[-1] if isinstance(stack[-1], PickledArray) else _of(_Dtype, stack[-1])).build(
+                state
+            )
         else:
-            raise ValueError(f"it has the opcode {name}, which is not of an array, dict, text or number")
+            raise ValueError(
+                f"it has the opcode {name}, which is not of an array, dict, text or number"
+            )
 
     def _since_mark(self) -> list[Any]:
         start = self.marks.pop()
@@ -187,7 +236,9 @@ class PickleReader:
         if name == "bytes" and not arguments:  # how Python 3 writes none for Python 2
             return b""
         if name == "OrderedDict":
-            return _entries({}, [part for pair in (arguments[0] if arguments else ()) for part in pair])
+            return _entries(
+                {}, [part for pair in (arguments[0] if arguments else ()) for part in pair]
+            )
         raise ValueError(f"it calls numpy.{name}")
 
 
@@ -201,7 +252,11 @@ def _entries(target: dict[Any, Any], items: Sequence[Any]) -> dict[Any, Any]:
     """Put key, value, key, value … into `target`; keys are text or whole numbers, each once."""
     for key, value in zip(items[::2], items[1::2], strict=True):
         key = key.decode("utf-8") if isinstance(key, bytes) else key
-        if not isinstance(key, (str, int)) or isinstance(key, bool) or (isinstance(key, int) and abs(key) >= 2**60):
+        if (
+            not isinstance(key, (str, int))
+            or isinstance(key, bool)
+            or (isinstance(key, int) and abs(key) >= 2**60)
+        ):
             raise ValueError(f"it has the key {shown(key)}, expected text or a whole number")
         if key in target:
             raise ValueError(f"it has the key {shown(key)} twice")

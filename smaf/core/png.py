@@ -19,10 +19,12 @@ def png_depth(head: bytes) -> int | None:
 
 
 def check_png(path: Path) -> None:
-    """Raise ValueError where a PNG ends early, or a checksum of its chunks or of its pixels does not fit.
+    """Raise ValueError where a PNG ends early, or a checksum of its chunks or of its pixels does
+    not fit.
 
-    Pillow passes over the checksums of the pixels' chunks, so that a flipped byte may change classes. What follows
-    the last chunk is of no account. Memory stays bounded, whatever the file says.
+    Pillow passes over the checksums of the pixels' chunks, so that a flipped byte may change
+    classes. What follows the last chunk is of no account. Memory stays bounded, whatever the file
+    says.
     """
     with path.open("rb") as file:
         if file.read(8) != SIGNATURE:
@@ -38,7 +40,10 @@ def check_png(path: Path) -> None:
                 if kind == b"IDAT":
                     left -= _inflate(pixels, piece, left)
             if struct.unpack(">I", _exactly(file, 4))[0] != checksum:
-                raise ValueError(f"the checksum of its part {kind.decode('latin-1')!r} is wrong: bytes were changed")
+                raise ValueError(
+                    f"the checksum of its part {kind.decode('latin-1')!r} is wrong: bytes were "
+                    "changed"
+                )
             if kind == b"IEND":
                 break
     if not pixels.eof:
@@ -60,7 +65,8 @@ def _pieces(file: BinaryIO, length: int) -> Iterator[bytes]:
 
 
 def _most_bytes(header: bytes) -> int:
-    """Bytes that the pixels unpack to: each line has one more for its filter, interlaced files have more lines."""
+    """Bytes that the pixels unpack to: each line has one more for its filter, interlaced files have
+    more lines."""
     width, height, bits, colours, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     rows = height * (1 + (width * bits * _CHANNELS.get(colours, 4) + 7) // 8)
     return 2 * rows + 64 if interlaced else rows

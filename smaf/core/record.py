@@ -27,8 +27,13 @@ _FIX = "delete the folder or use --overwrite"
 def _git_commit() -> str | None:
     folder = Path(__file__).parent
     try:
-        done = subprocess.run(["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True,
-                              timeout=10, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -49,8 +54,8 @@ def checksum(value: Any) -> str:
 class RunRecord:
     """`run.json` in an output folder: one entry a run, newest last.
 
-    `settings` are those that decide the result. A folder made with other settings is refused: a run goes on where
-    it stopped, or starts afresh with `--overwrite`; the two never mix.
+    `settings` are those that decide the result. A folder made with other settings is refused: a run
+    goes on where it stopped, or starts afresh with `--overwrite`; the two never mix.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -62,10 +67,13 @@ class RunRecord:
         if not self.path.is_file():
             return []
         runs = read_json(self.path, "run record", _FIX)
-        whole = isinstance(runs, list) and all(isinstance(run, dict) and isinstance(run.get("settings"), dict)
-                                               for run in runs)
+        whole = isinstance(runs, list) and all(
+            isinstance(run, dict) and isinstance(run.get("settings"), dict) for run in runs
+        )
         if not whole:
-            raise InputError(f"run record {self.path} is not a list of runs with their settings: {_FIX}")
+            raise InputError(
+                f"run record {self.path} is not a list of runs with their settings: {_FIX}"
+            )
         return runs
 
     def previous(self) -> dict[str, Any] | None:
@@ -74,27 +82,47 @@ class RunRecord:
         return runs[-1] if runs else None
 
     def check_same(self, *, free: tuple[str, ...] = ()) -> None:
-        """Raise :class:`InputError` where the folder was made with other settings (those in `free` may differ).
+        """Raise :class:`InputError` where the folder was made with other settings (those in `free`
+        may differ).
 
-        A setting that one of the two does not have is not compared: another version of the project made the folder.
+        A setting that one of the two does not have is not compared: another version of the project
+        made the folder.
         """
         entry = self.previous()
         if entry is None:
             return
         before = entry["settings"]
-        changed = [f"{key} changed" if key.startswith(CONTENTS) else f"{key} was {before[key]!r}, is {value!r}"
-                   for key, value in sorted(self.settings.items())
-                   if key in before and key not in free and before[key] != value]
+        changed = [
+            f"{key} changed"
+            if key.startswith(CONTENTS)
+            else f"{key} was {before[key]!r}, is {value!r}"
+            for key, value in sorted(self.settings.items())
+            if key in before and key not in free and before[key] != value
+        ]
         if changed:
-            raise InputError(f"{self.path.parent} was made with other settings ({'; '.join(changed)}): use --overwrite "
-                             "to start afresh, or another output folder")
+            raise InputError(
+                f"{self.path.parent} was made with other settings ({'; '.join(changed)}): use "
+                "--overwrite to start afresh, or another output folder"
+            )
 
     def write(self, *, finished: bool, **facts: Any) -> None:
         """Write this run's entry; called at the start and again at the end."""
         runs = [run for run in self._runs() if run.get("started") != self.started]
-        versions = {"smaf": smaf.__version__, "python": platform.python_version(), "torch": str(torch.__version__),
-                    "numpy": np.__version__}
-        entry = {"started": self.started, "seconds": round(time.time() - self.started, 1), "finished": finished,
-                 "command": sys.argv, "settings": self.settings, "versions": versions, "git": _git_commit(),
-                 "machine": platform.platform(), **facts}
+        versions = {
+            "smaf": smaf.__version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        }
+        entry = {
+            "started": self.started,
+            "seconds": round(time.time() - self.started, 1),
+            "finished": finished,
+            "command": sys.argv,
+            "settings": self.settings,
+            "versions": versions,
+            "git": _git_commit(),
+            "machine": platform.platform(),
+            **facts,
+        }
         write_json(self.path, [*runs, entry], durable=True)

@@ -18,8 +18,8 @@ _GREY = 8  # so far apart lossy compression may move the channels of a grey map
 def read_saliency(path: Path, *, size: tuple[int, int] | None = None) -> Image.Image:
     """Read a saliency map as an 8-bit greyscale image, 255 most salient.
 
-    `size` is the photograph's (width, height); another size is an :class:`InputError`, and so is a file that is
-    damaged, or whose colours or numbers can be meant in more than one way.
+    `size` is the photograph's (width, height); another size is an :class:`InputError`, and so is a
+    file that is damaged, or whose colours or numbers can be meant in more than one way.
     """
     file = open_image(path, "saliency map", whole=True)
     file.check_one_frame()
@@ -28,7 +28,10 @@ def read_saliency(path: Path, *, size: tuple[int, int] | None = None) -> Image.I
         grey = _of_alpha(file, eight_bits(file))
         high = _range(grey)[1]
         if file.bits in {2, 4} and file.image.mode == "L" and high == 255 // (2**file.bits - 1):
-            raise file.refuse(f"has {file.bits} bits and holds 0 and 1 alone, which may be dark grey or salient", _FIX)
+            raise file.refuse(
+                f"has {file.bits} bits and holds 0 and 1 alone, which may be dark grey or salient",
+                _FIX,
+            )
         return grey.point(lambda value: 255 * value) if high == 1 else grey
 
 
@@ -49,7 +52,9 @@ def _of_alpha(file: ImageFile, image: Image.Image) -> Image.Image:
         return _of_colours(file, colours)
     if low == 0 and not _is_grey_map(colours):
         return alpha
-    raise file.refuse(f"has the same alpha, {low}, everywhere, so that it may be a grey map or a cut-out", _FIX)
+    raise file.refuse(
+        f"has the same alpha, {low}, everywhere, so that it may be a grey map or a cut-out", _FIX
+    )
 
 
 def _is_grey_map(image: Image.Image) -> bool:
@@ -75,6 +80,11 @@ def _of_colours(file: ImageFile, image: Image.Image) -> Image.Image:
     if _spread(image) <= _GREY:
         return image.convert("L")
     colours = image.convert("RGB").getcolors(2)
-    if colours is None or (len(colours) == 2 and (0, 0, 0) not in {colour for _, colour in colours}):
-        raise file.refuse(f"is a {file.image.mode} image in colours, expected brightness or a cut-out's alpha", _FIX)
+    if colours is None or (
+        len(colours) == 2 and (0, 0, 0) not in {colour for _, colour in colours}
+    ):
+        raise file.refuse(
+            f"is a {file.image.mode} image in colours, expected brightness or a cut-out's alpha",
+            _FIX,
+        )
     return image.convert("RGB").convert("L").point(lambda value: 255 if value else 0)

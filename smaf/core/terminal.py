@@ -1,4 +1,5 @@
-"""What a command writes to and how it is stopped: the process's streams, log and signals, each put back afterwards."""
+"""What a command writes to and how it is stopped: the process's streams, log and signals, each put
+back afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ STOPPED = "stopped: run the same command again, it goes on where it stopped"
 
 
 class _Stream:
-    """Standard output or error that survives its reader (`| head -1`) and characters that its encoding lacks."""
+    """Standard output or error that survives its reader (`| head -1`) and characters that its
+    encoding lacks."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,7 +40,9 @@ class _Stream:
     def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except BrokenPipeError:  # nobody reads any more: the work goes on, and so does Python's flush at the exit
+        except (
+            BrokenPipeError
+        ):  # nobody reads any more: the work goes on, and so does Python's flush at the exit
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
             os.close(null)
@@ -46,7 +50,8 @@ class _Stream:
 
 @contextmanager
 def streams() -> Iterator[None]:
-    """Give the block standard streams that survive a reader who leaves and characters that their encoding lacks."""
+    """Give the block standard streams that survive a reader who leaves and characters that their
+    encoding lacks."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = cast(TextIO, _Stream(sys.stdout)), cast(TextIO, _Stream(sys.stderr))
     try:
@@ -59,7 +64,8 @@ def streams() -> Iterator[None]:
 
 @contextmanager
 def sigterm() -> Iterator[None]:
-    """SIGTERM, which ends a run when a machine shuts down or a scheduler's time is over, takes Ctrl-C's way."""
+    """SIGTERM, which ends a run when a machine shuts down or a scheduler's time is over, takes
+    Ctrl-C's way."""
     try:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     except ValueError:  # another thread: whoever runs it handles signals
@@ -72,7 +78,8 @@ def sigterm() -> Iterator[None]:
 
 
 def stop_at_once() -> None:
-    """While modules load there is nothing to finish: Ctrl-C ends the process with its line, not with a traceback.
+    """While modules load there is nothing to finish: Ctrl-C ends the process with its line, not
+    with a traceback.
 
     :func:`ready_to_stop` ends this.
     """
@@ -88,7 +95,10 @@ def _stop(*_: object) -> None:
 
 def ready_to_stop() -> None:
     """Take back :func:`stop_at_once`, where it is in force."""
-    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
         if signal.getsignal(number) == _stop:
             signal.signal(number, handler)
 

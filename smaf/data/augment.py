@@ -1,4 +1,5 @@
-"""Training's random geometry and colour: one draw, applied alike to photograph, saliency map and fused maps."""
+"""Training's random geometry and colour: one draw, applied alike to photograph, saliency map and
+fused maps."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ TARGET_STRIDE = 4  # pixels of the crop between those of stage 2's target
 class Augmentation:
     """The ranges that training draws from; the defaults are EPS's recipe.
 
-    `long_side` is the range of the photograph's longer side in pixels; `scale`, where given, that of a factor of its
-    own size instead; `jitter` the strengths of brightness, contrast, saturation and hue (None: no colour jitter).
-    `centres`: maps are brought to the target's size by the mean over each cell, instead of align_corners=True, as in
-    the release.
+    `long_side` is the range of the photograph's longer side in pixels; `scale`, where given, that
+    of a factor of its own size instead; `jitter` the strengths of brightness, contrast, saturation
+    and hue (None: no colour jitter). `centres`: maps are brought to the target's size by the mean
+    over each cell, instead of align_corners=True, as in the release.
     """
 
     long_side: tuple[int, int] = (256, 512)
@@ -38,7 +39,8 @@ class Augmentation:
 class Geometry:
     """Resize to `size` (w, h), mirror where `flip`, then cut `crop`×`crop` pixels from (left, top).
 
-    Where the resized image is smaller than the crop, left or top is negative and the rest is padding.
+    Where the resized image is smaller than the crop, left or top is negative and the rest is
+    padding.
     """
 
     size: tuple[int, int]
@@ -57,16 +59,24 @@ class Geometry:
             factor = float(rng.uniform(*ranges.scale))
         w, h = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
         flip = bool(rng.random() < ranges.flip)
-        left, top = (int(rng.integers(min(0, s - ranges.crop), max(0, s - ranges.crop) + 1)) for s in (w, h))
+        left, top = (
+            int(rng.integers(min(0, s - ranges.crop), max(0, s - ranges.crop) + 1)) for s in (w, h)
+        )
         return Geometry((w, h), flip, left, top, ranges.crop, ranges.centres)
 
     def cut(self, planes: Tensor, *, padding: int = 0) -> Tensor:
-        """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, with `padding` around."""
+        """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, with `padding`
+        around."""
         if self.flip:
             planes = planes.flip(2)
-        planes = planes[:, max(0, self.top):self.top + self.crop, max(0, self.left):self.left + self.crop]
+        planes = planes[
+            :, max(0, self.top) : self.top + self.crop, max(0, self.left) : self.left + self.crop
+        ]
         before_x, before_y = max(0, -self.left), max(0, -self.top)
-        after_x, after_y = self.crop - before_x - planes.shape[2], self.crop - before_y - planes.shape[1]
+        after_x, after_y = (
+            self.crop - before_x - planes.shape[2],
+            self.crop - before_y - planes.shape[1],
+        )
         return F.pad(planes, (before_x, after_x, before_y, after_y), value=padding)
 
     def resize_image(self, image: Image.Image) -> Image.Image:
@@ -75,46 +85,64 @@ class Geometry:
 
     def apply_map(self, image: Image.Image) -> Tensor:
         """Greyscale image of the photograph's size → (1, crop, crop) in [0, 1]; bilinear."""
-        resized = np.array(image.resize(self.size, Image.Resampling.BILINEAR), dtype=np.float32) / 255.0
+        resized = (
+            np.array(image.resize(self.size, Image.Resampling.BILINEAR), dtype=np.float32) / 255.0
+        )
         return self.cut(torch.from_numpy(resized)[None])
 
     def apply_mask(self, mask: np.ndarray) -> Tensor:
-        """(H, W) uint8 mask of the photograph's size → (crop, crop) int64; nearest pixel, padding 255."""
+        """(H, W) uint8 mask of the photograph's size → (crop, crop) int64; nearest pixel, padding
+        255."""
         resized = np.array(Image.fromarray(mask).resize(self.size, Image.Resampling.NEAREST))
         return self.cut(torch.from_numpy(resized)[None].long(), padding=IGNORE)[0]
 
     def apply_planes(self, planes: Tensor, side: int) -> Tensor:
-        """(K, H, W) float maps of the photograph's size, K > 0 → (K, side, side) over the crop; padding 0.
+        """(K, H, W) float maps of the photograph's size, K > 0 → (K, side, side) over the crop;
+        padding 0.
 
-        Bilinear to the resized image, cut, then to `side`: bilinear with align_corners=True, as in the release, or
-        with `centres` each cell's mean.
+        Bilinear to the resized image, cut, then to `side`: bilinear with align_corners=True, as in
+        the release, or with `centres` each cell's mean.
         """
-        resized = F.interpolate(planes[None], size=self.size[::-1], mode="bilinear", align_corners=False)[0]
+        resized = F.interpolate(
+            planes[None], size=self.size[::-1], mode="bilinear", align_corners=False
+        )[0]
         if self.centres:
             return F.interpolate(self.cut(resized)[None], size=(side, side), mode="area")[0]
-        return F.interpolate(self.cut(resized)[None], size=(side, side), mode="bilinear", align_corners=True)[0]
+        return F.interpolate(
+            self.cut(resized)[None], size=(side, side), mode="bilinear", align_corners=True
+        )[0]
 
     def grid(self, side: int) -> Tensor:
-        """Where the pixels of a (side, side) map over the crop lie in the whole image: (side, side, 2), for
-        `grid_sample(..., align_corners=False)`. The corners of map and crop coincide, as in the target's resize; with
-        `centres` the cells' centres are taken."""
+        """Where the pixels of a (side, side) map over the crop lie in the whole image: (side, side,
+        2), for `grid_sample(..., align_corners=False)`. The corners of map and crop coincide, as in
+        the target's resize; with `centres` the cells' centres are taken."""
         step = torch.arange(side, dtype=torch.float32)
-        step = (step + 0.5) * (self.crop / side) - 0.5 if self.centres else step * ((self.crop - 1) / max(1, side - 1))
+        step = (
+            (step + 0.5) * (self.crop / side) - 0.5
+            if self.centres
+            else step * ((self.crop - 1) / max(1, side - 1))
+        )
         x = (step + self.left + 0.5) / self.size[0]
         y = (step + self.top + 0.5) / self.size[1]
         x = 1.0 - x if self.flip else x
         return torch.stack([x.expand(side, side), y[:, None].expand(side, side)], dim=2) * 2.0 - 1.0
 
 
-def jitter_colours(rng: np.random.Generator, image: Image.Image, strengths: Sequence[float]) -> Image.Image:
+def jitter_colours(
+    rng: np.random.Generator, image: Image.Image, strengths: Sequence[float]
+) -> Image.Image:
     """Change brightness, contrast, saturation and hue by random factors, in random order."""
-    from torchvision.transforms import functional as colour  # seconds that only training needs to spend
+    from torchvision.transforms import (
+        functional as colour,
+    )  # seconds that only training needs to spend
 
     brightness, contrast, saturation, hue = strengths
-    changes = [(colour.adjust_brightness, rng.uniform(1 - brightness, 1 + brightness)),
-               (colour.adjust_contrast, rng.uniform(1 - contrast, 1 + contrast)),
-               (colour.adjust_saturation, rng.uniform(1 - saturation, 1 + saturation)),
-               (colour.adjust_hue, rng.uniform(-hue, hue))]
+    changes = [
+        (colour.adjust_brightness, rng.uniform(1 - brightness, 1 + brightness)),
+        (colour.adjust_contrast, rng.uniform(1 - contrast, 1 + contrast)),
+        (colour.adjust_saturation, rng.uniform(1 - saturation, 1 + saturation)),
+        (colour.adjust_hue, rng.uniform(-hue, hue)),
+    ]
     for index in rng.permutation(len(changes)):
         change, factor = changes[index]
         image = change(image, factor)

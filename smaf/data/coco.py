@@ -1,4 +1,5 @@
-"""MS-COCO brought into VOC layout: image-level labels, lists and class masks from `annotations/instances_*.json`."""
+"""MS-COCO brought into VOC layout: image-level labels, lists and class masks from
+`annotations/instances_*.json`."""
 
 from __future__ import annotations
 
@@ -46,31 +47,40 @@ def _is_whole(path: Path) -> bool:
 
 
 def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_workers: int = 0) -> int:
-    """Write `root/SegmentationClass/<id>.png` of every image whose annotations have outlines; return how many.
+    """Write `root/SegmentationClass/<id>.png` of every image whose annotations have outlines;
+    return how many.
 
     Masks that are there and whole are kept unless `overwrite`, so a stopped run goes on.
     """
-    tasks = [MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
-             for image_id, regions in split.regions.items() if image_id not in split.unmasked]
+    tasks = [
+        MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
+        for image_id, regions in split.regions.items()
+        if image_id not in split.unmasked
+    ]
     tasks = [task for task in tasks if overwrite or not _is_whole(task.path)]
     map_parallel(write_task, tasks, num_workers=num_workers, what=f"masks of {split.list_name}")
     return len(tasks)
 
 
 def _settle_names(root: Path, names: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
-    """The class-name file and its names: one that is there may spell them otherwise, not order them otherwise."""
+    """The class-name file and its names: one that is there may spell them otherwise, not order them
+    otherwise."""
     name_file = find_name_file(root)
     if name_file is None:
         return root / "metadata" / "coco14" / "labels.txt", names
     given = read_class_names(name_file)
     if [name_key(name) for name in given] != [name_key(name) for name in names]:
-        raise InputError(f"class-name file {name_file} does not have the annotations' {len(names)} classes in "
-                         "ascending category id, so mask values would name other classes: move it away and run again")
+        raise InputError(
+            f"class-name file {name_file} does not have the annotations' {len(names)} classes in "
+            "ascending category id, so mask values would name other classes: move it away and run "
+            "again"
+        )
     return name_file, given
 
 
 class _Contents(NamedTuple):
-    """What is kept of the annotation files: class names, list name → sorted ids, id → label, and ids without mask."""
+    """What is kept of the annotation files: class names, list name → sorted ids, id → label, and
+    ids without mask."""
 
     names: tuple[str, ...]
     lists: dict[str, list[str]]
@@ -92,12 +102,16 @@ def _check_splits(files: Sequence[Path]) -> _Contents:
         split = read_split(path)
         log.info("%d images, %d without annotation left out", len(split.sizes), split.empty)
         if names and split.names != names:
-            raise InputError(f"annotation file {path} has other categories than {files[0]}: keep files of one data set "
-                             "in annotations/")
+            raise InputError(
+                f"annotation file {path} has other categories than {files[0]}: keep files of one "
+                "data set in annotations/"
+            )
         shared = sorted(labels.keys() & split.sizes.keys())
         if shared or split.list_name in lists:
-            raise InputError(f"annotation file {path}: {shared[0] if shared else 'its list ' + split.list_name} is in "
-                             "another file of annotations/, too: move one of them away")
+            raise InputError(
+                f"annotation file {path}: {shared[0] if shared else 'its list ' + split.list_name} "
+                "is in another file of annotations/, too: move one of them away"
+            )
         names = split.names
         lists[split.list_name] = sorted(split.sizes)
         labels |= {image_id: split.label(image_id) for image_id in split.sizes}
@@ -109,32 +123,55 @@ def _tell_unmasked(root: Path, contents: _Contents) -> None:
     if contents.unmasked:
         first = min(contents.unmasked)
         there = sum(_mask_path(root, image_id).exists() for image_id in contents.unmasked)
-        log.warning("warning: %d of %d images, %s for one, have objects without an outline (a box alone, or nothing): "
-                    "they get labels and no mask%s", len(contents.unmasked), len(contents.labels), first,
-                    f"; {there} masks of them are there, which these annotations did not make" if there else "")
+        log.warning(
+            "warning: %d of %d images, %s for one, have objects without an outline (a box alone, "
+            "or nothing): they get labels and no mask%s",
+            len(contents.unmasked),
+            len(contents.labels),
+            first,
+            f"; {there} masks of them are there, which these annotations did not make"
+            if there
+            else "",
+        )
 
 
 def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -> Summary:
-    """Write class names, image-level labels, lists and masks of COCO 2014 (or any `instances_*.json`).
+    """Write class names, image-level labels, lists and masks of COCO 2014 (or any
+    `instances_*.json`).
 
-    An image with an object of which the outline is not known gets no mask. Files that are there are kept unless
-    `overwrite`.
+    An image with an object of which the outline is not known gets no mask. Files that are there are
+    kept unless `overwrite`.
     """
     files = annotation_files(root)
     if not files:
-        raise MissingInputError(f"{root / 'annotations'} has no instances_train2014.json or instances_val2014.json: "
-                                "unpack COCO's annotations_trainval2014.zip there, or use --dataset voc")
+        raise MissingInputError(
+            f"{root / 'annotations'} has no instances_train2014.json or instances_val2014.json: "
+            "unpack COCO's annotations_trainval2014.zip there, or use --dataset voc"
+        )
     contents = _check_splits(files)
     name_file, names = _settle_names(root, contents.names)
-    photos = {image_id for folder in PHOTO_FOLDERS for image_id in files_by_id(root / folder, IMAGE_SUFFIXES)}
+    photos = {
+        image_id
+        for folder in PHOTO_FOLDERS
+        for image_id in files_by_id(root / folder, IMAGE_SUFFIXES)
+    }
     if absent := len(contents.labels.keys() - photos):
-        log.info("%d of %d photographs are not in %s: put them there to use them", absent, len(contents.labels),
-                 ", ".join(f"{folder}/" for folder in PHOTO_FOLDERS))
+        log.info(
+            "%d of %d photographs are not in %s: put them there to use them",
+            absent,
+            len(contents.labels),
+            ", ".join(f"{folder}/" for folder in PHOTO_FOLDERS),
+        )
     _tell_unmasked(root, contents)
     if not name_file.exists():
         write_class_names(name_file, names)
-    labels = store_labels(name_file.parent / "image_labels.csv", root, names, lambda: contents.labels,
-                          overwrite=overwrite)
+    labels = store_labels(
+        name_file.parent / "image_labels.csv",
+        root,
+        names,
+        lambda: contents.labels,
+        overwrite=overwrite,
+    )
     written = {}
     for list_name, ids in contents.lists.items():
         path = root / LISTS / f"{list_name}.txt"
@@ -143,10 +180,20 @@ def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -
             written[str(path)] = len(ids)
     masks = 0
     for path, ids in zip(files, contents.lists.values(), strict=True):
-        places = [_mask_path(root, image_id) for image_id in ids if image_id not in contents.unmasked]
+        places = [
+            _mask_path(root, image_id) for image_id in ids if image_id not in contents.unmasked
+        ]
         if places and (overwrite or not all(_is_whole(place) for place in places)):
             output_folder(places[0].parent)
-            masks += write_masks(root, read_split(path), overwrite=overwrite, num_workers=num_workers)
+            masks += write_masks(
+                root, read_split(path), overwrite=overwrite, num_workers=num_workers
+            )
     masked = len(contents.labels) - len(contents.unmasked)
-    return Summary.of(labels, names, written, masks_written=masks, masks_kept=masked - masks,
-                      masks_missing=len(contents.unmasked))
+    return Summary.of(
+        labels,
+        names,
+        written,
+        masks_written=masks,
+        masks_kept=masked - masks,
+        masks_missing=len(contents.unmasked),
+    )

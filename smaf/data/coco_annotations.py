@@ -1,4 +1,5 @@
-"""COCO's annotation files (`instances_*.json`), as COCO and annotation tools write them: read and checked."""
+"""COCO's annotation files (`instances_*.json`), as COCO and annotation tools write them: read and
+checked."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from smaf.data.coco_masks import FIX, Region, has_outline
 class Split:
     """The annotated images of one file: id → (height, width) and id → regions.
 
-    `unmasked` images have an annotation without an outline: what they show is known, where it is is not. `empty` images
-    have no annotation.
+    `unmasked` images have an annotation without an outline: what they show is known, where it is is
+    not. `empty` images have no annotation.
     """
 
     path: Path
@@ -68,7 +69,11 @@ def _integer(record: dict[str, Any], key: str, where: str) -> int:
 def _key(record: dict[str, Any], key: str, where: str) -> int | str:
     """A number that refers to another record; images may have a text instead."""
     value = record.get(key)
-    return value if isinstance(value, str) and value and not value.strip().isdecimal() else _integer(record, key, where)
+    return (
+        value
+        if isinstance(value, str) and value and not value.strip().isdecimal()
+        else _integer(record, key, where)
+    )
 
 
 def _crowd(record: dict[str, Any], where: str) -> bool:
@@ -104,7 +109,10 @@ def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int | No
     if not names or len(names) > MAX_CLASSES:
         raise InputError(f"annotation file {path} must have 1 to {MAX_CLASSES} categories: {FIX}")
     check_names(names, f"annotation file {path}")
-    return names, {**dict.fromkeys(named), **{category: index for index, category in enumerate(kept)}}
+    return names, {
+        **dict.fromkeys(named),
+        **{category: index for index, category in enumerate(kept)},
+    }
 
 
 def _image_id(record: dict[str, Any], path: Path) -> str:
@@ -121,18 +129,27 @@ def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]
     images: dict[int | str, tuple[str, tuple[int, int]]] = {}
     files: dict[str, str] = {}
     for record in _records(data, "images", path):
-        image_id, where = _image_id(record, path), f"annotation file {path}, image {record.get('file_name')!r}"
+        image_id, where = (
+            _image_id(record, path),
+            f"annotation file {path}, image {record.get('file_name')!r}",
+        )
         height, width = (_integer(record, key, where) for key in ("height", "width"))
         if min(height, width) < 1 or height * width > MAX_PIXELS:
-            raise InputError(f"{where}: a size of {width}×{height} pixels, expected 1 to {MAX_PIXELS / 1e6:.0f} "
-                             f"million: {FIX}")
+            raise InputError(
+                f"{where}: a size of {width}×{height} pixels, expected 1 to {MAX_PIXELS / 1e6:.0f} "
+                f"million: {FIX}"
+            )
         number = _key(record, "id", where)
         if number in images:
-            raise InputError(f"{where} has the id {number!r:.80} of image {images[number][0]}, too: {FIX}")
+            raise InputError(
+                f"{where} has the id {number!r:.80} of image {images[number][0]}, too: {FIX}"
+            )
         other = files.setdefault(image_id, record["file_name"])
         if len(files) == len(images):
-            raise InputError(f"{where} and image {other!r} have the same file name without folder and suffix, which is "
-                             "the image's id: rename one of them")
+            raise InputError(
+                f"{where} and image {other!r} have the same file name without folder and suffix, "
+                "which is the image's id: rename one of them"
+            )
         images[number] = image_id, (height, width)
     return images
 
@@ -148,19 +165,31 @@ def read_split(path: Path) -> Split:
         where = f"annotation file {path}, annotation {record.get('id')!r:.80}"
         image, category = _key(record, "image_id", where), _integer(record, "category_id", where)
         if image not in images:
-            raise InputError(f"{where} is of image {image!r:.80}, which the file does not list: {FIX}")
+            raise InputError(
+                f"{where} is of image {image!r:.80}, which the file does not list: {FIX}"
+            )
         if category not in position:
-            raise InputError(f"{where} has category {category}, which the file does not list: {FIX}")
+            raise InputError(
+                f"{where} has category {category}, which the file does not list: {FIX}"
+            )
         index = position[category]
         if index is None:
-            raise InputError(f"{where} is of the background, which has no objects: take it out, or rename the category")
+            raise InputError(
+                f"{where} is of the background, which has no objects: take it out, or rename the "
+                "category"
+            )
         segmentation = record.get("segmentation")
         if not isinstance(segmentation, list | dict | None):
-            raise InputError(f"{where}: segmentation is {segmentation!r:.80}, expected polygons or run lengths: {FIX}")
+            raise InputError(
+                f"{where}: segmentation is {segmentation!r:.80}, expected polygons or run lengths: "
+                f"{FIX}"
+            )
         if not has_outline(segmentation):
             segmentation = None
             unmasked.add(images[image][0])
-        regions.setdefault(images[image][0], []).append(Region(index, _crowd(record, where), segmentation))
+        regions.setdefault(images[image][0], []).append(
+            Region(index, _crowd(record, where), segmentation)
+        )
     if not regions:
         raise InputError(f"annotation file {path} has no annotations: {FIX}")
     sizes = {image_id: size for image_id, size in images.values() if image_id in regions}

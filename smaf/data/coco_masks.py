@@ -18,7 +18,8 @@ FIX = "take the file from COCO's annotations_trainval2014.zip again, or mend wha
 
 
 class Region(NamedTuple):
-    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as COCO writes them.
+    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as
+    COCO writes them.
 
     `segmentation` is None where the file does not say which pixels it covers.
     """
@@ -29,7 +30,8 @@ class Region(NamedTuple):
 
 
 class MaskTask(NamedTuple):
-    """A mask to paint: where it goes, its (height, width), its regions and the annotation file, for errors."""
+    """A mask to paint: where it goes, its (height, width), its regions and the annotation file, for
+    errors."""
 
     path: Path
     size: tuple[int, int]
@@ -42,9 +44,11 @@ _MAX_OUTLINE = 5_000_000  # pixels: pycocotools takes 100 bytes for each
 
 
 def run_lengths(counts: str) -> list[int]:
-    """Decode COCO's compressed run lengths: five bits a character (offset 48), the sixth bit says that more follow.
+    """Decode COCO's compressed run lengths: five bits a character (offset 48), the sixth bit says
+    that more follow.
 
-    From the third on each is the difference to the one two before. Raises ValueError for what cannot be such a code.
+    From the third on each is the difference to the one two before. Raises ValueError for what
+    cannot be such a code.
     """
     lengths: list[int] = []
     value = shift = 0
@@ -63,7 +67,8 @@ def run_lengths(counts: str) -> list[int]:
 
 
 def _spans_area(polygon: Any) -> bool:
-    """Whether a polygon has three points that are not on one line. What is no polygon passes: painting names it."""
+    """Whether a polygon has three points that are not on one line. What is no polygon passes:
+    painting names it."""
     if polygon == []:
         return False
     try:
@@ -78,10 +83,13 @@ def _spans_area(polygon: Any) -> bool:
 
 
 def has_outline(segmentation: Any) -> bool:
-    """Whether `segmentation` says which pixels an object covers: runs or a polygon that cover anything."""
+    """Whether `segmentation` says which pixels an object covers: runs or a polygon that cover
+    anything."""
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
-        if isinstance(counts, str) and len(counts) <= _DIGITS:  # longer ones are more than one number
+        if (
+            isinstance(counts, str) and len(counts) <= _DIGITS
+        ):  # longer ones are more than one number
             with suppress(ValueError):
                 counts = run_lengths(counts)
         return not isinstance(counts, list) or any(counts[1::2])
@@ -91,38 +99,59 @@ def has_outline(segmentation: Any) -> bool:
 def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
     """Return pycocotools' run-length code of a region in an image of `size` (height, width).
 
-    `segmentation` is a list of polygons [x1, y1, x2, y2, …] in pixels, whose union is taken, or a dict of run lengths
-    down the columns (`counts`, plain or compressed). All is checked before: given NaN pycocotools takes all the memory,
-    given runs that do not fill the image it returns whatever the memory holds. Raises ValueError.
+    `segmentation` is a list of polygons [x1, y1, x2, y2, …] in pixels, whose union is taken, or a
+    dict of run lengths down the columns (`counts`, plain or compressed). All is checked before:
+    given NaN pycocotools takes all the memory, given runs that do not fill the image it returns
+    whatever the memory holds. Raises ValueError.
     """
     height, width = size
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
         if isinstance(counts, str):
             counts = run_lengths(counts)
-        fit = (isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
-               and sum(counts) == height * width and segmentation.get("size") == [height, width])
+        fit = (
+            isinstance(counts, list)
+            and all(type(count) is int and count >= 0 for count in counts)
+            and sum(counts) == height * width
+            and segmentation.get("size") == [height, width]
+        )
         if not fit:
             raise ValueError(f"its run lengths do not fill an image of {width}×{height}")
         return mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)
     polygons = []
     for polygon in segmentation:
-        fit = (isinstance(polygon, list) and len(polygon) % 2 == 0
-               and all(type(value) in (int, float) for value in polygon)
-               and all(-width <= x <= 2 * width for x in polygon[::2])
-               and all(-height <= y <= 2 * height for y in polygon[1::2]))
+        fit = (
+            isinstance(polygon, list)
+            and len(polygon) % 2 == 0
+            and all(type(value) in (int, float) for value in polygon)
+            and all(-width <= x <= 2 * width for x in polygon[::2])
+            and all(-height <= y <= 2 * height for y in polygon[1::2])
+        )
         if not fit:
-            raise ValueError(f"its polygon is not a list of x, y within an image of {width}×{height}")
-        edges = np.abs(np.diff(np.array([*polygon, *polygon[:2]], dtype=np.float64).reshape(-1, 2), axis=0))
+            raise ValueError(
+                f"its polygon is not a list of x, y within an image of {width}×{height}"
+            )
+        edges = np.abs(
+            np.diff(np.array([*polygon, *polygon[:2]], dtype=np.float64).reshape(-1, 2), axis=0)
+        )
         if edges.max(axis=1, initial=0).sum() > _MAX_OUTLINE:
-            raise ValueError(f"its polygon is longer than {_MAX_OUTLINE} pixels, which none is in an image")
-        if len(polygon) >= 6:  # a point or a line covers no pixel, and pycocotools takes four numbers for a box
+            raise ValueError(
+                f"its polygon is longer than {_MAX_OUTLINE} pixels, which none is in an image"
+            )
+        if (
+            len(polygon) >= 6
+        ):  # a point or a line covers no pixel, and pycocotools takes four numbers for a box
             polygons += mask_api.frPyObjects([polygon], height, width)
-    return mask_api.merge(polygons) if polygons else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))
+    return (
+        mask_api.merge(polygons)
+        if polygons
+        else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))
+    )
 
 
 def _decode(code: dict[str, Any]) -> np.ndarray:
-    """(H, W) bool of pycocotools' run-length code; its own decoder takes arrays in a way that NumPy gives up."""
+    """(H, W) bool of pycocotools' run-length code; its own decoder takes arrays in a way that NumPy
+    gives up."""
     lengths = run_lengths(code["counts"].decode("ascii"))
     height, width = code["size"]
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
@@ -131,12 +160,15 @@ def _decode(code: dict[str, Any]) -> np.ndarray:
 def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
     """Paint regions to an (H, W) uint8 mask: class index + 1, 0 where nothing is.
 
-    Where objects overlap the smaller wins (of equals the later). A crowd is 255, ignored, where no object covers it:
+    Where objects overlap the smaller wins (of equals the later). A crowd is 255, ignored, where no
+    object covers it:
     its outline is too coarse to be a truth.
     """
     codes = [(region, encode_region(region.segmentation, size)) for region in regions]
     mask = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools decodes
-    for region, code in sorted(codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))):
+    for region, code in sorted(
+        codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))
+    ):
         mask[_decode(code)] = IGNORE if region.crowd else region.class_index + 1
     return np.ascontiguousarray(mask)
 
@@ -145,6 +177,8 @@ def write_task(task: MaskTask) -> None:
     try:
         mask = paint_mask(task.regions, task.size)
     except ValueError as error:
-        raise InputError(f"annotation file {task.source}, image {task.path.stem}: a region cannot be drawn, {error}: "
-                         f"{FIX}") from error
+        raise InputError(
+            f"annotation file {task.source}, image {task.path.stem}: a region cannot be drawn, "
+            f"{error}: {FIX}"
+        ) from error
     write_mask(task.path, mask)

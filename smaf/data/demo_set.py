@@ -1,4 +1,5 @@
-"""The demo data set in VOC layout: rendered scenes, exact masks, and saliency maps with a real detector's faults."""
+"""The demo data set in VOC layout: rendered scenes, exact masks, and saliency maps with a real
+detector's faults."""
 
 from __future__ import annotations
 
@@ -18,19 +19,22 @@ from smaf.data.scenes import CLASSES, Layer, Scene, render_scene
 MARKER = "metadata/demo/made.json"
 MIN_SIDE = 64
 _VERSION = 1  # raise it where the renderer's pictures change: sets of another version are made anew
-_TEST_FROM = 1_000_000  # the first test scene, so that the test list is the same beside any number of training scenes
+# the first test scene, so that the test list is the same beside any number of training scenes
+_TEST_FROM = 1_000_000
 _SMALL = 0.07  # objects below this share of the picture are often overlooked
 
 
 def _contrast(photo: np.ndarray, background: Field) -> Field:
-    """(H, W): the colour distance of each pixel of (H, W, 3) uint8 from the mean of the background (H, W)."""
+    """(H, W): the colour distance of each pixel of (H, W, 3) uint8 from the mean of the background
+    (H, W)."""
     rgb = photo.astype(np.float32) / 255
     mean = (rgb * background[..., None]).sum(axis=(0, 1)) / max(float(background.sum()), 1.0)
     return np.linalg.norm(rgb - mean, axis=-1)
 
 
 def _answer(layer: Layer, contrast: Field, rng: np.random.Generator) -> Field:
-    """(H, W): what a detector sees of one layer: parts and small objects may be missed, shadow and clutter taken in."""
+    """(H, W): what a detector sees of one layer: parts and small objects may be missed, shadow and
+    clutter taken in."""
     h, w = layer.visible.shape
     if not layer.label:
         taken = rng.uniform(0.7, 1.0) if rng.random() < 0.3 else rng.uniform(0.0, 0.3)
@@ -39,18 +43,23 @@ def _answer(layer: Layer, contrast: Field, rng: np.random.Generator) -> Field:
         return layer.visible * rng.uniform(0.0, 0.2)
     missed = step(noise((h, w), rng, 0.3 * h, 2), rng.uniform(0.22, 0.65), 0.12)
     level = layer.evidence * np.clip(0.72 + 0.9 * contrast, 0, 1) * rng.uniform(0.9, 1.15)
-    return np.maximum(layer.visible * level * (1 - 0.7 * missed), layer.shadow * rng.uniform(0.1, 0.8))
+    return np.maximum(
+        layer.visible * level * (1 - 0.7 * missed), layer.shadow * rng.uniform(0.1, 0.8)
+    )
 
 
 def detect_saliency(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) uint8 saliency map of `scene`, as a trained detector might give it: soft, coarse and not quite right."""
+    """(H, W) uint8 saliency map of `scene`, as a trained detector might give it: soft, coarse and
+    not quite right."""
     h, w = scene.mask.shape
     contrast = _contrast(scene.photo, (scene.mask == 0).astype(np.float32))
     answers = [_answer(layer, contrast, rng) for layer in scene.layers]
     seen = np.maximum.reduce(answers) + 0.06 * noise((h, w), rng, 0.25 * h)
     reduced = (h * 2 // 7, w * 2 // 7)  # detectors predict on a coarse grid
     coarse = blur(resize(seen, reduced, Image.Resampling.HAMMING), rng.uniform(0.7, 1.5))
-    sharp = 1 / (1 + np.exp(-rng.uniform(8, 13) * (resize(coarse, (h, w)) - rng.uniform(0.4, 0.52))))
+    sharp = 1 / (
+        1 + np.exp(-rng.uniform(8, 13) * (resize(coarse, (h, w)) - rng.uniform(0.4, 0.52)))
+    )
     sharp += 0.04 * noise((h, w), rng, 0.1 * h) + rng.normal(0, 0.012, (h, w))
     return np.rint(np.clip(sharp, 0, 1) * 255).astype(np.uint8)
 
@@ -62,7 +71,9 @@ def _encode(pixels: np.ndarray, kind: str) -> bytes:
     return stream.getvalue()
 
 
-def _write_scene(root: Path, image_id: str, seed: int, index: int, size: tuple[int, int]) -> np.ndarray:
+def _write_scene(
+    root: Path, image_id: str, seed: int, index: int, size: tuple[int, int]
+) -> np.ndarray:
     """Render scene `index` and write its three files; return its (C,) float32 image-level label."""
     scene = render_scene(seed, index, size=size)
     saliency = detect_saliency(scene, np.random.default_rng((seed, index, 1)))
@@ -74,35 +85,57 @@ def _write_scene(root: Path, image_id: str, seed: int, index: int, size: tuple[i
 
 def _check(root: Path, train: int, test: int, size: tuple[int, int], seed: int) -> None:
     if not (0 < train <= _TEST_FROM and test > 0):
-        raise InputError(f"demo set: {train} training and {test} test images asked for: each needs at least one, and "
-                         f"at most {_TEST_FROM} are for training")
+        raise InputError(
+            f"demo set: {train} training and {test} test images asked for: each needs at least "
+            f"one, and at most {_TEST_FROM} are for training"
+        )
     if min(size) < MIN_SIDE or seed < 0:
-        raise InputError(f"demo set: size {size[0]}×{size[1]} and seed {seed}: sides start at {MIN_SIDE}, seeds at 0")
+        raise InputError(
+            f"demo set: size {size[0]}×{size[1]} and seed {seed}: sides start at {MIN_SIDE}, seeds "
+            "at 0"
+        )
     if (root / "ImageSets").exists() and not (root / "metadata" / "demo").exists():
         raise InputError(f"{root} holds another data set: choose an empty folder for the demo set")
 
 
-def render_demo_set(root: Path, *, train: int = 120, test: int = 40, size: tuple[int, int] = (256, 192),
-                    seed: int = 0) -> None:
-    """Write the demo data set to `root` in VOC layout; return at once where this very set is complete.
+def render_demo_set(
+    root: Path,
+    *,
+    train: int = 120,
+    test: int = 40,
+    size: tuple[int, int] = (256, 192),
+    seed: int = 0,
+) -> None:
+    """Write the demo data set to `root` in VOC layout; return at once where this very set is
+    complete.
 
-    `size` is (width, height). The lists are `train` and `test`; the same arguments give the same bytes. Raises
-    :class:`InputError` for arguments out of range, and where `root` holds another data set.
+    `size` is (width, height). The lists are `train` and `test`; the same arguments give the same
+    bytes. Raises :class:`InputError` for arguments out of range, and where `root` holds another
+    data set.
     """
     root = Path(root)
     _check(root, train, test, size, seed)
     made = {"train": train, "test": test, "size": list(size), "seed": seed, "version": _VERSION}
     marker = root / MARKER
-    if marker.is_file() and read_json(marker, "demo marker", "delete the file and make the demo set again") == made:
+    if (
+        marker.is_file()
+        and read_json(marker, "demo marker", "delete the file and make the demo set again") == made
+    ):
         return
     marker.unlink(missing_ok=True)
     names = ["background", *CLASSES]
-    write_text(root / "metadata" / "demo" / "labels.txt", "".join(f"{i} {name}\n" for i, name in enumerate(names)))
+    write_text(
+        root / "metadata" / "demo" / "labels.txt",
+        "".join(f"{i} {name}\n" for i, name in enumerate(names)),
+    )
     labels: dict[str, np.ndarray] = {}
     for name, count, first in (("train", train, 0), ("test", test, _TEST_FROM)):
         ids = [f"{name}_{i:04d}" for i in range(count)]
         for i, image_id in enumerate(ids):
             labels[image_id] = _write_scene(root, image_id, seed, first + i, size)
-        write_text(root / "ImageSets" / "Segmentation" / f"{name}.txt", "".join(f"{image_id}\n" for image_id in ids))
+        write_text(
+            root / "ImageSets" / "Segmentation" / f"{name}.txt",
+            "".join(f"{image_id}\n" for image_id in ids),
+        )
     write_image_labels(root / "metadata" / "demo" / "image_labels.csv", labels, CLASSES)
     write_json(marker, made)

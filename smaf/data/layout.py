@@ -2,14 +2,14 @@
 
 ```
 ROOT/ImageSets/Segmentation/<list>.txt   ids, one a line (or as smaf/data/lists.py has it)
-ROOT/JPEGImages/<id>.jpg                 photographs (COCO's train2014/, val2014/, train2017/, val2017/ serve, too)
+ROOT/JPEGImages/<id>.jpg                 photographs (or in COCO's train2014/ … val2017/)
 ROOT/SALImages/<id>.png                  saliency maps, 0..255
-ROOT/SegmentationClassAug/<id>.png       true masks, for evaluation only (or SegmentationClass/)
+ROOT/SegmentationClassAug/<id>.png       true masks, for evaluation (or SegmentationClass/)
 ROOT/metadata/<name>/labels.txt          class names
-ROOT/metadata/<name>/cls_labels.npy      image-level labels (or image_labels.csv; or ROOT/labels.csv)
+ROOT/metadata/<name>/cls_labels.npy      labels (or image_labels.csv; or ROOT/labels.csv)
 ```
-Suffixes may be in upper case, and others: those of photographs and saliency maps are IMAGE_SUFFIXES, those of masks
-MASK_SUFFIXES of core/images.py.
+Suffixes may be in upper case, and others: those of photographs and saliency maps are
+IMAGE_SUFFIXES, those of masks MASK_SUFFIXES of core/images.py.
 """
 
 from __future__ import annotations
@@ -39,8 +39,13 @@ from smaf.data.lists import read_ids
 
 PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
 MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
-LABEL_FILES = ("metadata/*/cls_labels.npy", "metadata/*/image_labels.csv", "metadata/cls_labels.npy",
-               "metadata/image_labels.csv", "labels.csv")
+LABEL_FILES = (
+    "metadata/*/cls_labels.npy",
+    "metadata/*/image_labels.csv",
+    "metadata/cls_labels.npy",
+    "metadata/image_labels.csv",
+    "labels.csv",
+)
 NAME_FILES = ("metadata/*/labels.txt", "metadata/labels.txt")
 
 
@@ -51,7 +56,9 @@ def _first(root: Path, patterns: Sequence[str]) -> Path | None:
 def _named(root: Path, name: str | Path) -> Path:
     """A file that an option names: as it is, or below the data set's folder."""
     path = Path(name)
-    return path if path.exists() or path.is_absolute() or not (root / path).exists() else root / path
+    return (
+        path if path.exists() or path.is_absolute() or not (root / path).exists() else root / path
+    )
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ class DataRoot:
         return len(self.classes)
 
     def list_path(self, name: str | Path) -> Path:
-        """The file of list `name`: a name below ImageSets/Segmentation, with or without .txt, or a path to a file."""
+        """The file of list `name`: a name below ImageSets/Segmentation, with or without .txt, or a
+        path to a file."""
         folder, given = self.root / "ImageSets" / "Segmentation", Path(name)
         if given.suffix.lower() == ".txt":
             places, default = (given, self.root / given, folder / given), given
@@ -87,33 +95,48 @@ class DataRoot:
     def all_labels(self) -> ImageLabels:
         """Image-level labels of every image, over the kept classes: id → (C,) float32."""
         if self.label_file is None:
-            raise MissingInputError(f"{self.root} has no image-level labels ({', '.join(LABEL_FILES)}): run "
-                                    "`smaf prepare` on it, or name the file with --labels")
+            raise MissingInputError(
+                f"{self.root} has no image-level labels ({', '.join(LABEL_FILES)}): run "
+                "`smaf prepare` on it, or name the file with --labels"
+            )
         labels = read_image_labels(self.label_file, self.classes.source)
-        return ImageLabels({image_id: self.classes.map_label(label) for image_id, label in labels.items()},
-                           self.label_file)
+        return ImageLabels(
+            {image_id: self.classes.map_label(label) for image_id, label in labels.items()},
+            self.label_file,
+        )
 
     def labels_of(self, ids: Sequence[str]) -> np.ndarray:
-        """(N, C) float32 labels of `ids`; an id with no label, or with every label dropped, is an error."""
+        """(N, C) float32 labels of `ids`; an id with no label, or with every label dropped, is an
+        error."""
         self.all_labels.check(ids)
         missing = [i for i in ids if i not in self.all_labels]
         if missing:
-            raise InputError(f"image-label file {self.label_file} has no labels for {missing[0]}"
-                             f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: add them, or take the "
-                             "ids off the list")
-        labels = np.array([self.all_labels[i] for i in ids], dtype=np.float32).reshape(len(ids), self.num_classes)
+            raise InputError(
+                f"image-label file {self.label_file} has no labels for {missing[0]}"
+                f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: add them, or take "
+                "the ids off the list"
+            )
+        labels = np.array([self.all_labels[i] for i in ids], dtype=np.float32).reshape(
+            len(ids), self.num_classes
+        )
         empty = [i for i, label in zip(ids, labels, strict=True) if not label.any()]
         if empty:
-            raise InputError(f"image-label file {self.label_file}: {empty[0]}"
-                             f"{f' and {len(empty) - 1} more' if len(empty) > 1 else ''} shows none of the classes "
-                             f"{', '.join(self.classes.names)}: take these ids off the list, or keep more classes "
-                             "(--classes)")
+            raise InputError(
+                f"image-label file {self.label_file}: {empty[0]}"
+                f"{f' and {len(empty) - 1} more' if len(empty) > 1 else ''} shows none of the "
+                f"classes {', '.join(self.classes.names)}: take these ids off the list, or keep "
+                "more classes (--classes)"
+            )
         return labels
 
     def _places(self, what: str) -> tuple[list[Path], Sequence[str]]:
-        """The folders of photographs, masks or saliency maps, and the suffixes that files in them may have."""
-        folders, suffixes = {"photograph": (PHOTO_FOLDERS, IMAGE_SUFFIXES), "mask": (self.mask_folders, MASK_SUFFIXES),
-                             "saliency map": ((self.saliency_folder,), SALIENCY_SUFFIXES)}[what]
+        """The folders of photographs, masks or saliency maps, and the suffixes that files in them
+        may have."""
+        folders, suffixes = {
+            "photograph": (PHOTO_FOLDERS, IMAGE_SUFFIXES),
+            "mask": (self.mask_folders, MASK_SUFFIXES),
+            "saliency map": ((self.saliency_folder,), SALIENCY_SUFFIXES),
+        }[what]
         return [self.root / folder for folder in folders], suffixes
 
     def _path(self, what: str, image_id: str) -> Path:
@@ -152,26 +175,37 @@ class DataRoot:
         return [image_id for image_id in ids if image_id not in found]
 
     def require(self, ids: Sequence[str], *, saliency: bool = False, masks: bool = False) -> None:
-        """Check that every photograph (and saliency map, and mask) is there before work is spent."""
+        """Check that every photograph (and saliency map, and mask) is there before work is
+        spent."""
         fixes = {"photograph": "put it there or take its id off the list"}
         if saliency:
-            fixes["saliency map"] = "make one with a saliency detector, or train without (--network cls)"
+            fixes["saliency map"] = (
+                "make one with a saliency detector, or train without (--network cls)"
+            )
         if masks:
             fixes["mask"] = fixes["photograph"]
         for what, fix in fixes.items():
             missing = self.missing(what, ids)
             if missing:
                 more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-                raise MissingInputError(f"{what} {self._path(what, missing[0])}{more} does not exist: {fix}")
+                raise MissingInputError(
+                    f"{what} {self._path(what, missing[0])}{more} does not exist: {fix}"
+                )
 
 
-def open_data(root: str | Path, *, classes: str | Path | None = None, class_names: str | Path | None = None,
-              labels: str | Path | None = None, mask_folder: str | None = None) -> DataRoot:
+def open_data(
+    root: str | Path,
+    *,
+    classes: str | Path | None = None,
+    class_names: str | Path | None = None,
+    labels: str | Path | None = None,
+    mask_folder: str | None = None,
+) -> DataRoot:
     """Open a data set in VOC layout.
 
-    `classes` is a file of class names to keep (a subset); `class_names` the file of the data set's own names
-    (default: `metadata/*/labels.txt`, else PASCAL VOC's 20); `labels` the image-level labels. Each may be a path,
-    or a path below `root`.
+    `classes` is a file of class names to keep (a subset); `class_names` the file of the data set's
+    own names (default: `metadata/*/labels.txt`, else PASCAL VOC's 20); `labels` the image-level
+    labels. Each may be a path, or a path below `root`.
     """
     root = Path(root)
     if not root.is_dir():
@@ -179,7 +213,9 @@ def open_data(root: str | Path, *, classes: str | Path | None = None, class_name
     name_file = _named(root, class_names) if class_names else _first(root, NAME_FILES)
     names = read_class_names(name_file) if name_file else VOC_CLASSES
     keep_file = _named(root, classes) if classes else None
-    kept = ClassMap.of(names, read_class_names(keep_file) if keep_file else None, keep_file=keep_file or "")
+    kept = ClassMap.of(
+        names, read_class_names(keep_file) if keep_file else None, keep_file=keep_file or ""
+    )
     label_file = _named(root, labels) if labels else _first(root, LABEL_FILES)
     folders = (mask_folder,) if mask_folder else MASK_FOLDERS
     return DataRoot(root, kept, label_file, folders)

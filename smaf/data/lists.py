@@ -22,16 +22,20 @@ _FIX = "write each id once, one a line"
 def read_ids(path: Path) -> list[str]:
     """Read the ids of a list in its order. A line is one of
 
-    - an id, or the name of its photograph: `2007_000032`, `2007_000032.jpg`, `/JPEGImages/2007_000032.jpg`;
-    - a photograph and its mask: `/JPEGImages/2007_000032.jpg /SegmentationClass/2007_000032.png`. Folders are of no
-      account: both are looked for in the data set's own;
-    - in a list where every line is so, an id and -1, 0 or 1, as VOC's `ImageSets/Main` has it: those with -1, which do
-      not show the class, are left out;
+    - an id, or the name of its photograph: `2007_000032`, `2007_000032.jpg`,
+      `/JPEGImages/2007_000032.jpg`;
+    - a photograph and its mask: `/JPEGImages/2007_000032.jpg /SegmentationClass/2007_000032.png`.
+      Folders are of no account: both are looked for in the data set's own;
+    - in a list where every line is so, an id and -1, 0 or 1, as VOC's `ImageSets/Main` has it:
+      those with -1, which do not show the class, are left out;
     - a comment, which begins with `# `.
 
-    Raises :class:`InputError` for an empty list, a doubled id, a path that leaves the folder, and other lines.
+    Raises :class:`InputError` for an empty list, a doubled id, a path that leaves the folder, and
+    other lines.
     """
-    lines = read_lines(path, "list", "name another with --list, or run `smaf prepare` to make train_aug")
+    lines = read_lines(
+        path, "list", "name another with --list, or run `smaf prepare` to make train_aug"
+    )
     lines = [line for line in lines if not re.match(r"#(\s|#|$)", line)]
     if lines and lines[0][0] in "[{":
         raise InputError(f"list {path} begins with {lines[0][0]}, as JSON does: {_FIX}")
@@ -44,14 +48,19 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _present(lines: Sequence[str], path: Path) -> list[str]:
-    """The lines without VOC Main's second column, where all have it, and those of images that show the class."""
+    """The lines without VOC Main's second column, where all have it, and those of images that show
+    the class."""
     rows = [_PRESENCE.fullmatch(line) for line in lines]
     if not all(rows):
         return list(lines)
     kept = [row[1] for row in rows if row and row[2] != "-1"]
     if len(kept) < len(rows):
-        log.info("list %s: %d of %d ids are left out, marked -1 (the class is absent)", path, len(rows) - len(kept),
-                 len(rows))
+        log.info(
+            "list %s: %d of %d ids are left out, marked -1 (the class is absent)",
+            path,
+            len(rows) - len(kept),
+            len(rows),
+        )
     return kept
 
 
@@ -59,12 +68,17 @@ def _id_of(line: str, path: Path) -> str:
     files = _FILES.fullmatch(line)
     if files is None:
         if re.search(rf"{_SUFFIX}[\s,;]", line, flags=re.IGNORECASE):
-            raise InputError(f"list {path} has the line {line!r}, expected an id, or a photograph and its mask: {_FIX}")
+            raise InputError(
+                f"list {path} has the line {line!r}, expected an id, or a photograph and its mask: "
+                f"{_FIX}"
+            )
         return check_id(line, path)
     stems = [_stem(name, path) for name in files.groups() if name]
     if len(set(stems)) > 1:
-        raise InputError(f"list {path} has the line {line!r}, of two ids: a photograph and its mask have one name, up "
-                         "to the suffix")
+        raise InputError(
+            f"list {path} has the line {line!r}, of two ids: a photograph and its mask have one "
+            "name, up to the suffix"
+        )
     return stems[0]
 
 
@@ -77,7 +91,8 @@ def _stem(name: str, path: Path) -> str:
 
 
 def _check_single(ids: Sequence[str], lines: Sequence[str], path: Path) -> None:
-    """Raise :class:`InputError` for ids that come twice, and show the lines where they are spelled differently."""
+    """Raise :class:`InputError` for ids that come twice, and show the lines where they are spelled
+    differently."""
     if len(set(ids)) == len(ids):
         return
     first: dict[str, str] = {}
@@ -86,6 +101,9 @@ def _check_single(ids: Sequence[str], lines: Sequence[str], path: Path) -> None:
         if image_id in first:
             doubled.setdefault(image_id, (first[image_id], line))
         first.setdefault(image_id, line)
-    shown = [image_id if a == b else f"{image_id} ({a!r} and {b!r})" for image_id, (a, b) in sorted(doubled.items())]
+    shown = [
+        image_id if a == b else f"{image_id} ({a!r} and {b!r})"
+        for image_id, (a, b) in sorted(doubled.items())
+    ]
     more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
     raise InputError(f"list {path} has {', '.join(shown[:3])}{more} twice: {_FIX}")

@@ -22,7 +22,8 @@ LISTS = Path("ImageSets", "Segmentation")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a data set has after `smaf prepare`: images, images of each class, and what this run wrote.
+    """What a data set has after `smaf prepare`: images, images of each class, and what this run
+    wrote.
 
     `masks_missing` images have no mask since nothing says where their objects are.
     """
@@ -36,22 +37,39 @@ class Summary:
     masks_missing: int = 0
 
     @staticmethod
-    def of(labels: Mapping[str, np.ndarray], names: Sequence[str], lists: Mapping[str, int], *,
-           masks_written: int = 0, masks_kept: int = 0, masks_missing: int = 0) -> Summary:
-        """Count `labels`, image id → (C,); images that show no class are told, since training refuses them."""
+    def of(
+        labels: Mapping[str, np.ndarray],
+        names: Sequence[str],
+        lists: Mapping[str, int],
+        *,
+        masks_written: int = 0,
+        masks_kept: int = 0,
+        masks_missing: int = 0,
+    ) -> Summary:
+        """Count `labels`, image id → (C,); images that show no class are told, since training
+        refuses them."""
         table = np.stack(list(labels.values())) > 0
         counts = {name: int(n) for name, n in zip(names, table.sum(axis=0), strict=True)}
         empty = np.flatnonzero(~table.any(axis=1))
         if empty.size:
-            log.warning("warning: %d of %d images show no class, %s for one: training does not take them", empty.size,
-                        len(table), list(labels)[int(empty[0])])
-        return Summary(len(labels), empty.size, counts, dict(lists), masks_written, masks_kept, masks_missing)
+            log.warning(
+                "warning: %d of %d images show no class, %s for one: training does not take them",
+                empty.size,
+                len(table),
+                list(labels)[int(empty[0])],
+            )
+        return Summary(
+            len(labels), empty.size, counts, dict(lists), masks_written, masks_kept, masks_missing
+        )
 
     def __str__(self) -> str:
         rarest = min(self.per_class, key=self.per_class.__getitem__)
         commonest = max(self.per_class, key=self.per_class.__getitem__)
-        lines = [f"images with labels: {self.images} ({self.unlabelled} of them show no class)",
-                 f"images a class: {self.per_class[rarest]} ({rarest}) to {self.per_class[commonest]} ({commonest})"]
+        lines = [
+            f"images with labels: {self.images} ({self.unlabelled} of them show no class)",
+            f"images a class: {self.per_class[rarest]} ({rarest}) to {self.per_class[commonest]} "
+            f"({commonest})",
+        ]
         lines += [f"list written: {path}, {count} ids" for path, count in self.lists.items()]
         if self.masks_written or self.masks_kept:
             lines.append(f"masks: {self.masks_written} written, {self.masks_kept} were there")
@@ -61,7 +79,8 @@ class Summary:
 
 
 def wants(path: Path, *, overwrite: bool) -> bool:
-    """Whether `path` is to be written: it is not there, or `overwrite` says so. Its folder must be writable."""
+    """Whether `path` is to be written: it is not there, or `overwrite` says so. Its folder must be
+    writable."""
     if path.exists() and not overwrite:
         log.info("kept %s (--overwrite makes it anew)", path)
         return False
@@ -84,9 +103,16 @@ def find_name_file(root: Path) -> Path | None:
     return next((path for pattern in NAME_FILES for path in sorted(root.glob(pattern))), None)
 
 
-def store_labels(path: Path, root: Path, names: Sequence[str], make: Callable[[], dict[str, np.ndarray]], *,
-                 overwrite: bool) -> Mapping[str, np.ndarray]:
-    """Write the labels that `make` returns to `path`, or read them where `path` is kept. Id → (C,) float32."""
+def store_labels(
+    path: Path,
+    root: Path,
+    names: Sequence[str],
+    make: Callable[[], dict[str, np.ndarray]],
+    *,
+    overwrite: bool,
+) -> Mapping[str, np.ndarray]:
+    """Write the labels that `make` returns to `path`, or read them where `path` is kept. Id → (C,)
+    float32."""
     labels: Mapping[str, np.ndarray]
     if wants(path, overwrite=overwrite):
         labels = make()
@@ -103,9 +129,11 @@ def store_labels(path: Path, root: Path, names: Sequence[str], make: Callable[[]
 
 
 def files_by_id(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Id → file of those with one of `suffixes` (lower case; the files' own may be in any case), sorted by id.
+    """Id → file of those with one of `suffixes` (lower case; the files' own may be in any case),
+    sorted by id.
 
-    Hidden files are left out: a Mac leaves `._<id>.jpg`. Two files of one id are an :class:`InputError`.
+    Hidden files are left out: a Mac leaves `._<id>.jpg`. Two files of one id are an
+    :class:`InputError`.
     """
     found: dict[str, Path] = {}
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
@@ -113,6 +141,8 @@ def files_by_id(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
         if path.suffix.lower() in suffixes and not is_hidden(path) and path.is_file():
             other = found.setdefault(check_id(path.stem, folder), path)
             if other != path:
-                raise InputError(f"{other} and {path.name} have one id, {path.stem}: rename one of them, or "
-                                 "move it away")
+                raise InputError(
+                    f"{other} and {path.name} have one id, {path.stem}: rename one of them, or "
+                    "move it away"
+                )
     return dict(sorted(found.items()))

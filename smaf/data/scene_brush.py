@@ -1,4 +1,5 @@
-"""Fields of numbers and the brush that the demo's scenes are painted with: noise, colours, shaded shapes."""
+"""Fields of numbers and the brush that the demo's scenes are painted with: noise, colours, shaded
+shapes."""
 
 from __future__ import annotations
 
@@ -14,33 +15,53 @@ Colour = np.ndarray | tuple[float, float, float]  # (3,) or (h, w, 3), RGB in [0
 Points = Sequence[tuple[float, float]]
 
 
-def resize(field: Field, shape: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC) -> Field:
+def resize(
+    field: Field, shape: tuple[int, int], how: Image.Resampling = Image.Resampling.BICUBIC
+) -> Field:
     """(h, w) float → `shape` (h', w') float32."""
     return np.asarray(Image.fromarray(field.astype(np.float32)).resize((shape[1], shape[0]), how))
 
 
 def blur(field: Field, sigma: float) -> Field:
-    """Gaussian blur of (h, w) with `sigma` in pixels; the border is repeated. Wide blurs run on a reduced copy."""
+    """Gaussian blur of (h, w) with `sigma` in pixels; the border is repeated. Wide blurs run on a
+    reduced copy."""
     h, w = field.shape
     step = max(1, min(int(sigma / 1.5), h // 4, w // 4))
-    out = resize(field, (h // step, w // step), Image.Resampling.HAMMING) if step > 1 else field.astype(np.float32)
+    out = (
+        resize(field, (h // step, w // step), Image.Resampling.HAMMING)
+        if step > 1
+        else field.astype(np.float32)
+    )
     radius = max(1, math.ceil(2.5 * sigma / step))
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) * step / max(sigma, 1e-3)) ** 2).astype(np.float32)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) * step / max(sigma, 1e-3)) ** 2).astype(
+        np.float32
+    )
     taps /= taps.sum()
     for axis in (0, 1):
         pad = [(radius, radius) if a == axis else (0, 0) for a in (0, 1)]
         padded, n = np.pad(out, pad, mode="edge"), out.shape[axis]
-        out = sum(t * (padded[i:i + n] if axis == 0 else padded[:, i:i + n]) for i, t in enumerate(taps))
+        out = sum(
+            t * (padded[i : i + n] if axis == 0 else padded[:, i : i + n])
+            for i, t in enumerate(taps)
+        )
     return resize(out, (h, w)) if step > 1 else out
 
 
-def noise(shape: tuple[int, int], rng: np.random.Generator, cell: float | tuple[float, float], octaves: int = 3
-          ) -> Field:
-    """Value noise (h, w), mean near 0, within about [-1, 1]; `cell` is the coarsest grid in pixels (or y, x)."""
+def noise(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    cell: float | tuple[float, float],
+    octaves: int = 3,
+) -> Field:
+    """Value noise (h, w), mean near 0, within about [-1, 1]; `cell` is the coarsest grid in pixels
+    (or y, x)."""
     cell_y, cell_x = cell if isinstance(cell, tuple) else (cell, cell)
     total, weight = np.zeros(shape, dtype=np.float32), 1.0
     for octave in range(octaves):
-        grid = [math.ceil(n / max(c / 2**octave, 1.0)) + 1 for n, c in zip(shape, (cell_y, cell_x), strict=True)]
+        grid = [
+            math.ceil(n / max(c / 2**octave, 1.0)) + 1
+            for n, c in zip(shape, (cell_y, cell_x), strict=True)
+        ]
         total += weight * resize(rng.uniform(-1, 1, grid), shape)
         weight *= 0.55
     return total / 1.4
@@ -80,20 +101,33 @@ def closed_curve(points: Points, samples: int = 10) -> np.ndarray:
     t = (np.arange(samples) / samples)[None, :, None]
     a, b = (p2 - p0)[:, None] / 2, (p3 - p1)[:, None] / 2
     start, end = p1[:, None], p2[:, None]
-    curve = (2 * t**3 - 3 * t**2 + 1) * start + (t**3 - 2 * t**2 + t) * a \
-        + (3 * t**2 - 2 * t**3) * end + (t**3 - t**2) * b
+    curve = (
+        (2 * t**3 - 3 * t**2 + 1) * start
+        + (t**3 - 2 * t**2 + t) * a
+        + (3 * t**2 - 2 * t**3) * end
+        + (t**3 - t**2) * b
+    )
     return curve.reshape(-1, 2)
 
 
 class Brush:
     """A square patch of pixels with an object's coordinates, and the light that falls on it.
 
-    `x`, `y` (h, w) are the object's coordinates of each pixel; `rgb` (h, w, 3), `alpha` (h, w) and `evidence` (h, w),
-    how strongly a saliency detector answers to the part, all in [0, 1], are what has been painted.
+    `x`, `y` (h, w) are the object's coordinates of each pixel; `rgb` (h, w, 3), `alpha` (h, w) and
+    `evidence` (h, w), how strongly a saliency detector answers to the part, all in [0, 1], are what
+    has been painted.
     """
 
-    def __init__(self, scale: float, rng: np.random.Generator, *, light: tuple[float, float, float],
-                 angle: float = 0.0, mirror: bool = False, reach: float = 1.3) -> None:
+    def __init__(
+        self,
+        scale: float,
+        rng: np.random.Generator,
+        *,
+        light: tuple[float, float, float],
+        angle: float = 0.0,
+        mirror: bool = False,
+        reach: float = 1.3,
+    ) -> None:
         half = math.ceil(scale * reach)
         self.scale, self.rng, self.light, self.half = scale, rng, light, half
         turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -101,9 +135,15 @@ class Brush:
         inverse = np.linalg.inv(self._to_pixel).astype(np.float32)
         py, px = np.mgrid[-half:half, -half:half].astype(np.float32) + 0.5
         self.shape = (2 * half, 2 * half)
-        self.x, self.y = inverse[0, 0] * px + inverse[0, 1] * py, inverse[1, 0] * px + inverse[1, 1] * py
+        self.x, self.y = (
+            inverse[0, 0] * px + inverse[0, 1] * py,
+            inverse[1, 0] * px + inverse[1, 1] * py,
+        )
         self.rgb = np.zeros((*self.shape, 3), dtype=np.float32)
-        self.alpha, self.evidence = np.zeros(self.shape, np.float32), np.zeros(self.shape, np.float32)
+        self.alpha, self.evidence = (
+            np.zeros(self.shape, np.float32),
+            np.zeros(self.shape, np.float32),
+        )
 
     def _pixels(self, points: Points | np.ndarray) -> list[tuple[float, float]]:
         xy = np.asarray(points, dtype=np.float64) @ self._to_pixel.T + self.half
@@ -118,16 +158,20 @@ class Brush:
     def line(self, points: Points, width: float) -> Field:
         """(h, w) 0/1: within a polyline of this width (object units)."""
         canvas = Image.new("L", self.shape)
-        ImageDraw.Draw(canvas).line(self._pixels(points), fill=255, width=max(1, round(width * self.scale)),
-                                    joint="curve")
+        ImageDraw.Draw(canvas).line(
+            self._pixels(points), fill=255, width=max(1, round(width * self.scale)), joint="curve"
+        )
         return np.asarray(canvas, dtype=np.float32) / 255
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float | None = None) -> Field:
-        """(h, w) in [0, 1]: within an ellipse (a circle where `ry` is None), its edge one pixel soft."""
+        """(h, w) in [0, 1]: within an ellipse (a circle where `ry` is None), its edge one pixel
+        soft."""
         ry = rx if ry is None else ry
         (px, py), reach = self._pixels([(cx, cy)])[0], max(rx, ry) * self.scale + 2
-        box = (slice(max(0, int(py - reach)), max(0, int(py + reach) + 1)),
-               slice(max(0, int(px - reach)), max(0, int(px + reach) + 1)))
+        box = (
+            slice(max(0, int(py - reach)), max(0, int(py + reach) + 1)),
+            slice(max(0, int(px - reach)), max(0, int(px + reach) + 1)),
+        )
         radius = np.sqrt(((self.x[box] - cx) / rx) ** 2 + ((self.y[box] - cy) / ry) ** 2)
         mask = np.zeros(self.shape, dtype=np.float32)
         mask[box] = np.clip(0.5 - (radius - 1) * (min(rx, ry) * self.scale), 0, 1)
@@ -137,13 +181,23 @@ class Brush:
         """Value noise (h, w) whose coarsest grid is `cell` object units."""
         return noise(self.shape, self.rng, cell * self.scale, octaves)
 
-    def paint(self, mask: Field, colour: Colour, *, bulge: float = 0.25, gloss: float = 0.15,
-              relief: Field | None = None, height: Field | None = None, evidence: float = 1.0,
-              contact: float = 0.3) -> None:
+    def paint(
+        self,
+        mask: Field,
+        colour: Colour,
+        *,
+        bulge: float = 0.25,
+        gloss: float = 0.15,
+        relief: Field | None = None,
+        height: Field | None = None,
+        evidence: float = 1.0,
+        contact: float = 0.3,
+    ) -> None:
         """Lay a shaded part over what is there.
 
-        The part bulges towards the viewer over `bulge` object units from its edge, or has the given `height` (h, w);
-        `relief` (h, w) is added to it (both in object units). `contact` darkens what lies beneath, near its edge.
+        The part bulges towards the viewer over `bulge` object units from its edge, or has the given
+        `height` (h, w); `relief` (h, w) is added to it (both in object units). `contact` darkens
+        what lies beneath, near its edge.
         """
         box = _box(mask, margin=math.ceil(0.1 * self.scale) + 2)  # as far as `contact` reaches
         if box is None:
@@ -176,9 +230,12 @@ class Brush:
 
 
 def _box(mask: Field, *, margin: int) -> tuple[slice, slice] | None:
-    """The rows and columns of a mask's bounding box, widened by `margin` pixels; None where it is empty."""
+    """The rows and columns of a mask's bounding box, widened by `margin` pixels; None where it is
+    empty."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None
-    return (slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
-            slice(max(0, columns[0] - margin), columns[-1] + 1 + margin))
+    return (
+        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
+    )

@@ -10,9 +10,18 @@ from PIL import Image, ImageDraw
 from smaf.data.scene_brush import Field, blur, hsv, mix, noise, pick, step
 
 
-def _strokes(shape: tuple[int, int], rng: np.random.Generator, count: int, *, length: float, hue: float,
-             values: tuple[float, float], leaf: float = 0.0) -> np.ndarray:
-    """(h, w, 3) of `count` grass blades `length` pixels long, or of leaves where `leaf` (width over length) is given.
+def _strokes(
+    shape: tuple[int, int],
+    rng: np.random.Generator,
+    count: int,
+    *,
+    length: float,
+    hue: float,
+    values: tuple[float, float],
+    leaf: float = 0.0,
+) -> np.ndarray:
+    """(h, w, 3) of `count` grass blades `length` pixels long, or of leaves where `leaf` (width over
+    length) is given.
 
     They lie back to front and grow lighter from the first of `values` to the sum of both.
     """
@@ -23,16 +32,31 @@ def _strokes(shape: tuple[int, int], rng: np.random.Generator, count: int, *, le
     size = length * rng.uniform(0.5, 1.2, (count, 1))
     turn = rng.uniform(0, 2 * np.pi, count) if leaf else rng.normal(-np.pi / 2, 0.3, count)
     along = size * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * (0.5 * (leaf or 0.05) * rng.uniform(0.5, 1, (count, 1)))
-    points = np.stack([foot, foot + 0.3 * along + side, foot + 0.65 * along + 0.8 * side, foot + along,
-                       foot + 0.65 * along - 0.8 * side, foot + 0.3 * along - side], axis=1)
+    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * (
+        0.5 * (leaf or 0.05) * rng.uniform(0.5, 1, (count, 1))
+    )
+    points = np.stack(
+        [
+            foot,
+            foot + 0.3 * along + side,
+            foot + 0.65 * along + 0.8 * side,
+            foot + along,
+            foot + 0.65 * along - 0.8 * side,
+            foot + 0.3 * along - side,
+        ],
+        axis=1,
+    )
     bright = (values[0] + values[1] * np.arange(count) / count) * rng.uniform(0.75, 1.2, count)
     tints = hue + rng.normal(0, 0.02, count)
-    for corners, tint, value in zip(points.reshape(count, 12).tolist(), tints.tolist(), bright.tolist(), strict=True):
+    for corners, tint, value in zip(
+        points.reshape(count, 12).tolist(), tints.tolist(), bright.tolist(), strict=True
+    ):
         r, g, b = (int(255 * v) for v in hsv(tint, 0.6, value).tolist())
         draw.polygon(corners, fill=(r, g, b))
         if leaf:
-            draw.line(corners[:2] + corners[6:8], fill=(int(0.72 * r), int(0.72 * g), int(0.72 * b)))
+            draw.line(
+                corners[:2] + corners[6:8], fill=(int(0.72 * r), int(0.72 * g), int(0.72 * b))
+            )
     return np.asarray(canvas, dtype=np.float32) / 255
 
 
@@ -51,7 +75,9 @@ def _flowers(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> t
 
 
 def _meadow(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np.ndarray:
-    grass = _strokes(shape, rng, 1400, length=34 * unit, hue=rng.uniform(0.2, 0.3), values=(0.26, 0.42))
+    grass = _strokes(
+        shape, rng, 1400, length=34 * unit, hue=rng.uniform(0.2, 0.3), values=(0.26, 0.42)
+    )
     grass = grass * (1 + 0.25 * noise(shape, rng, 60 * unit))[..., None]
     petal, heart = _flowers(shape, rng, unit)
     colour = hsv(pick(rng, [0.13, 0.8, 0.0]), pick(rng, [0.05, 0.6]), 0.93)
@@ -59,8 +85,12 @@ def _meadow(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np
 
 
 def _litter(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np.ndarray:
-    leaves = _strokes(shape, rng, 700, length=26 * unit, hue=rng.uniform(0.05, 0.09), values=(0.2, 0.4), leaf=0.7)
-    moss = step(noise(shape, rng, 70 * unit), 0.25, 0.15) * (0.6 + 0.4 * noise(shape, rng, 3 * unit))
+    leaves = _strokes(
+        shape, rng, 700, length=26 * unit, hue=rng.uniform(0.05, 0.09), values=(0.2, 0.4), leaf=0.7
+    )
+    moss = step(noise(shape, rng, 70 * unit), 0.25, 0.15) * (
+        0.6 + 0.4 * noise(shape, rng, 3 * unit)
+    )
     colour = mix(leaves, hsv(0.27, 0.6, 0.4), 0.8 * moss)
     return colour * (1 + 0.2 * noise(shape, rng, 20 * unit))[..., None]
 
@@ -83,7 +113,9 @@ def _planks(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np
     board -= board.min()
     tone, shift = rng.uniform(0.8, 1.15, board.max() + 1), rng.uniform(0, 50, board.max() + 1)
     fibre = noise(shape, rng, (3 * unit, 90 * unit), 3)
-    rings = np.sin(y * 0.55 / unit + shift[board] + 5 * noise(shape, rng, (30 * unit, 140 * unit), 2))
+    rings = np.sin(
+        y * 0.55 / unit + shift[board] + 5 * noise(shape, rng, (30 * unit, 140 * unit), 2)
+    )
     grain = tone[board] * (1 + 0.13 * fibre + 0.09 * rings)
     edge = np.minimum(y % width, width - y % width) / unit
     colour = hsv(hue, rng.uniform(0.25, 0.6), value) * grain[..., None]
@@ -99,7 +131,9 @@ def _asphalt(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> n
     road = np.stack([colour, colour, colour * 1.04], axis=-1)
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
     if rng.random() < 0.5:  # a painted line across the road
-        line = step(-np.abs(y - rng.uniform(0.75, 0.95) * h + rng.uniform(-0.1, 0.1) * x), -4 * unit, 1)
+        line = step(
+            -np.abs(y - rng.uniform(0.75, 0.95) * h + rng.uniform(-0.1, 0.1) * x), -4 * unit, 1
+        )
         road = mix(road, (0.82, 0.81, 0.76), line * (0.8 + 0.3 * grit))
     if rng.random() < 0.6:  # what stands beyond the road, out of focus
         far = (_sky, _meadow, _brick)[rng.integers(3)](shape, rng, unit)
@@ -121,15 +155,28 @@ def _brick(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np.
     h, w = shape
     tall = rng.uniform(13, 20) * unit
     y, x = np.mgrid[0:h, 0:w].astype(np.float32)
-    y, x = y + 0.8 * unit * noise(shape, rng, 12 * unit), x + 0.8 * unit * noise(shape, rng, 12 * unit)
+    y, x = (
+        y + 0.8 * unit * noise(shape, rng, 12 * unit),
+        x + 0.8 * unit * noise(shape, rng, 12 * unit),
+    )
     row = np.floor(y / tall)
     column = np.floor(x / (2.4 * tall) + 0.5 * (row % 2))
-    edge = np.minimum.reduce([y - row * tall, (row + 1) * tall - y, *(
-        abs(x / (2.4 * tall) + 0.5 * (row % 2) - column - side) * 2.4 * tall for side in (0, 1))])
+    edge = np.minimum.reduce(
+        [
+            y - row * tall,
+            (row + 1) * tall - y,
+            *(
+                abs(x / (2.4 * tall) + 0.5 * (row % 2) - column - side) * 2.4 * tall
+                for side in (0, 1)
+            ),
+        ]
+    )
     tone = rng.uniform(0.75, 1.2, (64, 64))[row.astype(int) % 64, column.astype(int) % 64]
     grit = noise(shape, rng, 5 * unit)
     clay = hsv(rng.uniform(0.0, 0.06), rng.uniform(0.35, 0.65), rng.uniform(0.4, 0.62))
-    brick = clay * (tone * (1 + 0.15 * grit) * (1 - 0.18 * step(-edge, -2.5 * unit, unit)))[..., None]
+    brick = (
+        clay * (tone * (1 + 0.15 * grit) * (1 - 0.18 * step(-edge, -2.5 * unit, unit)))[..., None]
+    )
     mortar = np.array([0.62, 0.6, 0.56]) * (1 + 0.1 * grit)[..., None]
     return mix(mortar, brick, step(edge, 1.3 * unit, 0.7 * unit))
 
@@ -143,11 +190,21 @@ def _fabric(shape: tuple[int, int], rng: np.random.Generator, unit: float) -> np
     ground = hsv(hue, rng.uniform(0.2, 0.6), rng.uniform(0.35, 0.75))
     stripe = hsv(hue + 0.1, 0.5, rng.uniform(0.3, 0.8))
     wide = rng.uniform(18, 40) * unit
-    plaid = 0.5 * step(np.cos(x * 2 * np.pi / wide), 0.3, 0.1) + 0.5 * step(np.cos(y * 2 * np.pi / wide), 0.3, 0.1)
+    plaid = 0.5 * step(np.cos(x * 2 * np.pi / wide), 0.3, 0.1) + 0.5 * step(
+        np.cos(y * 2 * np.pi / wide), 0.3, 0.1
+    )
     weave = np.cos(x * np.pi / unit) * np.cos(y * np.pi / unit)
     shade = 1 + 0.06 * weave + 0.22 * np.gradient(blur(fold, 3 * unit), axis=1) * 25 * unit
     return mix(ground, stripe, plaid * (0.8 if rng.random() < 0.5 else 0.0)) * shade[..., None]
 
 
-GROUNDS = {"meadow": _meadow, "litter": _litter, "water": _water, "planks": _planks, "asphalt": _asphalt, "sky": _sky,
-           "brick": _brick, "fabric": _fabric}
+GROUNDS = {
+    "meadow": _meadow,
+    "litter": _litter,
+    "water": _water,
+    "planks": _planks,
+    "asphalt": _asphalt,
+    "sky": _sky,
+    "brick": _brick,
+    "fabric": _fabric,
+}

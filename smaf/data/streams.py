@@ -1,4 +1,5 @@
-"""Endless training samples by number: sample k of a seed is always the same, so a stopped run goes on exactly."""
+"""Endless training samples by number: sample k of a seed is always the same, so a stopped run goes
+on exactly."""
 
 from __future__ import annotations
 
@@ -23,15 +24,25 @@ Sample = dict[str, Tensor]
 
 
 class TrainingStream(Dataset[Sample]):
-    """Sample k: a photograph of the k-th place in a chain of shuffled epochs, augmented by generator (seed, k).
+    """Sample k: a photograph of the k-th place in a chain of shuffled epochs, augmented by
+    generator (seed, k).
 
-    Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels` (C,). Subclasses add supervision.
+    Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels` (C,). Subclasses add
+    supervision.
     """
 
     needs_labels, bgr = True, False
 
-    def __init__(self, data: DataRoot, ids: Sequence[str], *, augmentation: Augmentation, seed: int,
-                 mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        data: DataRoot,
+        ids: Sequence[str],
+        *,
+        augmentation: Augmentation,
+        seed: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
         self.data, self.ids, self.augmentation, self.seed = data, list(ids), augmentation, seed
         self.mean, self.std = mean, std
         self.labels = torch.from_numpy(data.labels_of(ids)) if self.needs_labels else None
@@ -41,7 +52,10 @@ class TrainingStream(Dataset[Sample]):
         """Index into the ids of sample k."""
         epoch, position = divmod(k, len(self.ids))
         if self._epoch[0] != epoch:
-            self._epoch = (epoch, np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.ids)))
+            self._epoch = (
+                epoch,
+                np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.ids)),
+            )
         return int(self._epoch[1][position])
 
     def __getitem__(self, k: int) -> Sample:
@@ -78,8 +92,8 @@ class SaliencyStream(TrainingStream):
 class FusedStream(TrainingStream):
     """Stage 2's samples: adds `fused` (C, crop/4, crop/4), the fused maps of the labelled classes.
 
-    With `whole`, also the whole photograph squeezed into the crop's size (3, crop, crop) for the teacher, and
-    `grid` (crop/4, crop/4, 2), where the crop's pixels lie in it.
+    With `whole`, also the whole photograph squeezed into the crop's size (3, crop, crop) for the
+    teacher, and `grid` (crop/4, crop/4, 2), where the crop's pixels lie in it.
     """
 
     whole = False
@@ -97,13 +111,18 @@ class FusedStream(TrainingStream):
         if not self.whole:
             return {"fused": fused}
         squeezed = photo.resize((geometry.crop, geometry.crop), Image.Resampling.BICUBIC)
-        return {"fused": fused, "whole": normalise(squeezed, self.mean, self.std), "grid": geometry.grid(side)}
+        return {
+            "fused": fused,
+            "whole": normalise(squeezed, self.mean, self.std),
+            "grid": geometry.grid(side),
+        }
 
 
 class MaskStream(TrainingStream):
     """Stage 4's samples: `image` and `mask` (crop, crop), int64 values 0..C or 255.
 
-    Masks are those of `masks_folder`, `<id>.png`, in the task's values; None: the data set's true masks.
+    Masks are those of `masks_folder`, `<id>.png`, in the task's values; None: the data set's true
+    masks.
     """
 
     needs_labels = False
@@ -127,14 +146,18 @@ class MaskStream(TrainingStream):
 
 
 def fused_path(folder: Path, image_id: str) -> Path:
-    """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is there."""
+    """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is
+    there."""
     return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):
-    """The sample numbers of one process from `start` steps on: steps × accumulation × processes × batch."""
+    """The sample numbers of one process from `start` steps on: steps × accumulation × processes ×
+    batch."""
 
-    def __init__(self, *, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int) -> None:
+    def __init__(
+        self, *, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int
+    ) -> None:
         self.start, self.steps = start * accumulate, steps * accumulate
         self.batch_size, self.rank, self.world = batch_size, rank, world
 

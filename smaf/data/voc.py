@@ -1,4 +1,5 @@
-"""What VOC 2012 does not ship, made from what it does: image-level labels, class names and the list train_aug."""
+"""What VOC 2012 does not ship, made from what it does: image-level labels, class names and the list
+train_aug."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ log = logging.getLogger("smaf")
 
 
 class ImageLabel(NamedTuple):
-    """(C,) float32 of 0 and 1, and whether it comes from a mask that has 255, ignored, for its only value beside 0."""
+    """(C,) float32 of 0 and 1, and whether it comes from a mask that has 255, ignored, for its only
+    value beside 0."""
 
     shown: np.ndarray
     only_ignored: bool = False
@@ -47,29 +49,44 @@ def _label_vector(indices: Iterable[int], num_classes: int) -> np.ndarray:
 
 
 def read_xml_label(path: Path, names: Sequence[str]) -> np.ndarray:
-    """(C,) float32 label from a VOC annotation: every `<object>`, the difficult ones too, without their `<part>`s.
+    """(C,) float32 label from a VOC annotation: every `<object>`, the difficult ones too, without
+    their `<part>`s.
 
-    Raises :class:`InputError` where the file is broken, is another tool's XML, declares a document type or entities (a
-    small file of nested entities can fill the memory), or where an object has no name or one that is not in `names`.
+    Raises :class:`InputError` where the file is broken, is another tool's XML, declares a document
+    type or entities (a small file of nested entities can fill the memory), or where an object has
+    no name or one that is not in `names`.
     """
     fix = "replace the file, or delete it to take the label from the mask"
     try:
-        # decoded here and parsed as text: another encoding could hide a declaration from the test below
+        # decoded here and parsed as text: another encoding could hide a declaration from the test
+        # below
         text = path.read_text(encoding="utf-8-sig")
         if re.search(r"<!(DOCTYPE|ENTITY)", text, flags=re.IGNORECASE):
-            raise InputError(f"annotation {path} declares a document type or entities, which VOC files do not: {fix}")
+            raise InputError(
+                f"annotation {path} declares a document type or entities, which VOC files do not: "
+                f"{fix}"
+            )
         tree = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError) as error:
         raise InputError(f"annotation {path} is not valid XML in UTF-8 ({error}): {fix}") from error
     if tree.tag != "annotation":
-        raise InputError(f"annotation {path} is not VOC's: it begins with <{tree.tag}>, expected <annotation>: {fix}")
+        raise InputError(
+            f"annotation {path} is not VOC's: it begins with <{tree.tag}>, expected <annotation>: "
+            f"{fix}"
+        )
     found = [(item.findtext("name") or "").strip() for item in tree.findall("object")]
     if "" in found:
         raise InputError(f"annotation {path}: object {found.index('') + 1} has no name: {fix}")
     try:
-        shown = [class_index(name, names, f"annotation {path}") for name in found if not is_background(name)]
+        shown = [
+            class_index(name, names, f"annotation {path}")
+            for name in found
+            if not is_background(name)
+        ]
     except InputError as error:
-        raise InputError(f"{error}; mend it, or name the data set's own classes with --class_names") from error
+        raise InputError(
+            f"{error}; mend it, or name the data set's own classes with --class_names"
+        ) from error
     return _label_vector(shown, len(names))
 
 
@@ -87,50 +104,80 @@ def _read_label(path: Path, names: Sequence[str]) -> ImageLabel:
 
 
 def _check_values(labels: Mapping[Path, ImageLabel]) -> None:
-    """Masks whose only value beside 0 is 255 come from tools that draw objects in white; a few may be all ignored."""
+    """Masks whose only value beside 0 is 255 come from tools that draw objects in white; a few may
+    be all ignored."""
     doubtful = [path for path, label in labels.items() if label.only_ignored]
     if not doubtful:
         return
-    said = (f"{len(doubtful)} of {len(labels)} masks, {doubtful[0]} for one, have no value but 0 and 255, and 255 "
-            "means ignored, so they show no class")
+    said = (
+        f"{len(doubtful)} of {len(labels)} masks, {doubtful[0]} for one, have no value but 0 and "
+        "255, and 255 means ignored, so they show no class"
+    )
     if not any(label.shown.any() for label in labels.values()):
-        raise InputError(f"{said}: write the class's number (1 for the first) where its objects are")
+        raise InputError(
+            f"{said}: write the class's number (1 for the first) where its objects are"
+        )
     log.warning("warning: %s", said)
 
 
-def image_labels(root: Path, names: Sequence[str], *, num_workers: int = 0) -> dict[str, np.ndarray]:
-    """Labels of every photograph in `root/JPEGImages` that has an annotation (XML), else a mask: id → (C,) float32."""
+def image_labels(
+    root: Path, names: Sequence[str], *, num_workers: int = 0
+) -> dict[str, np.ndarray]:
+    """Labels of every photograph in `root/JPEGImages` that has an annotation (XML), else a mask: id
+    → (C,) float32."""
     photos = files_by_id(root / "JPEGImages", IMAGE_SUFFIXES)
     if not photos:
-        raise MissingInputError(f"{root / 'JPEGImages'} has no photographs: name the folder that holds JPEGImages "
-                                "(VOCdevkit/VOC2012), or use --dataset coco")
+        raise MissingInputError(
+            f"{root / 'JPEGImages'} has no photographs: name the folder that holds JPEGImages "
+            "(VOCdevkit/VOC2012), or use --dataset coco"
+        )
     sources = [files_by_id(root / "Annotations", (".xml",))]
     sources += [files_by_id(root / folder, MASK_SUFFIXES) for folder in MASK_FOLDERS]
-    found = {image_id: next((files[image_id] for files in sources if image_id in files), None) for image_id in photos}
+    found = {
+        image_id: next((files[image_id] for files in sources if image_id in files), None)
+        for image_id in photos
+    }
     paths = {image_id: path for image_id, path in found.items() if path}
     if not paths:
-        raise MissingInputError(f"{root} has neither Annotations/<id>.xml nor {'/<id>.png nor '.join(MASK_FOLDERS)}"
-                                "/<id>.png of its photographs: put them there, or write metadata/image_labels.csv "
-                                "yourself (columns image, labels)")
+        raise MissingInputError(
+            f"{root} has neither Annotations/<id>.xml nor {'/<id>.png nor '.join(MASK_FOLDERS)}"
+            "/<id>.png of its photographs: put them there, or write metadata/image_labels.csv "
+            "yourself (columns image, labels)"
+        )
     masks = [path for path in paths.values() if path.suffix.lower() != ".xml"]
-    log.info("%d photographs: labels of %d from Annotations, of %d from masks, %d have neither", len(photos),
-             len(paths) - len(masks), len(masks), len(photos) - len(paths))
-    labels = map_parallel(partial(_read_label, names=tuple(names)), list(paths.values()), num_workers=num_workers,
-                          what="labels")
+    log.info(
+        "%d photographs: labels of %d from Annotations, of %d from masks, %d have neither",
+        len(photos),
+        len(paths) - len(masks),
+        len(masks),
+        len(photos) - len(paths),
+    )
+    labels = map_parallel(
+        partial(_read_label, names=tuple(names)),
+        list(paths.values()),
+        num_workers=num_workers,
+        what="labels",
+    )
     by_path = dict(zip(paths.values(), labels, strict=True))
     _check_values({path: by_path[path] for path in masks})
     return {image_id: by_path[path].shown for image_id, path in paths.items()}
 
 
 def train_aug_ids(root: Path) -> list[str] | None:
-    """Sorted ids of the augmented masks outside val (and test): 10,582 in VOC 2012. None where there are none.
+    """Sorted ids of the augmented masks outside val (and test): 10,582 in VOC 2012. None where
+    there are none.
 
     Without a val list nothing is returned: training on what is evaluated later would go unnoticed.
     """
     masks = files_by_id(root / "SegmentationClassAug", MASK_SUFFIXES)
-    held_out = [path for name in ("val", "test") if (path := root / LISTS / f"{name}.txt").is_file()]
+    held_out = [
+        path for name in ("val", "test") if (path := root / LISTS / f"{name}.txt").is_file()
+    ]
     if not masks:
-        log.info("no train_aug list: %s has no masks (they come from SBD, not with VOC)", root / "SegmentationClassAug")
+        log.info(
+            "no train_aug list: %s has no masks (they come from SBD, not with VOC)",
+            root / "SegmentationClassAug",
+        )
         return None
     if not (root / LISTS / "val.txt").is_file():
         log.info("no train_aug list: there is no %s to keep out of it", root / LISTS / "val.txt")
@@ -139,23 +186,34 @@ def train_aug_ids(root: Path) -> list[str] | None:
     return [image_id for image_id in masks if image_id not in outside]
 
 
-def prepare_voc(root: Path, *, class_names: Path | None = None, overwrite: bool = False,
-                num_workers: int = 0) -> Summary:
+def prepare_voc(
+    root: Path, *, class_names: Path | None = None, overwrite: bool = False, num_workers: int = 0
+) -> Summary:
     """Write image-level labels, class names and train_aug of a data set in VOC layout.
 
-    `class_names` is the file of the data set's own classes; without one `root/metadata/*/labels.txt` serves, else
-    VOC's 20 are written to `metadata/voc12/labels.txt`. Files that are there are kept unless `overwrite`.
+    `class_names` is the file of the data set's own classes; without one
+    `root/metadata/*/labels.txt` serves, else VOC's 20 are written to `metadata/voc12/labels.txt`.
+    Files that are there are kept unless `overwrite`.
     """
     name_file = class_names or find_name_file(root)
     names = read_class_names(name_file) if name_file else VOC_CLASSES
     name_file = name_file or root / "metadata" / "voc12" / "labels.txt"
-    labels = store_labels(name_file.parent / "image_labels.csv", root, names,
-                          lambda: image_labels(root, names, num_workers=num_workers), overwrite=overwrite)
+    labels = store_labels(
+        name_file.parent / "image_labels.csv",
+        root,
+        names,
+        lambda: image_labels(root, names, num_workers=num_workers),
+        overwrite=overwrite,
+    )
     if not name_file.exists():
         write_class_names(name_file, names)
     taken = find_name_file(root)
     if taken is None or taken.resolve() != name_file.resolve():
-        log.info("commands take %s unless you name %s with --class_names", taken or "VOC's 20 class names", name_file)
+        log.info(
+            "commands take %s unless you name %s with --class_names",
+            taken or "VOC's 20 class names",
+            name_file,
+        )
     lists = {}
     path = root / LISTS / "train_aug.txt"
     ids = train_aug_ids(root)

@@ -36,7 +36,9 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     with atomic_path(folder / CHECKPOINT, durable=True) as temporary, temporary.open("wb") as file:
         try:
             torch.save(state, file)
-        except RuntimeError as error:  # PyTorch's writer hides a full disk behind an error of its own
+        except (
+            RuntimeError
+        ) as error:  # PyTorch's writer hides a full disk behind an error of its own
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -50,5 +52,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     state = load_torch(path, "checkpoint")
     absent = [key for key in PARTS if key not in state] if isinstance(state, dict) else list(PARTS)
     if absent:
-        raise InputError(f"checkpoint {path} has no {absent[0]}: it is not of this project; {REMEDY}")
+        raise InputError(
+            f"checkpoint {path} has no {absent[0]}: it is not of this project; {REMEDY}"
+        )
     return dict(state)

@@ -1,4 +1,5 @@
-"""One process or many: what `torchrun` says in the environment, and nothing where it does not run."""
+"""One process or many: what `torchrun` says in the environment, and nothing where it does not
+run."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ from torch import Tensor
 from smaf.core.errors import InputError
 
 T = TypeVar("T")
-# One process may read a large list while the others wait; where one fails, its launcher ends the others at once
+# One process may read a large list while the others wait; where one fails, its launcher ends the
+# others at once
 _PATIENCE = timedelta(days=7)
-# Seconds before the group is left: where gloo's threads still hold tensors PyTorch 2.6 waited for ever in 3 of 14 runs,
-# in none of 26 after this pause
+# Seconds before the group is left: where gloo's threads still hold tensors PyTorch 2.6 waited for
+# ever in 3 of 14 runs, in none of 26 after this pause
 _PAUSE = 0.2
 
 
@@ -35,18 +37,20 @@ def world() -> int:
 
 def share(items: Sequence[T]) -> list[T]:
     """The part of `items` that this process works on."""
-    return list(items[rank()::world()])
+    return list(items[rank() :: world()])
 
 
 class _Control:
-    """The group through which processes agree, on the CPU: it neither waits for a GPU nor keeps one busy."""
+    """The group through which processes agree, on the CPU: it neither waits for a GPU nor keeps one
+    busy."""
 
     group: Any = None
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the other processes (NCCL on CUDA, gloo elsewhere) for the block; nothing to do for one process."""
+    """Join the other processes (NCCL on CUDA, gloo elsewhere) for the block; nothing to do for one
+    process."""
     if world() == 1:
         yield
         return
@@ -55,7 +59,8 @@ def process_group(device: torch.device) -> Iterator[None]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     _Control.group = dist.new_group(backend="gloo", timeout=_PATIENCE)
     try:
-        wait_for_all()  # one that left now, for an error in its input, would look like a fault of the connection
+        # one that left now, for an error in its input, would look like a fault of the connection
+        wait_for_all()
         yield
     finally:
         _Control.group = None
@@ -87,7 +92,8 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 
 def first_alone(action: Callable[[], None]) -> None:
-    """Let process 0 do something that the others wait for. Where it is refused, every process raises that error."""
+    """Let process 0 do something that the others wait for. Where it is refused, every process
+    raises that error."""
     message = [""]
     if rank() == 0:
         try:

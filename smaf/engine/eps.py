@@ -26,8 +26,8 @@ from smaf.ops import classification_loss, eps_loss
 class EpsTask:
     """Classification loss plus EPS's saliency loss; a network of head `"cls"` has the first alone.
 
-    With `centres` the CAM's logits are brought to a quarter of the crop (bilinear, cells at their centres), where the
-    saliency map is averaged; the published recipe takes one pixel of it a cell.
+    With `centres` the CAM's logits are brought to a quarter of the crop (bilinear, cells at their
+    centres), where the saliency map is averaged; the published recipe takes one pixel of it a cell.
     """
 
     tau: float = 0.4
@@ -35,7 +35,9 @@ class EpsTask:
     saliency: bool = True
     centres: bool = False
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See :class:`smaf.engine.loop.Task`."""
         scores, cam, _ = network(batch["image"])
         classification = classification_loss(scores.float(), batch["labels"])
@@ -44,9 +46,13 @@ class EpsTask:
         resize = "nearest"
         if self.centres:
             side = batch["saliency"].shape[2] // TARGET_STRIDE
-            cam = F.interpolate(cam.float(), size=(side, side), mode="bilinear", align_corners=False)
+            cam = F.interpolate(
+                cam.float(), size=(side, side), mode="bilinear", align_corners=False
+            )
             resize = "area"
-        saliency = eps_loss(cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam, resize=resize)
+        saliency = eps_loss(
+            cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam, resize=resize
+        )
         return classification + saliency, {"classification": classification, "saliency": saliency}
 
     def after_step(self, model: nn.Module) -> None:
@@ -60,10 +66,23 @@ class EpsTask:
         """Nothing to take back."""
 
 
-def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTask, augmentation: Augmentation,
-              seed: int, settings: LoopSettings, folder: RunFolder, facts: Mapping[str, Any], device: torch.device,
-              val_list: str | None = None, val_long_side: int | None = None) -> Path:
-    """Run stage 0 and return the classifier's path. Reads photographs, image labels and saliency maps, no masks."""
+def train_eps(
+    model: Classifier,
+    data: DataRoot,
+    *,
+    list_name: str,
+    task: EpsTask,
+    augmentation: Augmentation,
+    seed: int,
+    settings: LoopSettings,
+    folder: RunFolder,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    val_list: str | None = None,
+    val_long_side: int | None = None,
+) -> Path:
+    """Run stage 0 and return the classifier's path. Reads photographs, image labels and saliency
+    maps, no masks."""
     ids = data.ids(list_name)
     kind = SaliencyStream if task.saliency else TrainingStream
     stream = kind(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
@@ -72,5 +91,13 @@ def train_eps(model: Classifier, data: DataRoot, *, list_name: str, task: EpsTas
         check_saliency(data, ids)
     validate = validator(data, val_list, long_side=val_long_side)
     with folder.open(facts, images=len(ids)) as run:
-        return train(model, task, stream, settings=settings, run=run, device=device, validate=validate,
-                     save=lambda path: save_classifier(path, model, data.classes.names))
+        return train(
+            model,
+            task,
+            stream,
+            settings=settings,
+            run=run,
+            device=device,
+            validate=validate,
+            save=lambda path: save_classifier(path, model, data.classes.names),
+        )

@@ -44,7 +44,8 @@ class ViewSettings:
 
 
 def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4) -> Iterator[T]:
-    """Read items in a thread while the caller works on earlier ones; errors are raised in their place."""
+    """Read items in a thread while the caller works on earlier ones; errors are raised in their
+    place."""
     with ThreadPoolExecutor(1) as pool:
         waiting: list[Future[T]] = [pool.submit(read, item) for item in items[:ahead]]
         for index in range(len(items)):
@@ -60,21 +61,39 @@ def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4
 Fused = tuple[str, dict[int, np.ndarray], tuple[int, int]]
 
 
-def fuse_list(model: Classifier, data: DataRoot, ids: Sequence[str], views: ViewSettings
-              ) -> Generator[Fused, None, None]:
-    """Yield (id, fused maps of the labelled classes, (H, W)) for each image, with a progress bar."""
+def fuse_list(
+    model: Classifier, data: DataRoot, ids: Sequence[str], views: ViewSettings
+) -> Generator[Fused, None, None]:
+    """Yield (id, fused maps of the labelled classes, (H, W)) for each image, with a progress
+    bar."""
     device = next(model.parameters()).device
     labels = data.labels_of(ids)
     told: set[str] = set()
     photos = read_ahead(ids, data.photo)
-    bar = tqdm(zip(ids, photos, labels, strict=True), total=len(ids), unit="image", mininterval=1.0,
-               disable=distributed.rank() > 0)
+    bar = tqdm(
+        zip(ids, photos, labels, strict=True),
+        total=len(ids),
+        unit="image",
+        mininterval=1.0,
+        disable=distributed.rank() > 0,
+    )
     for image_id, photo, label in bar:
-        with during(f"fusing the views of {data.photo_path(image_id)}"), autocast(device, views.precision), \
-             warnings.catch_warnings(record=True) as caught:
+        with (
+            during(f"fusing the views of {data.photo_path(image_id)}"),
+            autocast(device, views.precision),
+            warnings.catch_warnings(record=True) as caught,
+        ):
             warnings.simplefilter("always")
-            cams = fuse_cams(model, photo, label, scales=views.scales, flip=views.flip, long_side=views.long_side,
-                             max_pixels=views.max_pixels, label_filter=views.label_filter)
+            cams = fuse_cams(
+                model,
+                photo,
+                label,
+                scales=views.scales,
+                flip=views.flip,
+                long_side=views.long_side,
+                max_pixels=views.max_pixels,
+                label_filter=views.label_filter,
+            )
         for entry in caught:  # the size cap's, and others
             if (place := f"{entry.filename}:{entry.lineno}") not in told:
                 log.warning("warning: %s; said once", entry.message)
@@ -87,33 +106,50 @@ def check_classes(folder: Path, data: DataRoot) -> None:
     entry = RunRecord(folder, {}).previous()
     names = (entry or {}).get("settings", {}).get("class_list")
     if names is not None and names != list(data.classes.names):
-        raise InputError(f"{folder} was made with the classes {', '.join(names)}; the data set keeps "
-                         f"{', '.join(data.classes.names)}: name the right --classes, or another folder")
+        raise InputError(
+            f"{folder} was made with the classes {', '.join(names)}; the data set keeps "
+            f"{', '.join(data.classes.names)}: name the right --classes, or another folder"
+        )
 
 
 def check_fused(path: Path, data: DataRoot, image_id: str) -> None:
-    """Check that a stored map is whole and of the image's labels: :class:`InputError`, or FileNotFoundError."""
+    """Check that a stored map is whole and of the image's labels: :class:`InputError`, or
+    FileNotFoundError."""
     stored = set(read_fused(path, num_classes=data.num_classes))
     labelled = set(np.flatnonzero(data.all_labels[image_id]).tolist())
     if stored != labelled:
         names = [[data.classes.names[c] for c in sorted(classes)] for classes in (stored, labelled)]
-        raise InputError(f"fused map {path} is of {', '.join(names[0]) or 'no class'}, the labels are now "
-                         f"{', '.join(names[1])}")
+        raise InputError(
+            f"fused map {path} is of {', '.join(names[0]) or 'no class'}, the labels are now "
+            f"{', '.join(names[1])}"
+        )
 
 
 def require_fused(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     """Check that the fused map of each id is there, and of the data set's classes."""
     missing = [i for i in ids if not fused_path(folder, i).is_file()]
     if missing:
-        raise MissingInputError(f"fused map {fused_path(folder, missing[0])} (and {len(missing) - 1} more) does not "
-                                "exist: run stage 1 (gen_fusion) on this list, or name its folder with --cam_dir")
+        raise MissingInputError(
+            f"fused map {fused_path(folder, missing[0])} (and {len(missing) - 1} more) does not "
+            "exist: run stage 1 (gen_fusion) on this list, or name its folder with --cam_dir"
+        )
     check_classes(folder, data)
 
 
-def gen_fusion(model: Classifier, data: DataRoot, *, list_name: str, views: ViewSettings, out: Path,
-               facts: Mapping[str, Any], device: torch.device, cam_format: str = "npz",
-               overwrite: bool = False) -> None:
-    """Run stage 1: write `out/<id>.npz` (or the published `.npy`) for each image; those that are there stay."""
+def gen_fusion(
+    model: Classifier,
+    data: DataRoot,
+    *,
+    list_name: str,
+    views: ViewSettings,
+    out: Path,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    cam_format: str = "npz",
+    overwrite: bool = False,
+) -> None:
+    """Run stage 1: write `out/<id>.npz` (or the published `.npy`) for each image; those that are
+    there stay."""
     if cam_format not in CAM_FORMATS:
         raise InputError(f"--cam_format {cam_format}: expected one of {', '.join(CAM_FORMATS)}")
     ids = data.ids(list_name)
@@ -121,18 +157,30 @@ def gen_fusion(model: Classifier, data: DataRoot, *, list_name: str, views: View
     data.require(ids)
     share = distributed.share(ids)
     model = model.to(device).to(memory_format=torch.channels_last)
-    with output_run(out, facts, results=[f"*.{suffix}" for suffix in CAM_FORMATS], images=len(ids),
-                  overwrite=overwrite, per_image=True) as run:
+    with output_run(
+        out,
+        facts,
+        results=[f"*.{suffix}" for suffix in CAM_FORMATS],
+        images=len(ids),
+        overwrite=overwrite,
+        per_image=True,
+    ) as run:
         run.begin()
         todo = run.left(share, lambda i: check_fused(out / f"{i}.{cam_format}", data, i))
-        with ThreadPoolExecutor(1) as writer, closing(fuse_list(model, data, todo, views)) as results:
+        with (
+            ThreadPoolExecutor(1) as writer,
+            closing(fuse_list(model, data, todo, views)) as results,
+        ):
             pending: Future[None] | None = None
             for image_id, cams, size in results:
                 if pending is not None:
                     pending.result()
                 path = out / f"{image_id}.{cam_format}"
-                pending = (writer.submit(write_fused, path, cams, size) if cam_format == "npz"
-                           else writer.submit(write_published, path, cams))
+                pending = (
+                    writer.submit(write_fused, path, cams, size)
+                    if cam_format == "npz"
+                    else writer.submit(write_published, path, cams)
+                )
             if pending is not None:
                 pending.result()
     if distributed.rank() == 0:

@@ -44,7 +44,8 @@ log = logging.getLogger("smaf")
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """`batch_size` photographs a forward pass and process, `accumulate` passes a step; precision fp32, bf16, fp16."""
+    """`batch_size` photographs a forward pass and process, `accumulate` passes a step; precision
+    fp32, bf16, fp16."""
 
     steps: int = 20_000
     batch_size: int = 8
@@ -57,9 +58,12 @@ class LoopSettings:
 
 
 class Task(Protocol):
-    """What a stage adds to the loop: its loss, what it does after a step, and the state it keeps."""
+    """What a stage adds to the loop: its loss, what it does after a step, and the state it
+    keeps."""
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and its named terms for the log."""
 
     def after_step(self, model: nn.Module) -> None:
@@ -96,10 +100,12 @@ class _StopAfterStep:
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """In a worker: a stop that reaches the whole process group must not kill it before the step's end."""
+    """In a worker: a stop that reaches the whole process group must not kill it before the step's
+    end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    end_with_parent()  # PyTorch's own watch misses a parent that was killed while the worker's modules loaded
+    # PyTorch's own watch misses a parent that was killed while the worker's modules loaded
+    end_with_parent()
 
 
 def _worker_start() -> str:
@@ -117,33 +123,57 @@ def _told() -> Iterator[None]:
         if isinstance(error, InputError):
             raise
         if "Expected more than 1 value per channel" in text:
-            raise InputError("--batchnorm free needs more than one value a channel to train on: use a larger "
-                             "--batch_size or --crop, or --batchnorm frozen") from error
+            raise InputError(
+                "--batchnorm free needs more than one value a channel to train on: use a larger "
+                "--batch_size or --crop, or --batchnorm frozen"
+            ) from error
         if re.search(r"/torch_\d+|shared memory|shm|Bus error", text):
-            raise InputError("the shared memory (/dev/shm) is too small for the processes that read photographs: use "
-                             "--num_workers 0, or give the container more (docker run --shm-size=2g)") from error
+            raise InputError(
+                "the shared memory (/dev/shm) is too small for the processes that read "
+                "photographs: use --num_workers 0, or give the container more (docker run "
+                "--shm-size=2g)"
+            ) from error
         if re.search(r"DataLoader worker .* (exited unexpectedly|is killed)", text):
-            raise InputError("a process that reads photographs was killed, most likely because the memory is full: run "
-                             "the same command again with fewer --num_workers (0: none)") from error
+            raise InputError(
+                "a process that reads photographs was killed, most likely because the memory is "
+                "full: run the same command again with fewer --num_workers (0: none)"
+            ) from error
         raise
 
 
 @contextmanager
-def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iterator[Iterator[dict[str, Tensor]]]:
-    """The training's batches from step `start` on; the workers that read them are sent home at the block's end."""
-    sampler = StreamSampler(start=start, steps=settings.steps, batch_size=settings.batch_size,
-                            accumulate=settings.accumulate, rank=distributed.rank(), world=distributed.world())
-    # The loader draws a worker seed from the generator it is given; the global one stays as the checkpoint has it
-    batches = iter(DataLoader(stream, batch_size=settings.batch_size, sampler=sampler,
-                              num_workers=settings.num_workers, pin_memory=torch.cuda.is_available(),
-                              worker_init_fn=_leave_signals_to_the_parent,
-                              multiprocessing_context=_worker_start() if settings.num_workers else None,
-                              generator=torch.Generator().manual_seed(0)))
+def _batches(
+    stream: TrainingStream, settings: LoopSettings, start: int
+) -> Iterator[Iterator[dict[str, Tensor]]]:
+    """The training's batches from step `start` on; the workers that read them are sent home at the
+    block's end."""
+    sampler = StreamSampler(
+        start=start,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        rank=distributed.rank(),
+        world=distributed.world(),
+    )
+    # The loader draws a worker seed from the generator it is given; the global one stays as the
+    # checkpoint has it
+    batches = iter(
+        DataLoader(
+            stream,
+            batch_size=settings.batch_size,
+            sampler=sampler,
+            num_workers=settings.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_leave_signals_to_the_parent,
+            multiprocessing_context=_worker_start() if settings.num_workers else None,
+            generator=torch.Generator().manual_seed(0),
+        )
+    )
     try:
         yield batches
     finally:
-        # An error that a worker raised holds on to the loader in a cycle. Python would wait at its exit for workers
-        # that nobody told to go and that do not hear its SIGTERM
+        # An error that a worker raised holds on to the loader in a cycle. Python would wait at its
+        # exit for workers that nobody told to go and that do not hear its SIGTERM
         shut_down = getattr(batches, "_shutdown_workers", None)
         if shut_down is not None:
             shut_down()
@@ -151,7 +181,8 @@ def _batches(stream: TrainingStream, settings: LoopSettings, start: int) -> Iter
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file on errors of the disk that do not: TensorBoard's writer says "No space left on device"."""
+    """Name the file on errors of the disk that do not: TensorBoard's writer says "No space left on
+    device"."""
     try:
         yield
     except OSError as error:
@@ -162,8 +193,17 @@ def _naming(path: Path) -> Iterator[None]:
 class Trainer:
     """One training: model, task and optimiser, with a checkpoint every few minutes in `folder`."""
 
-    def __init__(self, model: Trainable, task: Task, stream: TrainingStream, *, settings: LoopSettings, folder: Path,
-                 device: torch.device, validate: Callable[[Any], float] | None = None) -> None:
+    def __init__(
+        self,
+        model: Trainable,
+        task: Task,
+        stream: TrainingStream,
+        *,
+        settings: LoopSettings,
+        folder: Path,
+        device: torch.device,
+        validate: Callable[[Any], float] | None = None,
+    ) -> None:
         self.model = model.to(device)
         self.model = self.model.to(memory_format=torch.channels_last)
         self.task, self.stream, self.settings, self.folder = task, stream, settings, folder
@@ -184,18 +224,29 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
             self.task.load_state_dict(state["task"])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise InputError(f"checkpoint {self.folder / CHECKPOINT} does not fit this training "
-                             f"({str(error)[:200]}): {REMEDY}") from error
+            raise InputError(
+                f"checkpoint {self.folder / CHECKPOINT} does not fit this training "
+                f"({str(error)[:200]}): {REMEDY}"
+            ) from error
         self.step = state["step"]
         set_random_states(state["random"])
         return True
 
     def save(self) -> None:
-        """Write the checkpoint: weights, optimiser (with its rates), step, random states, the task's state."""
+        """Write the checkpoint: weights, optimiser (with its rates), step, random states, the
+        task's state."""
         if distributed.rank() == 0:
-            write_checkpoint(self.folder, {
-                "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step,
-                "scaler": self.scaler.state_dict(), "task": self.task.state_dict(), "random": random_states()})
+            write_checkpoint(
+                self.folder,
+                {
+                    "model": self.model.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "step": self.step,
+                    "scaler": self.scaler.state_dict(),
+                    "task": self.task.state_dict(),
+                    "random": random_states(),
+                },
+            )
 
     def run(self) -> None:
         """Train from the present step to the last."""
@@ -203,21 +254,39 @@ class Trainer:
 
         network: nn.Module = self.model
         if distributed.world() > 1:
-            # BatchNorm's buffers are frozen, or each process's own. Before PyTorch 2.13 the option has another name
+            # BatchNorm's buffers are frozen, or each process's own. Before PyTorch 2.13 the option
+            # has another name
             options: dict[str, Any] = {"forward_sync_buffers": False}
             if options.keys() - signature(DistributedDataParallel).parameters.keys():
                 options = {"broadcast_buffers": False}
             network = DistributedDataParallel(self.model, **options)
         first = distributed.rank() == 0
         stop, saved = _StopAfterStep(), time.monotonic()
-        board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step) if first else None
-        bar = tqdm(total=self.settings.steps, initial=self.step, unit="step", disable=not first, mininterval=1.0)
+        board = (
+            SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step) if first else None
+        )
+        bar = tqdm(
+            total=self.settings.steps,
+            initial=self.step,
+            unit="step",
+            disable=not first,
+            mininterval=1.0,
+        )
         self.model.train()
-        with stop.listening(), bar, _told(), _batches(self.stream, self.settings, self.step) as batches:
+        with (
+            stop.listening(),
+            bar,
+            _told(),
+            _batches(self.stream, self.settings, self.step) as batches,
+        ):
             while self.step < self.settings.steps:
                 optim = self.settings.optim
-                set_poly_rate(self.optimiser, self.step - self.step % optim.rate_every, self.settings.steps,
-                              power=optim.power)
+                set_poly_rate(
+                    self.optimiser,
+                    self.step - self.step % optim.rate_every,
+                    self.settings.steps,
+                    power=optim.power,
+                )
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1
@@ -235,13 +304,21 @@ class Trainer:
                 board.close()
 
     def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """One step of the optimiser over `accumulate` batches; returns the means of the loss's terms."""
+        """One step of the optimiser over `accumulate` batches; returns the means of the loss's
+        terms."""
         sums: dict[str, Tensor] = {}
         for part in range(self.settings.accumulate):
-            batch = {key: value.to(self.device, non_blocking=True) for key, value in next(batches).items()}
+            batch = {
+                key: value.to(self.device, non_blocking=True)
+                for key, value in next(batches).items()
+            }
             batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
             last = part == self.settings.accumulate - 1
-            with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
+            with (
+                nullcontext()
+                if last or not isinstance(network, DistributedDataParallel)
+                else network.no_sync()
+            ):
                 with autocast(self.device, self.settings.precision):
                     loss, terms = self.task.loss(network, batch)
                 self.scaler.scale(loss / self.settings.accumulate).backward()
@@ -252,13 +329,19 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         return sums
 
-    def _report(self, bar: tqdm[Any], board: SummaryWriter | None, terms: dict[str, Tensor]) -> None:
+    def _report(
+        self, bar: tqdm[Any], board: SummaryWriter | None, terms: dict[str, Tensor]
+    ) -> None:
         bar.update()
-        if self.step % 10 == 0 or self.step == self.settings.steps:  # reading a loss waits for the device
+        if (
+            self.step % 10 == 0 or self.step == self.settings.steps
+        ):  # reading a loss waits for the device
             values = {name: value.item() for name, value in terms.items()}
             if not all(abs(v) < float("inf") for v in values.values()):
-                raise InputError(f"{self.folder}: the loss is not finite at step {self.step}: lower --lr, or use "
-                                 "--precision fp32; the last checkpoint is kept")
+                raise InputError(
+                    f"{self.folder}: the loss is not finite at step {self.step}: lower --lr, or "
+                    "use --precision fp32; the last checkpoint is kept"
+                )
             bar.set_postfix(loss=f"{values['loss']:.4f}")
             if board is not None:
                 for name, value in values.items():

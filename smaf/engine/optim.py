@@ -13,14 +13,19 @@ from smaf.core.errors import InputError
 
 OPTIMISERS = ("sgd", "adamw")
 # Rate and decay factors; the published recipe's
-_GROUPS = {"weights": (1.0, 1.0), "biases": (2.0, 0.0), "head weights": (10.0, 1.0), "head biases": (20.0, 0.0)}
+_GROUPS = {
+    "weights": (1.0, 1.0),
+    "biases": (2.0, 0.0),
+    "head weights": (10.0, 1.0),
+    "head biases": (20.0, 0.0),
+}
 
 
 @dataclass(frozen=True)
 class OptimSettings:
-    """`momentum` 5e-4 is the release's real momentum: its optimiser passes the weight decay in that place, and what
-    it calls momentum (0.9) is the poly power. `head_factor` is 10 in the release. The rate is set every `rate_every`
-    steps."""
+    """`momentum` 5e-4 is the release's real momentum: its optimiser passes the weight decay in that
+    place, and what it calls momentum (0.9) is the poly power. `head_factor` is 10 in the release.
+    The rate is set every `rate_every` steps."""
 
     optimiser: str = "sgd"
     lr: float = 0.01
@@ -31,7 +36,9 @@ class OptimSettings:
     rate_every: int = 1
 
 
-def parameter_groups(model: nn.Module, settings: OptimSettings, *, head: tuple[str, ...]) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, settings: OptimSettings, *, head: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """Sort trainable parameters into weights, biases, and those of the new layers `head`.
 
     Vectors (biases, and BatchNorm's weights where it is free) have twice the rate and no decay.
@@ -46,8 +53,15 @@ def parameter_groups(model: nn.Module, settings: OptimSettings, *, head: tuple[s
     groups = []
     for name, (rate, decay) in _GROUPS.items():
         rate = rate * scale if name.startswith("head") else rate
-        groups.append({"name": name, "params": members[name], "lr": settings.lr * rate,
-                       "weight_decay": settings.weight_decay * decay, "first_lr": settings.lr * rate})
+        groups.append(
+            {
+                "name": name,
+                "params": members[name],
+                "lr": settings.lr * rate,
+                "weight_decay": settings.weight_decay * decay,
+                "first_lr": settings.lr * rate,
+            }
+        )
     return groups
 
 

@@ -1,4 +1,5 @@
-"""Output folders: one run at a time in each, results of one kind of settings, runs that go on where they stopped."""
+"""Output folders: one run at a time in each, results of one kind of settings, runs that go on where
+they stopped."""
 
 from __future__ import annotations
 
@@ -15,8 +16,15 @@ from smaf.engine import distributed
 from smaf.engine.locks import locked
 
 log = logging.getLogger("smaf")
-_DERIVED = ("evaluation_*.json", "evaluation_*.png", "results.tgz")  # what other commands make of a folder's results
-LIST, LABELS = f"{CONTENTS}--list", f"{CONTENTS}--labels"  # checksums of a list's ids, and of their labels
+_DERIVED = (
+    "evaluation_*.json",
+    "evaluation_*.png",
+    "results.tgz",
+)  # what other commands make of a folder's results
+LIST, LABELS = (
+    f"{CONTENTS}--list",
+    f"{CONTENTS}--labels",
+)  # checksums of a list's ids, and of their labels
 # Settings that say how a run goes, not what it gives
 FREE = ("num_workers", "device", "checkpoint_minutes", "val_every", "val_list", "val_long_side")
 
@@ -42,8 +50,9 @@ class OutputRun:
     def left(self, ids: Sequence[str], check: Callable[[str], object]) -> list[str]:
         """Those of `ids` whose result is not there yet, in their order.
 
-        `check` reads an image's results and raises :class:`InputError` for one that is damaged or was made of other
-        labels, which is told and made again, FileNotFoundError for one that is not there.
+        `check` reads an image's results and raises :class:`InputError` for one that is damaged or
+        was made of other labels, which is told and made again, FileNotFoundError for one that is
+        not there.
         """
         todo, damaged = [], []
         for image_id in ids:
@@ -55,32 +64,58 @@ class OutputRun:
                 todo.append(image_id)
                 damaged.append(str(error))
         if damaged:
-            log.warning("warning: %d results in %s are made again: %s", len(damaged), self.folder, damaged[0])
+            log.warning(
+                "warning: %d results in %s are made again: %s",
+                len(damaged),
+                self.folder,
+                damaged[0],
+            )
         if len(todo) < len(ids):
-            log.info("%s: %d of %d images are done; --overwrite does them again", self.folder, len(ids) - len(todo),
-                     len(ids))
+            log.info(
+                "%s: %d of %d images are done; --overwrite does them again",
+                self.folder,
+                len(ids) - len(todo),
+                len(ids),
+            )
         return todo
 
 
 @contextmanager
-def output_run(folder: Path, settings: Mapping[str, Any], *, results: Sequence[str], images: int,
-               overwrite: bool = False, per_image: bool = False) -> Iterator[OutputRun]:
-    """Hold an output folder for a run, and record the run there when the block ends without an error.
+def output_run(
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    results: Sequence[str],
+    images: int,
+    overwrite: bool = False,
+    per_image: bool = False,
+) -> Iterator[OutputRun]:
+    """Hold an output folder for a run, and record the run there when the block ends without an
+    error.
 
-    `results` are patterns of what such a run writes: with `overwrite` they are dropped, the record last, else what is
-    there must have been made with the same settings. Where results are `per_image` the list may change between runs.
-    Results without a record are neither taken nor dropped: the folder may be that of the true masks. A new run's record
-    is written before anything else.
+    `results` are patterns of what such a run writes: with `overwrite` they are dropped, the record
+    last, else what is there must have been made with the same settings. Where results are
+    `per_image` the list may change between runs.
+    Results without a record are neither taken nor dropped: the folder may be that of the true
+    masks. A new run's record is written before anything else.
     """
     record = RunRecord(folder, settings)
     run = OutputRun(folder, record, images)
     with ExitStack() as stack:
+
         def start() -> None:
             stack.enter_context(locked(folder))
-            found = [path for pattern in results for path in folder.glob(pattern) if not path.name.startswith(".")]
+            found = [
+                path
+                for pattern in results
+                for path in folder.glob(pattern)
+                if not path.name.startswith(".")
+            ]
             if found and not record.path.is_file():
-                raise InputError(f"output folder {folder} holds {found[0].name}, which no recorded run made (it has no "
-                                 f"{RECORD}): choose another folder with --out")
+                raise InputError(
+                    f"output folder {folder} holds {found[0].name}, which no recorded run made (it "
+                    f"has no {RECORD}): choose another folder with --out"
+                )
             if overwrite:
                 made_of_them = [path for pattern in _DERIVED for path in folder.glob(pattern)]
                 for path in [*made_of_them, *found, record.path]:
@@ -89,7 +124,11 @@ def output_run(folder: Path, settings: Mapping[str, Any], *, results: Sequence[s
                 drop_leftovers(part)
             before = record.previous()
             free = (*FREE, LIST) if per_image else FREE
-            if per_image and before is not None and before["settings"].get(LIST) != record.settings.get(LIST):
+            if (
+                per_image
+                and before is not None
+                and before["settings"].get(LIST) != record.settings.get(LIST)
+            ):
                 free = (*free, LABELS)  # they are another list's
             record.check_same(free=free)
             if before is None:
@@ -106,11 +145,19 @@ def output_run(folder: Path, settings: Mapping[str, Any], *, results: Sequence[s
 def settings_digest(folder: Path, names: Sequence[str]) -> str:
     """What tells the results of one folder from others: the settings of the run that made them.
 
-    Of a folder without a record (published maps) the sizes of the files `names`. Neither depends on where it lies.
+    Of a folder without a record (published maps) the sizes of the files `names`. Neither depends on
+    where it lies.
     """
     entry = RunRecord(folder, {}).previous()
     if entry is not None:
-        facts: Any = {key: value for key, value in entry["settings"].items() if key not in (*FREE, LIST, LABELS)}
+        facts: Any = {
+            key: value
+            for key, value in entry["settings"].items()
+            if key not in (*FREE, LIST, LABELS)
+        }
     else:
-        facts = [[name, (folder / name).stat().st_size if (folder / name).is_file() else None] for name in names]
+        facts = [
+            [name, (folder / name).stat().st_size if (folder / name).is_file() else None]
+            for name in names
+        ]
     return checksum(facts)

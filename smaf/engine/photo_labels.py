@@ -22,7 +22,8 @@ _TABLES = (".csv", ".tsv", ".txt", ".npy", ".json", ".xlsx", ".xls", ".ods")
 
 @dataclass(frozen=True)
 class Labels:
-    """What the user says of the photographs: one set for all, or a table by stem; neither: the scores decide."""
+    """What the user says of the photographs: one set for all, or a table by stem; neither: the
+    scores decide."""
 
     common: frozenset[int] | None = None
     table: ImageLabels | None = None
@@ -39,39 +40,53 @@ class Labels:
         names = [name for name in split_names(text, class_names) if not is_background(name)]
         found = [find_class(name, class_names) for name in names]
         common = frozenset(index for index in found if index is not None)
-        if os.path.splitext(text)[1].lower() in _TABLES or (os.path.isfile(text) and (None in found or not found)):
+        if os.path.splitext(text)[1].lower() in _TABLES or (
+            os.path.isfile(text) and (None in found or not found)
+        ):
             labels = Labels(table=read_image_labels(Path(text), class_names, unknown=unknown))
         elif common:
             unknown.update(name for name, index in zip(names, found, strict=True) if index is None)
             labels = Labels(common=common)
         elif os.path.exists(text) or os.sep in text:
             what = "is no file" if os.path.exists(text) else "does not exist"
-            raise MissingInputError(f"--labels {printable(text)} {what}: name a CSV file with the columns image and "
-                                    "labels, or classes of the weights")
+            raise MissingInputError(
+                f"--labels {printable(text)} {what}: name a CSV file with the columns image and "
+                "labels, or classes of the weights"
+            )
         else:
-            raise InputError(f"--labels {printable(text)}: none of these is a class of the weights"
-                             f"{did_you_mean(text, class_names)}, which have {', '.join(class_names)}")
+            raise InputError(
+                f"--labels {printable(text)}: none of these is a class of the weights"
+                f"{did_you_mean(text, class_names)}, which have {', '.join(class_names)}"
+            )
         if unknown:
             words = ", ".join(name + did_you_mean(name, class_names) for name in sorted(unknown))
-            log.warning("warning: --labels: %s ignored; the weights have %s", words, ", ".join(class_names))
+            log.warning(
+                "warning: --labels: %s ignored; the weights have %s", words, ", ".join(class_names)
+            )
         return labels
 
     def check(self, photographs: Sequence[Photograph]) -> None:
-        """Raise :class:`InputError` where a table lacks a photograph, or could mean either of two."""
+        """Raise :class:`InputError` where a table lacks a photograph, or could mean either of
+        two."""
         if self.table is None:
             return
         missing = [p.path for p in photographs if plain_name(p.path.stem) not in self.table]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-            raise InputError(f"--labels has no line for {printable(missing[0].name)}{more}: add one, leave the "
-                             "photograph out, or predict without --labels")
+            raise InputError(
+                f"--labels has no line for {printable(missing[0].name)}{more}: add one, leave the "
+                "photograph out, or predict without --labels"
+            )
         self.table.check(plain_name(p.path.stem) for p in photographs)
         stems: dict[str, Path] = {}
         for photograph in photographs:
             other = stems.setdefault(plain_name(photograph.path.stem), photograph.path)
             if other != photograph.path:
-                raise InputError(f"--labels has one line for {printable(other)} and {printable(photograph.path)}: "
-                                 "rename one, or predict their folders one by one, each with a table of its own")
+                raise InputError(
+                    f"--labels has one line for {printable(other)} and "
+                    f"{printable(photograph.path)}: rename one, or predict their folders one by "
+                    "one, each with a table of its own"
+                )
 
     def of(self, photograph: Path) -> list[int] | None:
         """Class indices that the photograph shows; None: the scores decide."""

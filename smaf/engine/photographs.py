@@ -1,4 +1,5 @@
-"""Which photographs `smaf predict` is given: by files, folders and globs; and where the mask of each goes."""
+"""Which photographs `smaf predict` is given: by files, folders and globs; and where the mask of
+each goes."""
 
 from __future__ import annotations
 
@@ -20,26 +21,44 @@ OVERLAY = "_overlay.jpg"  # ends an overlay's name
 OVERLAY_COMMENT = "SMAF overlay"  # in the file, by which it is known again
 _SUFFIXES = frozenset(suffix.lower() for suffix in IMAGE_SUFFIXES)
 # Photographs that cannot be read: said, not passed over
-_FOREIGN = (".heic", ".heif", ".avif", ".gif", ".jfif", ".jpe", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+_FOREIGN = (
+    ".heic",
+    ".heif",
+    ".avif",
+    ".gif",
+    ".jfif",
+    ".jpe",
+    ".jp2",
+    ".jxl",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+)
 _SYSTEM = ("__MACOSX", "@eaDir")  # folders of a Mac's archives and a Synology's thumbnails
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph as it was named, and the place of its results in the output folder, without a suffix."""
+    """A photograph as it was named, and the place of its results in the output folder, without a
+    suffix."""
 
     path: Path
     place: PurePath
 
 
 def find_photographs(arguments: Sequence[str]) -> list[Photograph]:
-    """The photographs that files, folders with all below them, and globs name, each path once, in order.
+    """The photographs that files, folders with all below them, and globs name, each path once, in
+    order.
 
-    Masks mirror the folders below a named folder, or below a glob's part before its first wildcard. Hidden files and
-    folders are left out where they are not named themselves, and so are earlier masks and overlays. Two links to one
-    photograph are two; links that lead nowhere are kept, for their error.
+    Masks mirror the folders below a named folder, or below a glob's part before its first wildcard.
+    Hidden files and folders are left out where they are not named themselves, and so are earlier
+    masks and overlays. Two links to one photograph are two; links that lead nowhere are kept, for
+    their error.
 
-    Raises :class:`InputError` where an argument names none, or where two photographs would get the same mask file.
+    Raises :class:`InputError` where an argument names none, or where two photographs would get the
+    same mask file.
     """
     found: dict[tuple[object, ...], Photograph] = {}
     results = 0
@@ -49,11 +68,15 @@ def find_photographs(arguments: Sequence[str]) -> list[Photograph]:
         results += len(named) - len(photographs)
         if not photographs:
             only = " but masks and overlays of earlier predictions" if named else ""
-            raise MissingInputError(f"{printable(argument)} names no photograph{only}: expected an image file, a "
-                                    f"folder of them ({', '.join(sorted(_SUFFIXES))}) or a glob")
+            raise MissingInputError(
+                f"{printable(argument)} names no photograph{only}: expected an image file, a "
+                f"folder of them ({', '.join(sorted(_SUFFIXES))}) or a glob"
+            )
         for photograph in photographs:
             status = os.lstat(photograph.path)  # `link/../a.jpg` may be another file than `a.jpg`
-            found.setdefault((os.path.abspath(photograph.path), status.st_dev, status.st_ino), photograph)
+            found.setdefault(
+                (os.path.abspath(photograph.path), status.st_dev, status.st_ino), photograph
+            )
     if results:
         log.info("left out %d masks and overlays of earlier predictions", results)
     return _one_a_place(list(found.values()))
@@ -64,12 +87,21 @@ def _one_a_place(photographs: Sequence[Photograph]) -> list[Photograph]:
     for photograph in photographs:
         other = places.setdefault(photograph.place, photograph)
         one, two = other.path, photograph.path
-        if other is photograph or (one.exists() and two.exists() and one.samefile(two)):  # the same mask
+        if other is photograph or (
+            one.exists() and two.exists() and one.samefile(two)
+        ):  # the same mask
             continue
         above = Path(os.path.commonpath([os.path.abspath(one.parent), os.path.abspath(two.parent)]))
-        mirror = f"name {printable(above)}, whose folders the masks mirror, " if one.parent != two.parent else ""
-        raise InputError(f"{printable(one)} and {printable(two)} would both be written to "
-                         f"{printable(photograph.place)}.png: {mirror}rename one, or predict them into two folders")
+        mirror = (
+            f"name {printable(above)}, whose folders the masks mirror, "
+            if one.parent != two.parent
+            else ""
+        )
+        raise InputError(
+            f"{printable(one)} and {printable(two)} would both be written to "
+            f"{printable(photograph.place)}.png: {mirror}rename one, or predict them into two "
+            "folders"
+        )
     return list(places.values())
 
 
@@ -95,7 +127,8 @@ def _place(path: PurePath) -> PurePath:
 
 
 def _below(folder: Path, top: Path) -> Iterator[Photograph]:
-    """The photographs of `folder` and of all folders below it; their places are relative to `top`."""
+    """The photographs of `folder` and of all folders below it; their places are relative to
+    `top`."""
     foreign = []
     for below, names in _folders(folder):
         for name in sorted(names):
@@ -107,12 +140,18 @@ def _below(folder: Path, top: Path) -> Iterator[Photograph]:
             elif suffix in _FOREIGN:
                 foreign.append(path)
     if foreign:
-        log.warning("warning: %d files of %s were left out, %s first: expected %s; convert them", len(foreign),
-                    printable(folder), printable(foreign[0]), ", ".join(sorted(_SUFFIXES)))
+        log.warning(
+            "warning: %d files of %s were left out, %s first: expected %s; convert them",
+            len(foreign),
+            printable(folder),
+            printable(foreign[0]),
+            ", ".join(sorted(_SUFFIXES)),
+        )
 
 
 def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """What the `parts` of a glob name in `folder`. Unlike Python's `**` this one does not follow links in circles."""
+    """What the `parts` of a glob name in `folder`. Unlike Python's `**` this one does not follow
+    links in circles."""
     if not parts:
         yield folder
     elif parts[0] == "**":
@@ -124,12 +163,18 @@ def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """`top` and the folders below it with the names of their files: no hidden ones, no links back to a folder above."""
+    """`top` and the folders below it with the names of their files: no hidden ones, no links back
+    to a folder above."""
     above: dict[str, tuple[tuple[int, int], ...]] = {str(top): ()}
     for folder, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
         chain = (*above.pop(folder), _identity(folder))
-        names = [name for name in sorted(folders) if not name.startswith(".") and name not in _SYSTEM
-                 and _identity(os.path.join(folder, name)) not in chain]
+        names = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".")
+            and name not in _SYSTEM
+            and _identity(os.path.join(folder, name)) not in chain
+        ]
         above.update((os.path.join(folder, name), chain) for name in names)
         folders[:] = names
         yield Path(folder), files
@@ -141,12 +186,15 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def _unreadable(error: OSError) -> None:
-    raise InputError(f"folder {printable(str(error.filename))} cannot be read ({error.strerror}): mend its "
-                     "permissions, or name the folders beside it")
+    raise InputError(
+        f"folder {printable(str(error.filename))} cannot be read ({error.strerror}): mend its "
+        "permissions, or name the folders beside it"
+    )
 
 
 def is_result(path: Path) -> bool:
-    """Whether `path` is no photograph but a mask in VOC's colours, or an overlay or a record of this command."""
+    """Whether `path` is no photograph but a mask in VOC's colours, or an overlay or a record of
+    this command."""
     if path.name == PREDICTIONS:
         return True
     suffix = path.suffix.lower()
@@ -155,12 +203,18 @@ def is_result(path: Path) -> bool:
     try:
         with Image.open(path) as image:  # its head alone
             if suffix == ".png":
-                return image.mode == "P" and image.palette is not None and _is_voc(image.palette.getdata()[1])
+                return (
+                    image.mode == "P"
+                    and image.palette is not None
+                    and _is_voc(image.palette.getdata()[1])
+                )
             if image.info.get("comment") == OVERLAY_COMMENT.encode():
                 return True
     except Exception:  # damaged in one of a dozen ways: its reader says how
         return False
-    return is_result(path.with_name(path.name[:-len(OVERLAY)] + ".png"))  # version 0.3 left no comment
+    return is_result(
+        path.with_name(path.name[: -len(OVERLAY)] + ".png")
+    )  # version 0.3 left no comment
 
 
 def _is_voc(palette: bytes | bytearray) -> bool:

@@ -1,4 +1,5 @@
-"""The output folder of `smaf predict`: the names in it, what is done, and the record by which a run goes on."""
+"""The output folder of `smaf predict`: the names in it, what is done, and the record by which a run
+goes on."""
 
 from __future__ import annotations
 
@@ -40,11 +41,13 @@ def contents(path: Path) -> str | None:
 
 
 class Predictions:
-    """The masks and overlays of an output folder, and its `predictions.json`: an entry for each, also of earlier runs.
+    """The masks and overlays of an output folder, and its `predictions.json`: an entry for each,
+    also of earlier runs.
 
-    A run goes on where one with the same `settings` stopped: `todo` are the photographs that have no whole mask of the
-    same contents and labels. Where the settings differ its own masks are made again; other photographs' masks beside
-    them are an :class:`InputError`, since the folder would hold two kinds. With `overwrite` earlier ones are removed.
+    A run goes on where one with the same `settings` stopped: `todo` are the photographs that have
+    no whole mask of the same contents and labels. Where the settings differ its own masks are made
+    again; other photographs' masks beside them are an :class:`InputError`, since the folder would
+    hold two kinds. With `overwrite` earlier ones are removed.
 
     Args:
         folder: made where it does not exist.
@@ -53,36 +56,59 @@ class Predictions:
         labels: the class names given for each photograph, None where the scores decide.
     """
 
-    def __init__(self, folder: Path, photographs: Sequence[Photograph], *, facts: Mapping[str, Any],
-                 settings: Mapping[str, Any], labels: Mapping[Path, Sequence[str] | None], overwrite: bool = False
-                 ) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        photographs: Sequence[Photograph],
+        *,
+        facts: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        labels: Mapping[Path, Sequence[str] | None],
+        overwrite: bool = False,
+    ) -> None:
         self.folder, self._photographs, self._labels = output_folder(folder), photographs, labels
         self._facts = {**facts, "settings": json.loads(json.dumps(dict(settings)))}
         self.names = _all_names(folder, photographs)
         record = self._read()
-        earlier: dict[str, Entry] = {} if record is None else {entry["mask"]: entry for entry in record["photographs"]}
+        earlier: dict[str, Entry] = (
+            {} if record is None else {entry["mask"]: entry for entry in record["photographs"]}
+        )
         changed = self._changed(record or {}) if earlier else ""
         if not overwrite:
             self._check_others(earlier, changed)
         fresh = overwrite or bool(changed)
-        self._entries = {} if fresh else {m: entry for m, entry in earlier.items() if (folder / m).is_file()}
-        bar = tqdm(photographs, desc="looking for what is done", unit="photograph", delay=2.0, leave=False)
+        self._entries = (
+            {} if fresh else {m: entry for m, entry in earlier.items() if (folder / m).is_file()}
+        )
+        bar = tqdm(
+            photographs, desc="looking for what is done", unit="photograph", delay=2.0, leave=False
+        )
         self.todo = [photograph for photograph in bar if not self._is_done(photograph)]
         self._check_free(earlier, recorded=record is not None)
         if fresh:
             self._remove(earlier, changed)
         elif len(self.todo) < len(photographs):
-            log.info("%s: %d of %d photographs are done; --overwrite does them again", folder,
-                     len(photographs) - len(self.todo), len(photographs))
+            log.info(
+                "%s: %d of %d photographs are done; --overwrite does them again",
+                folder,
+                len(photographs) - len(self.todo),
+                len(photographs),
+            )
         self._left_out: list[Entry] = []
         self._cost = 0.0
         self.write()
 
     def add(self, photograph: Photograph, entry: Entry) -> None:
-        """Note a photograph whose mask and overlay have been written; the record is written every so often."""
+        """Note a photograph whose mask and overlay have been written; the record is written every
+        so often."""
         mask, overlay = self.names[photograph.path]
-        self._entries[mask] = {"photograph": str(photograph.path), "mask": mask, "overlay": overlay, **entry,
-                               "labels": self._labels[photograph.path]}
+        self._entries[mask] = {
+            "photograph": str(photograph.path),
+            "mask": mask,
+            "overlay": overlay,
+            **entry,
+            "labels": self._labels[photograph.path],
+        }
         if time.monotonic() - self._written > max(1.0, _SHARE * self._cost):
             self.write()
 
@@ -91,11 +117,18 @@ class Predictions:
         self._left_out.append({"photograph": str(photograph.path), "reason": reason})
 
     def write(self) -> None:
-        """Write `predictions.json`: this run's entries in the photographs' order, then earlier ones."""
+        """Write `predictions.json`: this run's entries in the photographs' order, then earlier
+        ones."""
         started = time.monotonic()
         ours = [self.names[photograph.path][0] for photograph in self._photographs]
-        order = dict.fromkeys([mask for mask in ours if mask in self._entries] + list(self._entries))
-        value = {**self._facts, "photographs": [self._entries[mask] for mask in order], "left_out": self._left_out}
+        order = dict.fromkeys(
+            [mask for mask in ours if mask in self._entries] + list(self._entries)
+        )
+        value = {
+            **self._facts,
+            "photographs": [self._entries[mask] for mask in order],
+            "left_out": self._left_out,
+        }
         write_json(self.folder / PREDICTIONS, value)
         self._written = time.monotonic()
         self._cost = self._written - started
@@ -116,25 +149,38 @@ class Predictions:
         if not isinstance(before, dict):
             return "by another version"
         keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-        return "; ".join(f"{key} changed" if str(before.get(key)).startswith(_CHECKSUM) or key == "classes" else
-                         f"{key} was {before.get(key)!r}, is {now.get(key)!r}" for key in keys)
+        return "; ".join(
+            f"{key} changed"
+            if str(before.get(key)).startswith(_CHECKSUM) or key == "classes"
+            else f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
+            for key in keys
+        )
 
     def _check_others(self, earlier: Mapping[str, Entry], changed: str) -> None:
-        """Refuse masks of other photographs that this run would replace, or lie beside with other settings."""
+        """Refuse masks of other photographs that this run would replace, or lie beside with other
+        settings."""
         ours = {names[0] for names in self.names.values()}
         others = [mask for mask in earlier if mask not in ours and (self.folder / mask).is_file()]
         if changed and others:
-            raise InputError(f"{printable(self.folder)} holds {printable(others[0])} (and {len(others) - 1} more) of "
-                             f"other photographs, made with other settings ({changed}): choose another folder with "
-                             "--out, or start afresh with --overwrite")
+            raise InputError(
+                f"{printable(self.folder)} holds {printable(others[0])} (and {len(others) - 1} "
+                f"more) of other photographs, made with other settings ({changed}): choose another "
+                "folder with --out, or start afresh with --overwrite"
+            )
         for photograph in self._photographs:
             mask = self.names[photograph.path][0]
             other = Path(earlier[mask]["photograph"]) if mask in earlier else photograph.path
-            if (os.path.abspath(other) != os.path.abspath(photograph.path) and (self.folder / mask).is_file()
-                    and other.is_file() and contents(photograph.path) not in {None, contents(other)}):
-                raise InputError(f"{printable(self.folder / mask)} is the mask of {printable(other)}, which that of "
-                                 f"{printable(photograph.path)} would replace: choose another folder with --out, or "
-                                 "start afresh with --overwrite")
+            if (
+                os.path.abspath(other) != os.path.abspath(photograph.path)
+                and (self.folder / mask).is_file()
+                and other.is_file()
+                and contents(photograph.path) not in {None, contents(other)}
+            ):
+                raise InputError(
+                    f"{printable(self.folder / mask)} is the mask of {printable(other)}, which "
+                    f"that of {printable(photograph.path)} would replace: choose another folder "
+                    "with --out, or start afresh with --overwrite"
+                )
 
     def _is_done(self, photograph: Photograph) -> bool:
         """Whether its mask and overlay are whole, of the same contents, and of the same labels."""
@@ -159,13 +205,19 @@ class Predictions:
                 if not os.path.lexists(path) or (recorded and (is_result(path) or name in listed)):
                     continue
                 what = "which no recorded prediction made and " if is_result(path) else ""
-                raise InputError(f"--out {printable(self.folder)} holds {printable(name)}, {what}which a mask or "
-                                 "overlay would replace: choose another folder")
+                raise InputError(
+                    f"--out {printable(self.folder)} holds {printable(name)}, {what}which a mask "
+                    "or overlay would replace: choose another folder"
+                )
 
     def _remove(self, earlier: Mapping[str, Entry], changed: str) -> None:
         if earlier:
-            log.info("%s: the %d earlier masks are removed%s", self.folder, len(earlier),
-                     f", they were made with other settings ({changed})" if changed else "")
+            log.info(
+                "%s: the %d earlier masks are removed%s",
+                self.folder,
+                len(earlier),
+                f", they were made with other settings ({changed})" if changed else "",
+            )
         for entry in earlier.values():
             if is_result(self.folder / entry["mask"]):
                 (self.folder / entry["mask"]).unlink(missing_ok=True)
@@ -192,13 +244,18 @@ def _all_names(folder: Path, photographs: Sequence[Photograph]) -> dict[Path, tu
     for photograph in photographs:
         mask, _ = names[photograph.path]
         if PurePath(mask) in folders:
-            raise InputError(f"the mask of {printable(photograph.path)} would be called like the folder "
-                             f"{printable(mask)} of other masks: rename one of them, or predict them into two folders")
+            raise InputError(
+                f"the mask of {printable(photograph.path)} would be called like the folder "
+                f"{printable(mask)} of other masks: rename one of them, or predict them into two "
+                "folders"
+            )
         other = alike.setdefault(plain_name(mask).casefold(), photograph.path)
         if other != photograph.path and _ignores_case(folder):
-            raise InputError(f"{printable(other)} and {printable(photograph.path)} would both be written to "
-                             f"{printable(mask)}, since {printable(folder)} does not tell upper from lower case: "
-                             "rename one, or predict them into two folders")
+            raise InputError(
+                f"{printable(other)} and {printable(photograph.path)} would both be written to "
+                f"{printable(mask)}, since {printable(folder)} does not tell upper from lower "
+                "case: rename one, or predict them into two folders"
+            )
     return names
 
 
@@ -214,9 +271,14 @@ def _names(folder: Path, photograph: Photograph) -> tuple[str, str]:
             stem = stem[:-1]
         overlay = stem + mark
     mask = place.with_name(f"{place.name}.png")
-    if max(map(_length, mask.parts)) > longest or _length(str(folder / mask)) + _TEMPORARY > longest_path:
-        raise InputError(f"the name of {printable(photograph.path)} is too long for its mask in {printable(folder)}, "
-                         f"whose names have at most {longest} bytes: rename it")
+    if (
+        max(map(_length, mask.parts)) > longest
+        or _length(str(folder / mask)) + _TEMPORARY > longest_path
+    ):
+        raise InputError(
+            f"the name of {printable(photograph.path)} is too long for its mask in "
+            f"{printable(folder)}, whose names have at most {longest} bytes: rename it"
+        )
     return mask.as_posix(), place.with_name(overlay).as_posix()
 
 

@@ -1,4 +1,5 @@
-"""ProDA's prototypes around stage 2: computed once over the data set by the teacher, kept in a file."""
+"""ProDA's prototypes around stage 2: computed once over the data set by the teacher, kept in a
+file."""
 
 from __future__ import annotations
 
@@ -28,19 +29,27 @@ _FIX = "delete it, it is computed again"
 
 
 @torch.inference_mode()
-def initial_prototypes(model: Classifier, data: DataRoot, ids: Sequence[str], *, side: int) -> Tensor:
-    """Class means of the features over the data set, one mean an image and class with at least 10 pixels.
+def initial_prototypes(
+    model: Classifier, data: DataRoot, ids: Sequence[str], *, side: int
+) -> Tensor:
+    """Class means of the features over the data set, one mean an image and class with at least 10
+    pixels.
 
-    Each photograph is squeezed to side × side pixels. Returns (C+1, D); a class that never occurs stays zero, with a
-    warning that names it.
+    Each photograph is squeezed to side × side pixels. Returns (C+1, D); a class that never occurs
+    stays zero, with a warning that names it.
     """
     model.eval()
     device = next(model.parameters()).device
     outputs = model.num_classes + 1
     sums = torch.zeros(outputs, model.feature_channels, device=device)
     counts = torch.zeros(outputs, device=device)
-    with tqdm(distributed.share(ids), desc="prototypes", unit="image", mininterval=1.0,
-              disable=distributed.rank() > 0) as bar:
+    with tqdm(
+        distributed.share(ids),
+        desc="prototypes",
+        unit="image",
+        mininterval=1.0,
+        disable=distributed.rank() > 0,
+    ) as bar:
         for image_id in bar:
             squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
             _, cam, features = model(normalise(squeezed, model.mean, model.std)[None].to(device))
@@ -48,32 +57,61 @@ def initial_prototypes(model: Classifier, data: DataRoot, ids: Sequence[str], *,
             sums.index_add_(0, classes, vectors)
             counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
     sums, counts = (distributed.sum_over_processes(part).to(device) for part in (sums, counts))
-    absent = [name for name, n in zip((*data.classes.names, "background"), counts.tolist(), strict=True) if n == 0]
+    absent = [
+        name
+        for name, n in zip((*data.classes.names, "background"), counts.tolist(), strict=True)
+        if n == 0
+    ]
     if absent and distributed.rank() == 0:
-        log.warning("no image has 10 pixels predicted as %s: these prototypes stay zero", ", ".join(absent))
+        log.warning(
+            "no image has 10 pixels predicted as %s: these prototypes stay zero", ", ".join(absent)
+        )
     return sums / counts.clamp(min=1)[:, None]
 
 
-def write_prototypes(path: Path, prototypes: Tensor, class_names: Sequence[str], *, source: str) -> None:
-    """Write (C+1, D) prototypes with the class names, background last, and a checksum of what they were made of."""
+def write_prototypes(
+    path: Path, prototypes: Tensor, class_names: Sequence[str], *, source: str
+) -> None:
+    """Write (C+1, D) prototypes with the class names, background last, and a checksum of what they
+    were made of."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, prototypes=prototypes.cpu().numpy(), names=np.array([*class_names, "background"]),
-                        source=np.array([source]))
+    np.savez_compressed(
+        stream,
+        prototypes=prototypes.cpu().numpy(),
+        names=np.array([*class_names, "background"]),
+        source=np.array([source]),
+    )
     write_bytes(path, stream.getvalue())
 
 
-def read_prototypes(path: Path, *, class_names: Sequence[str], channels: int, source: str) -> Tensor:
-    """Read prototypes; those of other classes, another feature size or source are refused before they are unpacked."""
+def read_prototypes(
+    path: Path, *, class_names: Sequence[str], channels: int, source: str
+) -> Tensor:
+    """Read prototypes; those of other classes, another feature size or source are refused before
+    they are unpacked."""
     expected, shape = np.array([*class_names, "background"]), (len(class_names) + 1, channels)
     with open_arrays(path, ("prototypes", "names", "source"), "prototypes", _FIX) as arrays:
         stored, names, made_of = arrays["prototypes"], arrays["names"], arrays["source"]
         if stored.shape != shape or stored.dtype.kind != "f":
-            raise InputError(f"prototypes {path} are {stored.shape} {stored.dtype}, expected {shape}: use --overwrite")
-        if (names.shape, names.dtype) != (expected.shape, expected.dtype) or names.read().tolist() != expected.tolist():
-            raise InputError(f"prototypes {path} are of other classes, expected {', '.join(class_names)}: use "
-                             "--overwrite")
-        if (made_of.shape, made_of.dtype) != ((1,), np.array([source]).dtype) or made_of.read().tolist() != [source]:
-            raise InputError(f"prototypes {path} were made of other weights, photographs or crops: {_FIX}")
+            raise InputError(
+                f"prototypes {path} are {stored.shape} {stored.dtype}, expected {shape}: use "
+                "--overwrite"
+            )
+        if (names.shape, names.dtype) != (
+            expected.shape,
+            expected.dtype,
+        ) or names.read().tolist() != expected.tolist():
+            raise InputError(
+                f"prototypes {path} are of other classes, expected {', '.join(class_names)}: use "
+                "--overwrite"
+            )
+        if (made_of.shape, made_of.dtype) != (
+            (1,),
+            np.array([source]).dtype,
+        ) or made_of.read().tolist() != [source]:
+            raise InputError(
+                f"prototypes {path} were made of other weights, photographs or crops: {_FIX}"
+            )
         prototypes = stored.read().astype(np.float32)
     if not np.isfinite(prototypes).all():
         raise InputError(f"prototypes {path} hold values that are not finite: {_FIX}")

@@ -19,7 +19,8 @@ _FLAT = 16  # levels of 255 that the pixels of a map must differ by
 
 
 def is_flat(path: Path) -> bool:
-    """Whether a map is all black, all white or one grey, or nearly so; one of a single pixel cannot be otherwise."""
+    """Whether a map is all black, all white or one grey, or nearly so; one of a single pixel cannot
+    be otherwise."""
     values = np.asarray(read_saliency(path))
     return values.size > 1 and int(values.max()) - int(values.min()) < _FLAT
 
@@ -33,11 +34,20 @@ def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
 
 
 def _check(paths: Sequence[Path]) -> None:
-    flat = [path for path in tqdm(paths, desc="saliency maps", unit="map", mininterval=1.0) if is_flat(path)]
+    flat = [
+        path
+        for path in tqdm(paths, desc="saliency maps", unit="map", mininterval=1.0)
+        if is_flat(path)
+    ]
     if not flat:
         return
-    some = f"{len(flat)} of {len(paths)} saliency maps are all black or all white, or nearly so: {flat[0]}"
+    some = (
+        f"{len(flat)} of {len(paths)} saliency maps are all black or all white, or nearly so: "
+        f"{flat[0]}"
+    )
     if len(flat) == len(paths) > 1:  # a single photograph may show nothing salient, or nothing else
-        raise InputError(f"{some} is the first: save them as 8-bit greyscale, 0..255, 255 most salient, or train "
-                         "without (--network cls, --saliency_weight 0)")
+        raise InputError(
+            f"{some} is the first: save them as 8-bit greyscale, 0..255, 255 most salient, or "
+            "train without (--network cls, --saliency_weight 0)"
+        )
     log.warning("warning: %s%s", some, "" if len(flat) == 1 else " is the first")

@@ -1,4 +1,5 @@
-"""Stage 4: masks of a list by a segmentation network, refined by dense CRF in several processes, and their mIoU."""
+"""Stage 4: masks of a list by a segmentation network, refined by dense CRF in several processes,
+and their mIoU."""
 
 from __future__ import annotations
 
@@ -40,15 +41,29 @@ SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
 _AHEAD = 3  # photographs a process whose probabilities wait for CRF
 
 
-def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Sequence[int] | None = None,
-                  score: float = 0.0) -> tuple[list[int], SizedMaps]:
-    """Class indices, and for each its map in 0..1, the mean softmax over the views; background has what is left to 1.
+def probabilities(
+    network: Network,
+    photo: Any,
+    views: ViewSettings,
+    classes: Sequence[int] | None = None,
+    score: float = 0.0,
+) -> tuple[list[int], SizedMaps]:
+    """Class indices, and for each its map in 0..1, the mean softmax over the views; background has
+    what is left to 1.
 
     With `classes` the softmax is over these and background alone; without, over those whose score
     (:func:`smaf.ops.peak_scores`) reaches `score`.
     """
-    logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, scales=views.scales, flip=views.flip,
-                         long_side=views.long_side, max_pixels=views.max_pixels)
+    logits = view_logits(
+        network.cam,
+        photo,
+        mean=network.mean,
+        std=network.std,
+        scales=views.scales,
+        flip=views.flip,
+        long_side=views.long_side,
+        max_pixels=views.max_pixels,
+    )
     if classes is None:
         maps = logits.sized_maps()
         if score <= 0:
@@ -59,60 +74,96 @@ def probabilities(network: Network, photo: Any, views: ViewSettings, classes: Se
 
 def _mask(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
     """(H, W) uint8: the most probable of the classes and background."""
-    return maps.mask(lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:]))
+    return maps.mask(
+        lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
+    )
 
 
 def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Path) -> None:
-    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask. Large photographs at a smaller size."""
+    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask. Large photographs at
+    a smaller size."""
     with during(f"refining the mask of {photo_path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the size cap, which the parent tells once
         photo = read_image(photo_path)
         smaller = bounded_photo(photo)
         maps = SizedMaps(half.astype(np.float32), smaller.size).full()
         refined = crf_cams(smaller, dict(zip(classes, maps, strict=True)), background=None)
-        planes = np.stack(list(refined.values())) if refined else np.zeros((0, smaller.height, smaller.width))
+        planes = (
+            np.stack(list(refined.values()))
+            if refined
+            else np.zeros((0, smaller.height, smaller.width))
+        )
         write_mask(out, _mask(classes, SizedMaps(planes, photo.size)))
 
 
-def segment_list(network: Network, data: DataRoot, *, list_name: str, views: ViewSettings, crf: bool, out: Path,
-                 facts: Mapping[str, Any], num_workers: int = 2, overwrite: bool = False,
-                 label_filter: bool = False, score: float = 0.0) -> None:
+def segment_list(
+    network: Network,
+    data: DataRoot,
+    *,
+    list_name: str,
+    views: ViewSettings,
+    crf: bool,
+    out: Path,
+    facts: Mapping[str, Any],
+    num_workers: int = 2,
+    overwrite: bool = False,
+    label_filter: bool = False,
+    score: float = 0.0,
+) -> None:
     """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1.
 
-    With `label_filter` only the image-level labels' classes are told apart, else those that reach `score`. Masks that
-    are there stay. With `crf` the probabilities are refined in `num_workers` processes while the network goes on.
+    With `label_filter` only the image-level labels' classes are told apart, else those that reach
+    `score`. Masks that are there stay. With `crf` the probabilities are refined in `num_workers`
+    processes while the network goes on.
     """
     if not network.segments:
-        raise InputError("--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf predict`")
+        raise InputError(
+            "--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf "
+            "predict`"
+        )
     if network.class_names != data.classes.names:
-        raise InputError(f"--weights have the classes {', '.join(network.class_names)}; the data set keeps "
-                         f"{', '.join(data.classes.names)}: name the right --classes, or other weights")
+        raise InputError(
+            f"--weights have the classes {', '.join(network.class_names)}; the data set keeps "
+            f"{', '.join(data.classes.names)}: name the right --classes, or other weights"
+        )
     if crf:
         require_crf()
     ids = data.ids(list_name)
     data.require(ids)
     if label_filter:
         data.labels_of(ids)  # names an image that has none
-    with output_run(out, facts, results=("*.png",), images=len(ids), overwrite=overwrite, per_image=True) as run:
+    with output_run(
+        out, facts, results=("*.png",), images=len(ids), overwrite=overwrite, per_image=True
+    ) as run:
         run.begin()
         write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
         todo = run.left(ids, lambda i: read_mask(out / f"{i}.png"))
         waiting: deque[Future[None]] = deque()
         told = False
         with worker_pool(max(1, num_workers)) if crf else nullcontext() as pool:
-            bar = tqdm(zip(todo, read_ahead(todo, data.photo), strict=True), total=len(todo), unit="image",
-                       mininterval=1.0)
+            bar = tqdm(
+                zip(todo, read_ahead(todo, data.photo), strict=True),
+                total=len(todo),
+                unit="image",
+                mininterval=1.0,
+            )
             for image_id, photo in bar:
                 with during(f"segmenting {data.photo_path(image_id)}"):
-                    shown = np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
+                    shown = (
+                        np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
+                    )
                     classes, maps = probabilities(network, photo, views, shown, score)
                 path = out / f"{image_id}.png"
                 if pool is None:
                     write_mask(path, _mask(classes, maps))
                     continue
                 if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
-                    log.warning("warning: the dense CRF of %s, and of others as large, works on %d pixels (size cap)",
-                                data.photo_path(image_id), MAX_VIEW_PIXELS)
+                    log.warning(
+                        "warning: the dense CRF of %s, and of others as large, works on %d pixels "
+                        "(size cap)",
+                        data.photo_path(image_id),
+                        MAX_VIEW_PIXELS,
+                    )
                     told = True
                 half = maps.maps.astype(np.float16)
                 waiting.append(pool.submit(_refine, data.photo_path(image_id), classes, half, path))
@@ -124,14 +175,17 @@ def segment_list(network: Network, data: DataRoot, *, list_name: str, views: Vie
 
 
 def save_for_server(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path) -> Path:
-    """Pack `masks/<id>.png` as PASCAL VOC's evaluation server takes them; return the archive's path.
+    """Pack `masks/<id>.png` as PASCAL VOC's evaluation server takes them; return the archive's
+    path.
 
-    `out/results.tgz` holds `results/VOC2012/Segmentation/comp6_test_cls/<id>.png`: palette PNGs of the photographs'
-    size with VOC's 20 classes. comp6: trained on more than VOC's training masks.
+    `out/results.tgz` holds `results/VOC2012/Segmentation/comp6_test_cls/<id>.png`: palette PNGs of
+    the photographs' size with VOC's 20 classes. comp6: trained on more than VOC's training masks.
     """
     if data.classes.names != VOC_CLASSES:
-        raise InputError(f"--save_for_server: VOC's server takes its 20 classes, the data set keeps "
-                         f"{', '.join(data.classes.names)}: leave out --classes")
+        raise InputError(
+            f"--save_for_server: VOC's server takes its 20 classes, the data set keeps "
+            f"{', '.join(data.classes.names)}: leave out --classes"
+        )
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
         for image_id in ids:

@@ -35,11 +35,14 @@ log = logging.getLogger("smaf")
 
 @dataclass(frozen=True)
 class SegmentationTask:
-    """Cross-entropy of every logits map of the network; at its own size, or with `fine` at a quarter of the crop."""
+    """Cross-entropy of every logits map of the network; at its own size, or with `fine` at a
+    quarter of the crop."""
 
     fine: bool = False
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See :class:`smaf.engine.loop.Task`."""
         stride = TARGET_STRIDE if self.fine else None
         return segmentation_loss(network(batch["image"]), batch["mask"], stride=stride), {}
@@ -56,29 +59,42 @@ class SegmentationTask:
 
 
 def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dict[str, int]:
-    """Read every target mask once: the number of images that show each class, in the order of the classes.
+    """Read every target mask once: the number of images that show each class, in the order of the
+    classes.
 
-    Raises :class:`InputError` for a value outside the classes, and where no mask has a class; warns of classes that
-    no mask has.
+    Raises :class:`InputError` for a value outside the classes, and where no mask has a class; warns
+    of classes that no mask has.
     """
     shown = np.zeros(256, dtype=np.int64)
-    for image_id in tqdm(ids, desc="targets", unit="mask", mininterval=1.0, disable=distributed.rank() > 0):
+    for image_id in tqdm(
+        ids, desc="targets", unit="mask", mininterval=1.0, disable=distributed.rank() > 0
+    ):
         present = np.bincount(stream.mask(image_id).ravel(), minlength=256) > 0
         outside = np.flatnonzero(present[data.num_classes + 1 : IGNORE])
         if len(outside):
-            raise InputError(f"mask {stream.mask_path(image_id)} has the value "
-                             f"{outside[0] + data.num_classes + 1}, the task has the classes 1..{data.num_classes} "
-                             "(0 background, 255 ignored): name the class list (--classes, --class_names) that made it")
+            raise InputError(
+                f"mask {stream.mask_path(image_id)} has the value "
+                f"{outside[0] + data.num_classes + 1}, the task has the classes "
+                f"1..{data.num_classes} (0 background, 255 ignored): name the class list "
+                "(--classes, --class_names) that made it"
+            )
         shown += present
     if stream.masks_folder is None:
         check_shown(shown > 0, f"the true masks below {data.root}", of=data)
     else:
         check_shown(shown > 0, f"the targets in {stream.masks_folder}")
-    counts = dict(zip(("background", *data.classes.names), shown[: data.num_classes + 1].tolist(), strict=True))
+    counts = dict(
+        zip(
+            ("background", *data.classes.names), shown[: data.num_classes + 1].tolist(), strict=True
+        )
+    )
     empty = [name for name, count in counts.items() if not count]
     if empty and distributed.rank() == 0:
-        log.warning("warning: no target has a pixel of %s: the network cannot learn %s", ", ".join(empty),
-                    "it" if len(empty) == 1 else "them")
+        log.warning(
+            "warning: no target has a pixel of %s: the network cannot learn %s",
+            ", ".join(empty),
+            "it" if len(empty) == 1 else "them",
+        )
     return counts
 
 
@@ -87,13 +103,17 @@ def require_targets(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     found = find_images([folder], ids, suffixes=MASK_SUFFIXES)
     missing = [i for i in ids if i not in found]
     if missing:
-        raise MissingInputError(f"target {folder / f'{missing[0]}.png'} (and {len(missing) - 1} more) does not exist: "
-                                "run stage 3 (gen_pm) on this list, or name its folder with --target_dir")
+        raise MissingInputError(
+            f"target {folder / f'{missing[0]}.png'} (and {len(missing) - 1} more) does not exist: "
+            "run stage 3 (gen_pm) on this list, or name its folder with --target_dir"
+        )
     check_classes(folder, data)
 
 
 @torch.inference_mode()
-def validation_miou(model: Segmenter, data: DataRoot, ids: Sequence[str], *, long_side: int | None = None) -> float:
+def validation_miou(
+    model: Segmenter, data: DataRoot, ids: Sequence[str], *, long_side: int | None = None
+) -> float:
     """mIoU of the network's masks at one scale, without image-level labels."""
     model.eval()
     device = next(model.parameters()).device
@@ -103,12 +123,16 @@ def validation_miou(model: Segmenter, data: DataRoot, ids: Sequence[str], *, lon
         view = resize_view(photo, working_size(photo.size, (1.0,), long_side=long_side), 1.0)
         logits = model(normalise(view, model.mean, model.std, bgr=model.bgr)[None].to(device))
         assert isinstance(logits, Tensor)  # evaluation mode
-        whole = F.interpolate(logits.float(), size=(photo.height, photo.width), mode="bilinear", align_corners=False)
+        whole = F.interpolate(
+            logits.float(), size=(photo.height, photo.width), mode="bilinear", align_corners=False
+        )
         matrix.update(whole[0].argmax(dim=0).cpu().numpy(), data.mask(image_id, size=photo.size))
     return float(matrix.compute()["miou"])
 
 
-def _validator(data: DataRoot, list_name: str | None, long_side: int | None) -> Callable[[Segmenter], float] | None:
+def _validator(
+    data: DataRoot, list_name: str | None, long_side: int | None
+) -> Callable[[Segmenter], float] | None:
     if not list_name:
         return None
     ids = data.ids(list_name)
@@ -117,23 +141,46 @@ def _validator(data: DataRoot, list_name: str | None, long_side: int | None) -> 
     return lambda model: validation_miou(model, data, ids, long_side=long_side)
 
 
-def train_seg(model: Segmenter, data: DataRoot, *, list_name: str, target_dir: Path | None, task: SegmentationTask,
-              augmentation: Augmentation, seed: int, settings: LoopSettings, folder: RunFolder,
-              facts: Mapping[str, Any], device: torch.device, val_list: str | None = None,
-              val_long_side: int | None = None) -> Path:
+def train_seg(
+    model: Segmenter,
+    data: DataRoot,
+    *,
+    list_name: str,
+    target_dir: Path | None,
+    task: SegmentationTask,
+    augmentation: Augmentation,
+    seed: int,
+    settings: LoopSettings,
+    folder: RunFolder,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    val_list: str | None = None,
+    val_long_side: int | None = None,
+) -> Path:
     """Run stage 4 and return the network's path.
 
-    `target_dir` holds the targets `<id>.png`, values 0..C or 255 (ignored); None: the data set's true masks, the
-    upper bound.
+    `target_dir` holds the targets `<id>.png`, values 0..C or 255 (ignored); None: the data set's
+    true masks, the upper bound.
     """
     ids = data.ids(list_name)
     data.require(ids, masks=target_dir is None)
     if target_dir is not None:
         require_targets(target_dir, ids, data)
-    stream = MaskStream(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
+    stream = MaskStream(
+        data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std
+    )
     stream.masks_folder, stream.bgr = target_dir, model.bgr
     validate = _validator(data, val_list, val_long_side)
     with folder.open(facts, images=len(ids)) as run:
         check_targets(stream, ids, data)
-        return train(model, task, stream, settings=settings, run=run, device=device, validate=validate,
-                     save=lambda path: save_segmenter(path, model, data.classes.names), result_name=SEGMENTER)
+        return train(
+            model,
+            task,
+            stream,
+            settings=settings,
+            run=run,
+            device=device,
+            validate=validate,
+            save=lambda path: save_segmenter(path, model, data.classes.names),
+            result_name=SEGMENTER,
+        )

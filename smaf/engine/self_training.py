@@ -1,4 +1,5 @@
-"""Stage 2: the student learns the denoised and reactivated fused maps; ProDA's parts around it as options."""
+"""Stage 2: the student learns the denoised and reactivated fused maps; ProDA's parts around it as
+options."""
 
 from __future__ import annotations
 
@@ -37,9 +38,10 @@ RECTIFY = ("none", "cosine", "proda")
 
 @dataclass(frozen=True)
 class SelfTrainingSettings:
-    """The target and its loss (`background`, `weight`, `soft_background`, `denoise`, `reactivate`; `centres`: as in
-    :class:`smaf.data.augment.Augmentation`), and ProDA's parts: `rectify` fused
-    maps by prototypes, `ema` teacher (decay `ema_decay`), `moving_prototype` with momentum `prototype_momentum`."""
+    """The target and its loss (`background`, `weight`, `soft_background`, `denoise`, `reactivate`;
+    `centres`: as in :class:`smaf.data.augment.Augmentation`), and ProDA's parts: `rectify` fused
+    maps by prototypes, `ema` teacher (decay `ema_decay`), `moving_prototype` with momentum
+    `prototype_momentum`."""
 
     background: float = 0.2
     weight: float = 100.0
@@ -60,43 +62,60 @@ class SelfTrainingSettings:
 
 
 class SelfTrainingTask:
-    """Loss of stage 2. The teacher is a copy of the starting model; with `ema` it follows the student."""
+    """Loss of stage 2. The teacher is a copy of the starting model; with `ema` it follows the
+    student."""
 
-    def __init__(self, model: Classifier, settings: SelfTrainingSettings, prototypes: Tensor | None) -> None:
+    def __init__(
+        self, model: Classifier, settings: SelfTrainingSettings, prototypes: Tensor | None
+    ) -> None:
         self.settings, self.prototypes = settings, prototypes
         self.teacher: Classifier | None = None
         if settings.ema or settings.teacher_sees:
             self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
 
-    def loss(self, network: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, network: nn.Module, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See :class:`smaf.engine.loop.Task`."""
         fused = batch["fused"]
         if self.settings.teacher_sees:
             fused = self._rectified(fused, batch)
-        target = reactivation_target(fused, batch["labels"], background=self.settings.background,
-                                     denoise=self.settings.denoise, reactivate=self.settings.reactivate,
-                                     soft_background=self.settings.soft_background)
+        target = reactivation_target(
+            fused,
+            batch["labels"],
+            background=self.settings.background,
+            denoise=self.settings.denoise,
+            reactivate=self.settings.reactivate,
+            soft_background=self.settings.soft_background,
+        )
         _, cam, _ = network(batch["image"])
-        return self_training_loss(cam, target, weight=self.settings.weight,
-                                  align_corners=not self.settings.centres), {}
+        return self_training_loss(
+            cam, target, weight=self.settings.weight, align_corners=not self.settings.centres
+        ), {}
 
     @torch.no_grad()
     def _rectified(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Multiply the fused maps by the teacher's prototype weights, in the crop's geometry (ProDA, eq. 4)."""
-        assert self.teacher is not None and self.prototypes is not None  # made in __init__ and train_fusion
+        """Multiply the fused maps by the teacher's prototype weights, in the crop's geometry
+        (ProDA, eq. 4)."""
+        assert (
+            self.teacher is not None and self.prototypes is not None
+        )  # made in __init__ and train_fusion
         _, cam, features = self.teacher(batch["whole"])
         cam, features = cam.float(), features.float()
         self.prototypes = self.prototypes.to(features)
         if self.settings.moving_prototype:
             vectors, ids = class_prototypes(features, cam)
-            self.prototypes = move_prototypes(self.prototypes, vectors, ids,
-                                              momentum=self.settings.prototype_momentum)
+            self.prototypes = move_prototypes(
+                self.prototypes, vectors, ids, momentum=self.settings.prototype_momentum
+            )
             if dist.is_initialized():  # each process has seen other photographs
                 dist.all_reduce(self.prototypes)
                 self.prototypes /= dist.get_world_size()
         if self.settings.rectify == "none":
             return fused
-        crop = F.grid_sample(features, batch["grid"], mode="bilinear", padding_mode="border", align_corners=False)
+        crop = F.grid_sample(
+            features, batch["grid"], mode="bilinear", padding_mode="border", align_corners=False
+        )
         weights = prototype_weights(crop, self.prototypes, kind=self.settings.rectify)  # type: ignore[arg-type]
         return fused * weights[:, : fused.shape[1]]
 
@@ -124,7 +143,9 @@ class SelfTrainingTask:
             self.teacher.load_state_dict(state["teacher"])
 
 
-def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: Path, side: int, source: str) -> Tensor:
+def _prototypes(
+    model: Classifier, data: DataRoot, ids: list[str], folder: Path, side: int, source: str
+) -> Tensor:
     """The folder's initial prototypes, computed by the starting model where they are not there yet.
 
     `source` tells what they are made of: those of other weights are an error.
@@ -135,16 +156,33 @@ def _prototypes(model: Classifier, data: DataRoot, ids: list[str], folder: Path,
         if distributed.rank() == 0:
             write_prototypes(path, prototypes, data.classes.names, source=source)
         distributed.wait_for_all()
-    return read_prototypes(path, class_names=data.classes.names, channels=model.feature_channels, source=source)
+    return read_prototypes(
+        path, class_names=data.classes.names, channels=model.feature_channels, source=source
+    )
 
 
-def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: Path,
-                 settings: SelfTrainingSettings, augmentation: Augmentation, seed: int, loop: LoopSettings,
-                 folder: RunFolder, facts: Mapping[str, Any], device: torch.device, val_list: str | None = None,
-                 val_long_side: int | None = None) -> Path:
-    """Run stage 2 and return the student's path. `model` holds stage 0's weights. Reads no masks."""
+def train_fusion(
+    model: Classifier,
+    data: DataRoot,
+    *,
+    list_name: str,
+    cam_dir: Path,
+    settings: SelfTrainingSettings,
+    augmentation: Augmentation,
+    seed: int,
+    loop: LoopSettings,
+    folder: RunFolder,
+    facts: Mapping[str, Any],
+    device: torch.device,
+    val_list: str | None = None,
+    val_long_side: int | None = None,
+) -> Path:
+    """Run stage 2 and return the student's path. `model` holds stage 0's weights. Reads no
+    masks."""
     ids = data.ids(list_name)
-    stream = FusedStream(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
+    stream = FusedStream(
+        data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std
+    )
     stream.whole, stream.maps_folder = settings.teacher_sees, cam_dir
     data.require(ids)
     require_fused(cam_dir, ids, data)
@@ -161,5 +199,14 @@ def train_fusion(model: Classifier, data: DataRoot, *, list_name: str, cam_dir: 
             if task.teacher is not None and settings.ema:
                 save_classifier(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
 
-        return train(model, task, stream, settings=loop, run=run, device=device, validate=validate,
-                     save=lambda path: save_classifier(path, model, data.classes.names), save_extra=save_teacher)
+        return train(
+            model,
+            task,
+            stream,
+            settings=loop,
+            run=run,
+            device=device,
+            validate=validate,
+            save=lambda path: save_classifier(path, model, data.classes.names),
+            save_extra=save_teacher,
+        )

@@ -18,7 +18,8 @@ def values_of(mask: np.ndarray) -> np.ndarray:
 
 
 def check_shown(seen: np.ndarray, masks: str, *, of: DataRoot | None = None) -> None:
-    """Raise :class:`InputError` where `masks`, which have the values `seen` (256,) bool, show no class.
+    """Raise :class:`InputError` where `masks`, which have the values `seen` (256,) bool, show no
+    class.
 
     `of`: they are the data set's true masks, where classes that the task leaves out became 255.
     """
@@ -26,13 +27,16 @@ def check_shown(seen: np.ndarray, masks: str, *, of: DataRoot | None = None) -> 
     if fault is None:
         return
     if of is not None and len(of.classes.names) < len(of.classes.source) and seen[0] and seen[255]:
-        fault = (f"show none of the classes {', '.join(of.classes.names)}, nothing but background and what is "
-                 "ignored (255): keep more classes (--classes), or name another list")
+        fault = (
+            f"show none of the classes {', '.join(of.classes.names)}, nothing but background and "
+            "what is ignored (255): keep more classes (--classes), or name another list"
+        )
     raise InputError(f"{masks} {fault}")
 
 
 def require_shown(data: DataRoot, ids: Sequence[str], list_name: str) -> None:
-    """Check that a true mask of the list shows a class, before work is spent; reads up to the first that does."""
+    """Check that a true mask of the list shows a class, before work is spent; reads up to the first
+    that does."""
     seen = np.zeros(256, dtype=bool)
     for image_id in ids:
         seen |= values_of(data.mask(image_id))

@@ -1,4 +1,5 @@
-"""Validation while training: single-scale CAMs at full size against true masks, where they exist."""
+"""Validation while training: single-scale CAMs at full size against true masks, where they
+exist."""
 
 from __future__ import annotations
 
@@ -19,9 +20,16 @@ log = logging.getLogger("smaf")
 
 
 @torch.inference_mode()
-def validation_miou(model: Classifier, data: DataRoot, ids: Sequence[str], *, background: float = 0.2,
-                    long_side: int | None = None) -> float:
-    """mIoU of argmax over [background, softmax CAM × image label] at one scale; the release's validation."""
+def validation_miou(
+    model: Classifier,
+    data: DataRoot,
+    ids: Sequence[str],
+    *,
+    background: float = 0.2,
+    long_side: int | None = None,
+) -> float:
+    """mIoU of argmax over [background, softmax CAM × image label] at one scale; the release's
+    validation."""
     model.eval()
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(data.num_classes + 1)
@@ -29,18 +37,30 @@ def validation_miou(model: Classifier, data: DataRoot, ids: Sequence[str], *, ba
         photo = data.photo(image_id)
         view = resize_view(photo, working_size(photo.size, (1.0,), long_side=long_side), 1.0)
         cam = model.forward_cam(normalise(view, model.mean, model.std)[None].to(device)).float()
-        maps = F.interpolate(class_maps(cam, model.num_classes), size=(photo.height, photo.width), mode="bilinear",
-                             align_corners=False)[0].cpu().numpy()
+        maps = (
+            F.interpolate(
+                class_maps(cam, model.num_classes),
+                size=(photo.height, photo.width),
+                mode="bilinear",
+                align_corners=False,
+            )[0]
+            .cpu()
+            .numpy()
+        )
         if cam.shape[1] == model.num_classes:  # plain CAM has no probabilities
             maps = maps / (maps.max(axis=(1, 2), keepdims=True) + 1e-5)
         kept = {c: maps[c] for c in range(model.num_classes) if label[c]}
-        matrix.update(cams_to_mask(kept, threshold=background), data.mask(image_id, size=photo.size))
+        matrix.update(
+            cams_to_mask(kept, threshold=background), data.mask(image_id, size=photo.size)
+        )
     return float(matrix.compute()["miou"])
 
 
-def validator(data: DataRoot, list_name: str | None, *, background: float = 0.2, long_side: int | None = None
-              ) -> Callable[[Classifier], float] | None:
-    """A function that validates a model on a list; None where there is no list, or its masks are not there."""
+def validator(
+    data: DataRoot, list_name: str | None, *, background: float = 0.2, long_side: int | None = None
+) -> Callable[[Classifier], float] | None:
+    """A function that validates a model on a list; None where there is no list, or its masks are
+    not there."""
     if not list_name:
         return None
     ids = data.ids(list_name)
@@ -51,4 +71,6 @@ def validator(data: DataRoot, list_name: str | None, *, background: float = 0.2,
         log.warning("no validation: %s has no mask for %s", data.root, missing[0])
         return None
     require_shown(data, ids, list_name)
-    return lambda model: validation_miou(model, data, ids, background=background, long_side=long_side)
+    return lambda model: validation_miou(
+        model, data, ids, background=background, long_side=long_side
+    )

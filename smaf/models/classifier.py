@@ -1,4 +1,5 @@
-"""The classifier whose CAMs the method is about: a backbone and one of three heads behind one face."""
+"""The classifier whose CAMs the method is about: a backbone and one of three heads behind one
+face."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ HEAD_MODULES = ("cov_feat", "bn", "fc8")
 class Classifier(Trainable):
     """Image classifier with class activation maps; see :func:`smaf.models.build_classifier`.
 
-    Heads: `"eps"`, one 1×1 convolution to C + 1 channels, the last one background (EPS, CVPR 2021); `"smaf"`, a
-    1×1 convolution to 128 features, BN and ReLU before it (SMAF's release); `"cls"`, EPS's with C channels, the
-    plain-CAM baseline (Zhou et al., CVPR 2016).
+    Heads: `"eps"`, one 1×1 convolution to C + 1 channels, the last one background (EPS, CVPR 2021);
+    `"smaf"`, a 1×1 convolution to 128 features, BN and ReLU before it (SMAF's release); `"cls"`,
+    EPS's with C channels, the plain-CAM baseline (Zhou et al., CVPR 2016).
     """
 
     backbone_name: str
@@ -34,7 +35,9 @@ class Classifier(Trainable):
     output_stride: int
     head_modules = HEAD_MODULES
 
-    def __init__(self, layers: dict[str, nn.Module], channels: int, *, num_classes: int, head: str) -> None:
+    def __init__(
+        self, layers: dict[str, nn.Module], channels: int, *, num_classes: int, head: str
+    ) -> None:
         super().__init__()
         for name, layer in layers.items():
             self.add_module(name, layer)
@@ -58,10 +61,11 @@ class Classifier(Trainable):
         return self.fc8.in_channels
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 3, H, W) images, normalised with `mean` and `std` → scores (N, C+1), CAM (N, C+1, h, w), features.
+        """(N, 3, H, W) images, normalised with `mean` and `std` → scores (N, C+1), CAM (N, C+1, h,
+        w), features.
 
-        Scores are the global average of the CAM's logits. Features (N, D, h, w) are what `fc8` sees: SMAF's 128,
-        or the backbone's. With head `"cls"` C channels stand for C+1.
+        Scores are the global average of the CAM's logits. Features (N, D, h, w) are what `fc8`
+        sees: SMAF's 128, or the backbone's. With head `"cls"` C channels stand for C+1.
         """
         features = self.extract(images)
         if self.head == "smaf":
@@ -75,13 +79,16 @@ class Classifier(Trainable):
 
 
 class ResNet38Classifier(Classifier):
-    """ResNet-38 with a head; its layers lie flat beside the head, so the state dict has the published keys."""
+    """ResNet-38 with a head; its layers lie flat beside the head, so the state dict has the
+    published keys."""
 
     frozen = ResNet38.frozen
 
     def __init__(self, *, num_classes: int, head: str) -> None:
         backbone = ResNet38()
-        super().__init__(dict(backbone.named_children()), ResNet38.channels, num_classes=num_classes, head=head)
+        super().__init__(
+            dict(backbone.named_children()), ResNet38.channels, num_classes=num_classes, head=head
+        )
         self.blocks = backbone.blocks
         self.backbone_name, self.output_stride = RESNET38, ResNet38.output_stride
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
@@ -95,7 +102,9 @@ class TimmClassifier(Classifier):
     """A timm backbone (`backbone.body.…`) with a head."""
 
     def __init__(self, backbone: TimmBackbone, name: str, *, num_classes: int, head: str) -> None:
-        super().__init__({"backbone": backbone}, backbone.channels, num_classes=num_classes, head=head)
+        super().__init__(
+            {"backbone": backbone}, backbone.channels, num_classes=num_classes, head=head
+        )
         self.backbone_name, self.output_stride = name, backbone.output_stride
         self.mean, self.std = backbone.mean, backbone.std
 

@@ -1,7 +1,8 @@
-"""DeepLab-V2 with ResNet-101 at output stride 8, and its multi-scale form, under the keys of deeplab-pytorch.
+"""DeepLab-V2 with ResNet-101 at output stride 8, and its multi-scale form, under the keys of
+deeplab-pytorch.
 
-Chen et al., PAMI 2018. The strided 1×1 convolutions, the ceil-mode pool and the sum of four dilated convolutions are
-those of the Caffe release that deeplab-pytorch follows.
+Chen et al., PAMI 2018. The strided 1×1 convolutions, the ceil-mode pool and the sum of four dilated
+convolutions are those of the Caffe release that deeplab-pytorch follows.
 """
 
 from __future__ import annotations
@@ -29,12 +30,23 @@ _LAYERS = ((256, 1, 1), (512, 2, 1), (1024, 1, 2), (2048, 1, 4))
 class _ConvNorm(nn.Sequential):
     """Convolution, BatchNorm and, where `act`, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1,
-                 act: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        act: bool = True,
+    ) -> None:
         padding = dilation * (kernel // 2)
-        super().__init__(OrderedDict(
-            conv=nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
-            bn=nn.BatchNorm2d(outputs, eps=1e-5, momentum=1e-3)))
+        super().__init__(
+            OrderedDict(
+                conv=nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
+                bn=nn.BatchNorm2d(outputs, eps=1e-5, momentum=1e-3),
+            )
+        )
         self.act = act
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,43 +55,71 @@ class _ConvNorm(nn.Sequential):
 
 
 class _Bottleneck(nn.Module):
-    def __init__(self, inputs: int, outputs: int, stride: int, dilation: int, *, project: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, stride: int, dilation: int, *, project: bool
+    ) -> None:
         super().__init__()
         narrow = outputs // 4
         self.reduce = _ConvNorm(inputs, narrow, 1, stride=stride)
         self.conv3x3 = _ConvNorm(narrow, narrow, 3, dilation=dilation)
         self.increase = _ConvNorm(narrow, outputs, 1, act=False)
-        self.shortcut = _ConvNorm(inputs, outputs, 1, stride=stride, act=False) if project else nn.Identity()
+        self.shortcut = (
+            _ConvNorm(inputs, outputs, 1, stride=stride, act=False) if project else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.increase(self.conv3x3(self.reduce(x))) + self.shortcut(x))
 
 
 def _layer(inputs: int, outputs: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(
-        (f"block{i + 1}", _Bottleneck(inputs if i == 0 else outputs, outputs, stride if i == 0 else 1, dilation,
-                                      project=i == 0)) for i in range(blocks)))
+    return nn.Sequential(
+        OrderedDict(
+            (
+                f"block{i + 1}",
+                _Bottleneck(
+                    inputs if i == 0 else outputs,
+                    outputs,
+                    stride if i == 0 else 1,
+                    dilation,
+                    project=i == 0,
+                ),
+            )
+            for i in range(blocks)
+        )
+    )
 
 
 class DeepLabV2(nn.Sequential):
     """(N, 3, H, W) BGR less its mean → (N, T, h, w) logits at stride 8, one scale."""
 
     def __init__(self, num_classes: int, blocks: Sequence[int] = BLOCKS) -> None:
-        layers: list[tuple[str, nn.Module]] = [("layer1", nn.Sequential(OrderedDict(
-            conv1=_ConvNorm(3, 64, 7, stride=2), pool=nn.MaxPool2d(3, 2, 1, ceil_mode=True))))]
+        layers: list[tuple[str, nn.Module]] = [
+            (
+                "layer1",
+                nn.Sequential(
+                    OrderedDict(
+                        conv1=_ConvNorm(3, 64, 7, stride=2),
+                        pool=nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+                    )
+                ),
+            )
+        ]
         inputs = 64
         for number, (outputs, stride, dilation) in enumerate(_LAYERS, start=2):
-            layers.append((f"layer{number}", _layer(inputs, outputs, blocks[number - 2], stride, dilation)))
+            layers.append(
+                (f"layer{number}", _layer(inputs, outputs, blocks[number - 2], stride, dilation))
+            )
             inputs = outputs
         layers.append(("aspp", ASPP(inputs, num_classes, RATES)))
         super().__init__(OrderedDict(layers))
 
 
 class MultiScaleDeepLabV2(Segmenter):
-    """DeepLab-V2 at the image's size, half and three quarters of it, and the pixel-wise maximum of the three.
+    """DeepLab-V2 at the image's size, half and three quarters of it, and the pixel-wise maximum of
+    the three.
 
-    In training `forward` returns the logits at 1.0, 0.5, 0.75 and their maximum, each at its own size but for the
-    maximum, which has the first one's; in evaluation mode the maximum alone.
+    In training `forward` returns the logits at 1.0, 0.5, 0.75 and their maximum, each at its own
+    size but for the maximum, which has the first one's; in evaluation mode the maximum alone.
     """
 
     head_modules = ("base.aspp",)
@@ -93,18 +133,33 @@ class MultiScaleDeepLabV2(Segmenter):
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
         """See :class:`Segmenter`."""
         logits = self.base(images)
-        pyramid = [self.base(F.interpolate(images, scale_factor=p, mode="bilinear", align_corners=False,
-                                           recompute_scale_factor=False)) for p in PYRAMID]
+        pyramid = [
+            self.base(
+                F.interpolate(
+                    images,
+                    scale_factor=p,
+                    mode="bilinear",
+                    align_corners=False,
+                    recompute_scale_factor=False,
+                )
+            )
+            for p in PYRAMID
+        ]
         highest = logits
         for other in pyramid:
-            highest = torch.maximum(highest, F.interpolate(other, size=logits.shape[2:], mode="bilinear",
-                                                           align_corners=False))
+            highest = torch.maximum(
+                highest,
+                F.interpolate(other, size=logits.shape[2:], mode="bilinear", align_corners=False),
+            )
         return [logits, *pyramid, highest] if self.training else highest
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See :class:`Segmenter`. Takes deeplab-pytorch's initialisation, torchvision's and timm's ResNet-101."""
+        """See :class:`Segmenter`. Takes deeplab-pytorch's initialisation, torchvision's and timm's
+        ResNet-101."""
         if "layer1.conv1.conv.weight" in state:
-            return {f"base.{key}": value for key, value in state.items() if not key.startswith("aspp.")}
+            return {
+                f"base.{key}": value for key, value in state.items() if not key.startswith("aspp.")
+            }
         if "layer4.2.conv3.weight" in state and "conv1.weight" in state:
             return from_resnet101(state)
         return {}
@@ -113,8 +168,8 @@ class MultiScaleDeepLabV2(Segmenter):
 def from_resnet101(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """ImageNet weights of torchvision's and timm's ResNet-101 under DeepLab-V2's keys.
 
-    Those take RGB in 0..1 less ImageNet's mean, divided by its deviation: the first convolution's channels are
-    turned round and scaled, and the difference of the means goes into its BatchNorm.
+    Those take RGB in 0..1 less ImageNet's mean, divided by its deviation: the first convolution's
+    channels are turned round and scaled, and the difference of the means goes into its BatchNorm.
     """
     parts = {"1": "reduce", "2": "conv3x3", "3": "increase"}
     renamed: dict[str, Tensor] = {}
@@ -125,14 +180,21 @@ def from_resnet101(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif words[0].startswith("layer"):
             place = f"base.layer{int(words[0][5:]) + 1}.block{int(words[1]) + 1}"
             if words[2] == "downsample":
-                renamed[f"{place}.shortcut.{'conv' if words[3] == '0' else 'bn'}.{words[4]}"] = value
+                renamed[f"{place}.shortcut.{'conv' if words[3] == '0' else 'bn'}.{words[4]}"] = (
+                    value
+                )
             else:
                 renamed[f"{place}.{parts[words[2][-1]]}.{words[2][:-1]}.{words[3]}"] = value
     weight = renamed["base.layer1.conv1.conv.weight"].float()
-    theirs_mean, theirs_std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
+    theirs_mean, theirs_std = (
+        torch.tensor((0.485, 0.456, 0.406)),
+        torch.tensor((0.229, 0.224, 0.225)),
+    )
     weight = weight / theirs_std[:, None, None]  # takes RGB in 0..1
     offset = (weight * (torch.tensor(MEAN) - theirs_mean)[:, None, None]).sum(dim=(1, 2, 3))
     renamed["base.layer1.conv1.conv.weight"] = (weight / 255).flip(1)
     # BN(y) with y = y' + offset: the running mean is less by it
-    renamed["base.layer1.conv1.bn.running_mean"] = renamed["base.layer1.conv1.bn.running_mean"].float() - offset
+    renamed["base.layer1.conv1.bn.running_mean"] = (
+        renamed["base.layer1.conv1.bn.running_mean"].float() - offset
+    )
     return renamed

@@ -1,7 +1,9 @@
-"""EfficientNet-Lite0 as timm's `tf_efficientnet_lite0` (same keys, same numbers), without timm's start-up time.
+"""EfficientNet-Lite0 as timm's `tf_efficientnet_lite0` (same keys, same numbers), without timm's
+start-up time.
 
-Architecture: Tan and Le, ICML 2019, in TensorFlow's Lite variant (no squeeze-and-excitation, ReLU6). Frozen BatchNorm
-is folded into the convolution before it, which saves a quarter of a training step and a seventh of a forward pass.
+Architecture: Tan and Le, ICML 2019, in TensorFlow's Lite variant (no squeeze-and-excitation,
+ReLU6). Frozen BatchNorm is folded into the convolution before it, which saves a quarter of a
+training step and a seventh of a forward pass.
 """
 
 from __future__ import annotations
@@ -15,8 +17,15 @@ from torch import Tensor, nn
 from smaf.models.depthwise import DilatedDepthwise
 
 # Kernel, stride, expansion, channels, blocks of each stage
-_STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3), (5, 2, 6, 192, 4),
-           (3, 1, 6, 320, 1))
+_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 _STEM, CHANNELS = 32, 1280
 
 
@@ -28,8 +37,15 @@ def _depthwise(channels: int, kernel: int, stride: int, dilation: int) -> nn.Con
     if stride > 1:
         return Conv2dSame(channels, channels, kernel, stride=stride, groups=channels, bias=False)
     kind = DilatedDepthwise if dilation > 1 else nn.Conv2d
-    return kind(channels, channels, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=channels,
-                bias=False)
+    return kind(
+        channels,
+        channels,
+        kernel,
+        padding=dilation * (kernel - 1) // 2,
+        dilation=dilation,
+        groups=channels,
+        bias=False,
+    )
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -37,25 +53,31 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Conv2dSame(nn.Conv2d):
-    """A strided convolution with TensorFlow's padding: the odd pixel lies on the right and below."""
+    """A strided convolution with TensorFlow's padding: the odd pixel lies on the right and
+    below."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → (N, D, ceil(H/stride), ceil(W/stride))."""
         pads = []
-        for size, kernel, stride in zip(images.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+        for size, kernel, stride in zip(
+            images.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
+        ):
             total = max(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         return super().forward(F.pad(images, pads))
 
 
 def conv_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d, images: Tensor, *, act: bool = True) -> Tensor:
-    """Convolution, BatchNorm, and ReLU6 where `act`; frozen BatchNorm becomes part of the convolution."""
+    """Convolution, BatchNorm, and ReLU6 where `act`; frozen BatchNorm becomes part of the
+    convolution."""
     if norm.training or norm.running_mean is None or norm.running_var is None:
         images = norm(conv(images))
     else:
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        parameters = {"weight": conv.weight * scale[:, None, None, None],
-                      "bias": norm.bias - norm.running_mean * scale}
+        parameters = {
+            "weight": conv.weight * scale[:, None, None, None],
+            "bias": norm.bias - norm.running_mean * scale,
+        }
         images = torch.func.functional_call(conv, parameters, images)
     return F.relu6(images) if act else images
 
@@ -63,7 +85,9 @@ def conv_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d, images: Tensor, *, act: boo
 class _Block(nn.Module):
     """Depthwise-separable (expansion 1) or inverted residual block, under timm's names."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int, expansion: int, dilation: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, stride: int, expansion: int, dilation: int
+    ) -> None:
         super().__init__()
         wide = inputs * expansion
         self.expands, self.residual = expansion > 1, stride == 1 and inputs == outputs
@@ -98,18 +122,30 @@ class EfficientNetLite0(nn.Module):
             blocks = []
             for index in range(count):
                 step, widen = (stride, 1) if index == 0 else (1, 1)
-                if step > 1 and reached >= output_stride:  # this block still sees what the one before gave
+                if (
+                    step > 1 and reached >= output_stride
+                ):  # this block still sees what the one before gave
                     step, widen = 1, stride
                 reached *= step
-                blocks.append(_Block(channels, outputs, kernel=kernel, stride=step, expansion=expansion,
-                                     dilation=dilation))
+                blocks.append(
+                    _Block(
+                        channels,
+                        outputs,
+                        kernel=kernel,
+                        stride=step,
+                        expansion=expansion,
+                        dilation=dilation,
+                    )
+                )
                 channels, dilation = outputs, dilation * widen
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.Sequential(*stages)
         self.conv_head, self.bn2 = _conv(channels, CHANNELS, 1), _norm(CHANNELS)
         for conv in self.modules():
             if isinstance(conv, nn.Conv2d):  # He et al. by the outputs, as TensorFlow's and timm's
-                fan_out = conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels // conv.groups
+                fan_out = (
+                    conv.kernel_size[0] * conv.kernel_size[1] * conv.out_channels // conv.groups
+                )
                 nn.init.normal_(conv.weight, std=math.sqrt(2.0 / fan_out))
 
     def forward(self, images: Tensor) -> Tensor:

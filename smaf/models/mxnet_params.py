@@ -1,8 +1,10 @@
-"""A reader for MXNet's `.params` (NDArray list), the format of ResNet-38's ImageNet weights. Needs no MXNet.
+"""A reader for MXNet's `.params` (NDArray list), the format of ResNet-38's ImageNet weights. Needs
+no MXNet.
 
-Layout, little endian: u64 0x112, u64 0, u64 count, the arrays; u64 count, per name u64 length and bytes. An array:
-V2 u32 magic, i32 storage type (0 dense), u32 ndim, ndim × i64; V1 u32 magic, u32 ndim, ndim × i64; older u32 ndim,
-ndim × u32; then i32 device type, i32 device id, i32 type flag, data.
+Layout, little endian: u64 0x112, u64 0, u64 count, the arrays; u64 count, per name u64 length and
+bytes. An array:
+V2 u32 magic, i32 storage type (0 dense), u32 ndim, ndim × i64; V1 u32 magic, u32 ndim, ndim × i64;
+older u32 ndim, ndim × u32; then i32 device type, i32 device id, i32 type flag, data.
 """
 
 from __future__ import annotations
@@ -20,7 +22,12 @@ from smaf.core.files import require_file
 LIST_MAGIC = 0x112
 _V2, _V1 = 0xF993FAC9, 0xF993FAC8
 _TYPES = {0: "<f4", 1: "<f8", 2: "<f2", 3: "u1", 4: "<i4", 5: "i1", 6: "<i8"}
-_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_var": "running_var"}
+_NAMES = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_var": "running_var",
+}
 
 
 class _Reader:
@@ -34,9 +41,11 @@ class _Reader:
 
     def bytes(self, length: int) -> bytes:
         if self.at + length > len(self.data):
-            raise ValueError(f"it ends at byte {len(self.data)}, {length} more are expected at {self.at}")
+            raise ValueError(
+                f"it ends at byte {len(self.data)}, {length} more are expected at {self.at}"
+            )
         self.at += length
-        return self.data[self.at - length:self.at]
+        return self.data[self.at - length : self.at]
 
     def array(self) -> np.ndarray:
         first = self.take("I")
@@ -68,7 +77,9 @@ def read_mxnet_params(path: Path) -> dict[str, np.ndarray]:
     try:
         magic, reserved, count = reader.take("QQQ")
         if (magic, reserved) != (LIST_MAGIC, 0):
-            raise ValueError(f"its first numbers are {magic:#x} and {reserved}, expected {LIST_MAGIC:#x} and 0")
+            raise ValueError(
+                f"its first numbers are {magic:#x} and {reserved}, expected {LIST_MAGIC:#x} and 0"
+            )
         if count * 8 > len(reader.data):
             raise ValueError(f"it claims {count} arrays")
         arrays = [reader.array() for _ in range(count)]
@@ -78,7 +89,9 @@ def read_mxnet_params(path: Path) -> dict[str, np.ndarray]:
         if len(set(names)) < count:
             raise ValueError("it has a name twice")
     except (struct.error, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"weights {path} are not a whole MXNet .params file ({error}): download it again") from error
+        raise InputError(
+            f"weights {path} are not a whole MXNet .params file ({error}): download it again"
+        ) from error
     return dict(zip(names, arrays, strict=True))
 
 
@@ -94,9 +107,11 @@ def _block(name: str) -> str:
 
 
 def published_key(name: str) -> str | None:
-    """MXNet's name → ResNet-38's published key; None where the array is dropped (the 1000-class layer).
+    """MXNet's name → ResNet-38's published key; None where the array is dropped (the 1000-class
+    layer).
 
-    `arg:res4b5_branch2b1_weight` → `b4_5.conv_branch2b1.weight`; raises KeyError for a foreign name.
+    `arg:res4b5_branch2b1_weight` → `b4_5.conv_branch2b1.weight`; raises KeyError for a foreign
+    name.
     """
     plain = name.split(":", 1)[-1]
     if plain.startswith("linear1000"):

@@ -1,4 +1,5 @@
-"""ResNet-38, the "wide ResNet" of Wu et al. (2016) in the variant of PSA, SEAM and EPS: stride 8, 4096 channels.
+"""ResNet-38, the "wide ResNet" of Wu et al. (2016) in the variant of PSA, SEAM and EPS: stride 8,
+4096 channels.
 
 Names of modules are those of the published checkpoints (`b4_5.conv_branch2b1.weight`).
 """
@@ -13,14 +14,25 @@ from torch import Tensor, nn
 
 
 def _conv3(channels_in: int, channels_out: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=dilation, dilation=dilation, bias=False)
+    return nn.Conv2d(
+        channels_in, channels_out, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
+    )
 
 
 class ResidualBlock(nn.Module):
-    """BN-ReLU-conv3×3-BN-ReLU-conv3×3; a 1×1 shortcut on the activated input where the shape changes."""
+    """BN-ReLU-conv3×3-BN-ReLU-conv3×3; a 1×1 shortcut on the activated input where the shape
+    changes."""
 
-    def __init__(self, channels_in: int, middle: int, channels_out: int, *, stride: int = 1, first_dilation: int = 1,
-                 dilation: int = 1) -> None:
+    def __init__(
+        self,
+        channels_in: int,
+        middle: int,
+        channels_out: int,
+        *,
+        stride: int = 1,
+        first_dilation: int = 1,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
         self.bn_branch2a = nn.BatchNorm2d(channels_in)
         self.conv_branch2a = _conv3(channels_in, middle, stride=stride, dilation=first_dilation)
@@ -42,7 +54,9 @@ class ResidualBlock(nn.Module):
 class BottleneckBlock(nn.Module):
     """1×1, dilated 3×3, 1×1 convolutions, dropout before the last two; always a 1×1 shortcut."""
 
-    def __init__(self, channels_in: int, middle: int, channels_out: int, *, dilation: int, dropout: float) -> None:
+    def __init__(
+        self, channels_in: int, middle: int, channels_out: int, *, dilation: int, dropout: float
+    ) -> None:
         super().__init__()
         self.bn_branch2a = nn.BatchNorm2d(channels_in)
         self.conv_branch2a = nn.Conv2d(channels_in, middle, 1, bias=False)
@@ -64,7 +78,8 @@ class BottleneckBlock(nn.Module):
 
 
 class ResNet38(nn.Module):
-    """The backbone: (N, 3, H, W) normalised images → (N, 4096, ⌈H/8⌉, ⌈W/8⌉), after the last BN and ReLU."""
+    """The backbone: (N, 3, H, W) normalised images → (N, 4096, ⌈H/8⌉, ⌈W/8⌉), after the last BN and
+    ReLU."""
 
     channels = 4096
     output_stride = 8
@@ -83,14 +98,27 @@ class ResNet38(nn.Module):
         self.blocks = tuple(name for name, _ in self.named_children() if name != "conv1a")
         self.bn7 = nn.BatchNorm2d(4096)
 
-    def _add(self, name: str, channels_in: int, middle: int, channels_out: int, *, repeats: int,
-             **first: Any) -> None:
+    def _add(
+        self,
+        name: str,
+        channels_in: int,
+        middle: int,
+        channels_out: int,
+        *,
+        repeats: int,
+        **first: Any,
+    ) -> None:
         """Add block `name` and its repeats `name_1`, `name_2` …, which keep the shape."""
         setattr(self, name, ResidualBlock(channels_in, middle, channels_out, **first))
         dilation = first.get("dilation", 1)
         for i in range(1, repeats + 1):
-            setattr(self, f"{name}_{i}", ResidualBlock(channels_out, middle, channels_out,
-                                                       first_dilation=dilation, dilation=dilation))
+            setattr(
+                self,
+                f"{name}_{i}",
+                ResidualBlock(
+                    channels_out, middle, channels_out, first_dilation=dilation, dilation=dilation
+                ),
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
@@ -103,5 +131,3 @@ def run_resnet38(layers: nn.Module, blocks: Sequence[str], images: Tensor) -> Te
     for name in blocks:
         x = layers.get_submodule(name)(x)
     return F.relu(layers.get_submodule("bn7")(x))
-
-

@@ -14,7 +14,8 @@ _ASPP_STD = 0.01
 
 
 class ASPP(nn.Module):
-    """Sum of 3×3 convolutions `c0`, `c1` … with these dilations (and as much padding), weights N(0, 0.01)."""
+    """Sum of 3×3 convolutions `c0`, `c1` … with these dilations (and as much padding), weights N(0,
+    0.01)."""
 
     def __init__(self, channels: int, num_classes: int, rates: Sequence[int]) -> None:
         super().__init__()
@@ -37,25 +38,29 @@ class ASPP(nn.Module):
 class Segmenter(Trainable):
     """Segmentation network; see :func:`smaf.models.build_segmenter`.
 
-    Channel k of its logits is the mask value k: 0 background, then the classes. Images are RGB normalised with `mean`
-    and `std` (for values in 0..1), and turned to BGR where `bgr`. BatchNorm stays frozen in training unless
-    `freeze_batchnorm` is set to False.
+    Channel k of its logits is the mask value k: 0 background, then the classes. Images are RGB
+    normalised with `mean` and `std` (for values in 0..1), and turned to BGR where `bgr`. BatchNorm
+    stays frozen in training unless `freeze_batchnorm` is set to False.
     """
 
     bgr = False
     output_stride: int
 
-    def __init__(self, name: str, num_classes: int, *, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, name: str, num_classes: int, *, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
         super().__init__()
         self.backbone_name, self.num_classes = name, num_classes
         self.mean, self.std = tuple(mean), tuple(std)
 
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
-        """(N, 3, H, W) → logits (N, T, h, w) at the output stride; in training mode the list of logits to learn."""
+        """(N, 3, H, W) → logits (N, T, h, w) at the output stride; in training mode the list of
+        logits to learn."""
         raise NotImplementedError
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a state dict without this network's head holds for it, under this network's keys; empty: nothing."""
+        """What a state dict without this network's head holds for it, under this network's keys;
+        empty: nothing."""
         raise NotImplementedError
 
 
@@ -64,7 +69,9 @@ class LightSegmenter(Segmenter):
 
     head_modules = ("aspp",)
 
-    def __init__(self, name: str, num_classes: int, *, output_stride: int = 16, hub: bool = False) -> None:
+    def __init__(
+        self, name: str, num_classes: int, *, output_stride: int = 16, hub: bool = False
+    ) -> None:
         backbone = TimmBackbone(name, output_stride=output_stride, pretrained=hub)
         super().__init__(name, num_classes, mean=backbone.mean, std=backbone.std)
         self.output_stride = output_stride
@@ -78,16 +85,23 @@ class LightSegmenter(Segmenter):
         return [logits] if self.training else logits
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See :class:`Segmenter`. Takes timm's weights, and classifiers: an EPS head becomes the ASPP's first one."""
+        """See :class:`Segmenter`. Takes timm's weights, and classifiers: an EPS head becomes the
+        ASPP's first one."""
         own = self.state_dict()
         if not any(key.startswith("backbone.body.") for key in state):
             state = {f"backbone.body.{key}": value for key, value in state.items()}
-        kept = {key: value for key, value in state.items() if key in own and key.startswith("backbone.")}
+        kept = {
+            key: value for key, value in state.items() if key in own and key.startswith("backbone.")
+        }
         if not kept:
             return {}
         head = state.get("fc8.weight")
-        if head is not None and head.shape[:2] == (self.num_classes, own["aspp.c0.weight"].shape[1]):
-            # Its channels have the background last. A 3×3 convolution whose middle alone is set is a 1×1 convolution
+        if head is not None and head.shape[:2] == (
+            self.num_classes,
+            own["aspp.c0.weight"].shape[1],
+        ):
+            # Its channels have the background last. A 3×3 convolution whose middle alone is set is
+            # a 1×1 convolution
             kept |= {key: own[key] * 0.0 for key in own if key.startswith("aspp.")}
             kept["aspp.c0.weight"][:, :, 1, 1] = head.roll(1, dims=0)[:, :, 0, 0]
         return kept

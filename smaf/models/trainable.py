@@ -1,4 +1,5 @@
-"""What training may change in a network: frozen BatchNorm, frozen layers, and the layers that are new."""
+"""What training may change in a network: frozen BatchNorm, frozen layers, and the layers that are
+new."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ Self = TypeVar("Self", bound="Trainable")
 class Trainable(nn.Module):
     """A network that is trained: classifiers and segmentation networks.
 
-    BatchNorm stays frozen in training (running statistics, no gradient to its weights) unless `freeze_batchnorm` is
-    set to False; so do the layers in `frozen`. The layers below `head_modules` are new: they learn faster.
+    BatchNorm stays frozen in training (running statistics, no gradient to its weights) unless
+    `freeze_batchnorm` is set to False; so do the layers in `frozen`. The layers below
+    `head_modules` are new: they learn faster.
     """
 
     backbone_name: str
@@ -25,7 +27,8 @@ class Trainable(nn.Module):
     freeze_batchnorm: bool = True
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Set training mode, but leave frozen BatchNorm and frozen layers as in evaluation; return the module."""
+        """Set training mode, but leave frozen BatchNorm and frozen layers as in evaluation; return
+        the module."""
         super().train(mode)
         if mode:
             for name in self.frozen:
@@ -36,7 +39,8 @@ class Trainable(nn.Module):
         return self
 
     def freeze(self, layers: Sequence[str]) -> None:
-        """Add `layers` of the backbone (as `named_modules` calls them) to those that training leaves as they are.
+        """Add `layers` of the backbone (as `named_modules` calls them) to those that training
+        leaves as they are.
 
         Raises :class:`InputError` where there is no such layer.
         """
@@ -45,10 +49,16 @@ class Trainable(nn.Module):
             places = (layer, f"backbone.body.{layer}", f"base.{layer}")
             found = next((name for name in places if layer and name in names), None)
             if found is None:
-                tops = [name.removeprefix("backbone.body.").removeprefix("base.") for name in names
-                        if name.count(".") in (0, 2) or (name.startswith("base.") and name.count(".") == 1)]
-                raise InputError(f"--freeze {layer}: {self.backbone_name} has no such layer; it has "
-                                 f"{', '.join(name for name in tops if name)}")
+                tops = [
+                    name.removeprefix("backbone.body.").removeprefix("base.")
+                    for name in names
+                    if name.count(".") in (0, 2)
+                    or (name.startswith("base.") and name.count(".") == 1)
+                ]
+                raise InputError(
+                    f"--freeze {layer}: {self.backbone_name} has no such layer; it has "
+                    f"{', '.join(name for name in tops if name)}"
+                )
             self.frozen = (*self.frozen, found)
 
     def set_trainable(self: Self) -> Self:

@@ -38,10 +38,11 @@ _FIX = "take the file as it was downloaded, or train again"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A checkpoint, read and checked: every tensor is dense and finite, what it says of itself fits its tensors.
+    """A checkpoint, read and checked: every tensor is dense and finite, what it says of itself fits
+    its tensors.
 
-    `classifier` or `segmenter` is what the file, or the keys of a release's checkpoint, tell of the network; both are
-    None where it has no head (ImageNet weights).
+    `classifier` or `segmenter` is what the file, or the keys of a release's checkpoint, tell of the
+    network; both are None where it has no head (ImageNet weights).
     """
 
     path: Path
@@ -51,41 +52,71 @@ class WeightsFile:
     predict: PredictSettings | None = None
 
 
-def save_classifier(path: Path, model: Classifier, class_names: tuple[str, ...], *,
-                    predict: PredictSettings | None = None, half: bool = False) -> None:
-    """Write the project's own classifier file: the state dict and what is needed to build the network again.
+def save_classifier(
+    path: Path,
+    model: Classifier,
+    class_names: tuple[str, ...],
+    *,
+    predict: PredictSettings | None = None,
+    half: bool = False,
+) -> None:
+    """Write the project's own classifier file: the state dict and what is needed to build the
+    network again.
 
-    `half` stores float16, for weights that are only used; `predict` goes along for :func:`read_predict_settings`.
+    `half` stores float16, for weights that are only used; `predict` goes along for
+    :func:`read_predict_settings`.
     """
-    info = ClassifierInfo(model.backbone_name, model.head, model.num_classes, model.output_stride, class_names)
+    info = ClassifierInfo(
+        model.backbone_name, model.head, model.num_classes, model.output_stride, class_names
+    )
     _write(path, CLASSIFIER_FORMAT, info, model, predict, half)
 
 
-def save_segmenter(path: Path, model: Segmenter, class_names: tuple[str, ...], *,
-                   predict: PredictSettings | None = None, half: bool = False) -> None:
+def save_segmenter(
+    path: Path,
+    model: Segmenter,
+    class_names: tuple[str, ...],
+    *,
+    predict: PredictSettings | None = None,
+    half: bool = False,
+) -> None:
     """Write a segmentation network's own file; see :func:`save_classifier`."""
     info = SegmenterInfo(model.backbone_name, model.num_classes, model.output_stride, class_names)
     _write(path, SEGMENTER_FORMAT, info, model, predict, half)
 
 
-def _write(path: Path, form: str, info: ClassifierInfo | SegmenterInfo, model: torch.nn.Module,
-           predict: PredictSettings | None, half: bool) -> None:
+def _write(
+    path: Path,
+    form: str,
+    info: ClassifierInfo | SegmenterInfo,
+    model: torch.nn.Module,
+    predict: PredictSettings | None,
+    half: bool,
+) -> None:
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     extra = {} if predict is None else {"predict": asdict(predict)}
     stream = io.BytesIO()
-    torch.save({"format": form, "info": asdict(info), "state_dict": halved(state, path) if half else state, **extra},
-               stream)
+    torch.save(
+        {
+            "format": form,
+            "info": asdict(info),
+            "state_dict": halved(state, path) if half else state,
+            **extra,
+        },
+        stream,
+    )
     write_bytes(path, stream.getvalue(), durable=True)
 
 
 def open_weights(path: str | Path) -> WeightsFile:
     """Read a checkpoint of any known format: weights, and what they say of themselves.
 
-    Keys are ResNet-38's published ones, deeplab-pytorch's, or the backbone's own. Formats: this project's files, EPS's
-    plain state dict, SMAF's `{"Net": {"model_state": …}}`, MXNet's `.params`, deeplab-pytorch's and timm's state dicts,
-    the EfficientNet-Lite0 package's, and state dicts that frameworks wrapped
-    (:func:`smaf.models.state_dicts.find_state_dict`). Raises :class:`InputError` naming the file where it is none of
-    these, where a fact is wrong, or a tensor is not finite.
+    Keys are ResNet-38's published ones, deeplab-pytorch's, or the backbone's own. Formats: this
+    project's files, EPS's plain state dict, SMAF's `{"Net": {"model_state": …}}`, MXNet's
+    `.params`, deeplab-pytorch's and timm's state dicts, the EfficientNet-Lite0 package's, and state
+    dicts that frameworks wrapped (:func:`smaf.models.state_dicts.find_state_dict`). Raises
+    :class:`InputError` naming the file where it is none of these, where a fact is wrong, or a
+    tensor is not finite.
     """
     path = Path(path)
     if _is_mxnet(path):
@@ -97,25 +128,34 @@ def open_weights(path: str | Path) -> WeightsFile:
     if "_conv_stem.weight" in state:
         state = rename_lite0(state)
     state = check_tensors(state, path)
-    return WeightsFile(path, state, _published_classifier(state, path), _published_segmenter(state, path))
+    return WeightsFile(
+        path, state, _published_classifier(state, path), _published_segmenter(state, path)
+    )
 
 
 def _own_format(value: object, path: Path) -> str | None:
-    """The format of a file of this project, None where it is another's; one that is not known is an error."""
+    """The format of a file of this project, None where it is another's; one that is not known is an
+    error."""
     if not isinstance(value, Mapping):
         return None
     form, info = value.get("format"), value.get("info")
     if isinstance(form, str) and form in _FORMATS:
         return form
-    if (isinstance(form, str) and form.startswith("smaf-")) or (isinstance(info, Mapping) and "class_names" in info):
-        raise InputError(f"weights {path} have the format {shown(form)}, this version reads {' and '.join(_FORMATS)}: "
-                         "update smaf, or name other weights")
+    if (isinstance(form, str) and form.startswith("smaf-")) or (
+        isinstance(info, Mapping) and "class_names" in info
+    ):
+        raise InputError(
+            f"weights {path} have the format {shown(form)}, this version reads "
+            f"{' and '.join(_FORMATS)}: update smaf, or name other weights"
+        )
     return None
 
 
 def _open_own(value: Mapping[str, Any], form: str, path: Path) -> WeightsFile:
     where = f"weights {path}"
-    fields = Fields(value, where, _FIX, required=("format", "info", "state_dict"), optional=("predict",))
+    fields = Fields(
+        value, where, _FIX, required=("format", "info", "state_dict"), optional=("predict",)
+    )
     state = check_tensors(find_state_dict(fields.values["state_dict"], path), path)
     predict = parse_predict(value.get("predict"), where, segments=form == SEGMENTER_FORMAT)
     if form == SEGMENTER_FORMAT:
@@ -124,16 +164,29 @@ def _open_own(value: Mapping[str, Any], form: str, path: Path) -> WeightsFile:
         check_channels(_length(state, head, path), segmenter.num_classes, where)
         return WeightsFile(path, state, None, segmenter, predict)
     classifier = parse_classifier(value["info"], where, HEADS)
-    check_channels(_head_channels(state, path), classifier.num_classes + (classifier.head != "cls"), where)
+    check_channels(
+        _head_channels(state, path), classifier.num_classes + (classifier.head != "cls"), where
+    )
     return WeightsFile(path, state, classifier, None, predict)
 
 
 def _head_channels(state: Mapping[str, Tensor], path: Path) -> int:
     """Channels of a classifier's head, a 1×1 convolution."""
     weight = state.get("fc8.weight")
-    if weight is None or weight.ndim != 4 or tuple(weight.shape[2:]) != (1, 1) or not weight.is_floating_point():
-        got = "missing" if weight is None else f"{tuple(weight.shape)} of {str(weight.dtype).removeprefix('torch.')}"
-        raise InputError(f"weights {path}: fc8.weight is {got}, expected the head's (channels, D, 1, 1): {_FIX}")
+    if (
+        weight is None
+        or weight.ndim != 4
+        or tuple(weight.shape[2:]) != (1, 1)
+        or not weight.is_floating_point()
+    ):
+        got = (
+            "missing"
+            if weight is None
+            else f"{tuple(weight.shape)} of {str(weight.dtype).removeprefix('torch.')}"
+        )
+        raise InputError(
+            f"weights {path}: fc8.weight is {got}, expected the head's (channels, D, 1, 1): {_FIX}"
+        )
     return len(weight)
 
 
@@ -151,12 +204,17 @@ def _published_classifier(state: Mapping[str, Tensor], path: Path) -> Classifier
         return None
     channels = _head_channels(state, path)
     if channels < 2:
-        raise InputError(f"weights {path} have a head of 1 channel, expected the classes and background: {_FIX}")
-    return ClassifierInfo(RESNET38, "smaf" if "cov_feat.weight" in state else "eps", channels - 1, 8, ())
+        raise InputError(
+            f"weights {path} have a head of 1 channel, expected the classes and background: {_FIX}"
+        )
+    return ClassifierInfo(
+        RESNET38, "smaf" if "cov_feat.weight" in state else "eps", channels - 1, 8, ()
+    )
 
 
 def _published_segmenter(state: Mapping[str, Tensor], path: Path) -> SegmenterInfo | None:
-    """What the keys of deeplab-pytorch's checkpoints tell; None of its initialisation, which has no head."""
+    """What the keys of deeplab-pytorch's checkpoints tell; None of its initialisation, which has no
+    head."""
     key = "base.aspp.c0.bias"
     return SegmenterInfo(DEEPLAB, _length(state, key, path), 8, ()) if key in state else None
 
@@ -167,17 +225,20 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def read_info(path: str | Path) -> ClassifierInfo | None:
-    """What a classifier's file says of itself; for EPS's and SMAF's, what their keys tell. None without a head."""
+    """What a classifier's file says of itself; for EPS's and SMAF's, what their keys tell. None
+    without a head."""
     return open_weights(path).classifier
 
 
 def read_segmenter_info(path: str | Path) -> SegmenterInfo | None:
-    """What a segmentation network's file says of itself; for deeplab-pytorch's, what its keys tell. None for others."""
+    """What a segmentation network's file says of itself; for deeplab-pytorch's, what its keys tell.
+    None for others."""
     return open_weights(path).segmenter
 
 
 def read_predict_settings(path: str | Path) -> PredictSettings | None:
-    """The settings that :func:`save_classifier` or :func:`save_segmenter` was given, None where it was given none."""
+    """The settings that :func:`save_classifier` or :func:`save_segmenter` was given, None where it
+    was given none."""
     return open_weights(path).predict
 
 
@@ -193,8 +254,10 @@ def _from_mxnet(path: Path) -> dict[str, Tensor]:
         try:
             key = published_key(name)
         except KeyError as error:
-            raise InputError(f"weights {path} have {name!r}, which is not a name of ResNet-38: expected "
-                             "ilsvrc-cls_rna-a1_cls1000_ep-0001.params") from error
+            raise InputError(
+                f"weights {path} have {name!r}, which is not a name of ResNet-38: expected "
+                "ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+            ) from error
         if key in state:
             raise InputError(f"weights {path} have {key} twice: download the file again")
         if key is not None:
@@ -203,21 +266,35 @@ def _from_mxnet(path: Path) -> dict[str, Tensor]:
 
 
 def widen_eps_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turn EPS's head into SMAF's with the same CAMs, so that SMAF starts from the official EPS checkpoint.
+    """Turn EPS's head into SMAF's with the same CAMs, so that SMAF starts from the official EPS
+    checkpoint.
 
-    A linear map w·x is relu(w·x) - relu(-w·x), so 2·(C+1) of SMAF's 128 features carry EPS's channels exactly
-    and the rest start as random features with no say yet. Raises :class:`InputError` where C+1 > 64.
+    A linear map w·x is relu(w·x) - relu(-w·x), so 2·(C+1) of SMAF's 128 features carry EPS's
+    channels exactly and the rest start as random features with no say yet. Raises
+    :class:`InputError` where C+1 > 64.
     """
     fc8 = state["fc8.weight"]
     outputs = len(fc8)
     if 2 * outputs > FEATURES:
-        raise InputError(f"a head of {outputs} channels does not fit SMAF's {FEATURES} features twice: use --head eps")
+        raise InputError(
+            f"a head of {outputs} channels does not fit SMAF's {FEATURES} features twice: use "
+            "--head eps"
+        )
     generator = torch.Generator().manual_seed(0)
-    spare = torch.randn(FEATURES - 2 * outputs, fc8.shape[1], 1, 1, generator=generator) * float(fc8.std())
+    spare = torch.randn(FEATURES - 2 * outputs, fc8.shape[1], 1, 1, generator=generator) * float(
+        fc8.std()
+    )
     mix = torch.zeros(outputs, FEATURES, 1, 1)
     for channel in range(outputs):
         mix[channel, channel], mix[channel, outputs + channel] = 1.0, -1.0
     rest = {key: value for key, value in state.items() if key != "fc8.weight"}
-    return {**rest, "cov_feat.weight": torch.cat([fc8, -fc8, spare]), "bn.running_mean": torch.zeros(FEATURES),
-            "bn.running_var": torch.ones(FEATURES), "bn.weight": torch.full((FEATURES,), (1.0 + 1e-5) ** 0.5),
-            "bn.bias": torch.zeros(FEATURES), "bn.num_batches_tracked": torch.tensor(0), "fc8.weight": mix}
+    return {
+        **rest,
+        "cov_feat.weight": torch.cat([fc8, -fc8, spare]),
+        "bn.running_mean": torch.zeros(FEATURES),
+        "bn.running_var": torch.ones(FEATURES),
+        "bn.weight": torch.full((FEATURES,), (1.0 + 1e-5) ** 0.5),
+        "bn.bias": torch.zeros(FEATURES),
+        "bn.num_batches_tracked": torch.tensor(0),
+        "fc8.weight": mix,
+    }

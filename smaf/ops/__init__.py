@@ -1,4 +1,5 @@
-"""The method's mathematics on tensors and arrays: views and fusion, targets, losses, prototypes, CRF, metrics."""
+"""The method's mathematics on tensors and arrays: views and fusion, targets, losses, prototypes,
+CRF, metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smaf.ops.crf import crf_available, crf_cams, crf_labels, crf_softmax, require_crf
     from smaf.ops.fusion import class_maps, fuse_cams
-    from smaf.ops.losses import classification_loss, eps_loss, saliency_estimate, segmentation_loss, self_training_loss
+    from smaf.ops.losses import (
+        classification_loss,
+        eps_loss,
+        saliency_estimate,
+        segmentation_loss,
+        self_training_loss,
+    )
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
@@ -25,7 +32,8 @@ if TYPE_CHECKING:
         view_logits,
     )
 
-# Where each name lives: modules are loaded when they are asked for, since half of them do without PyTorch's start-up
+# Where each name lives: modules are loaded when they are asked for, since half of them do without
+# PyTorch's start-up
 _PLACES = {
     "crf": "crf_available crf_cams crf_labels crf_softmax require_crf",
     "fusion": "class_maps fuse_cams",
@@ -34,17 +42,45 @@ _PLACES = {
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
     "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
-    "views": "LABEL_FILTERS MAX_VIEW_PIXELS SCALES SizedMaps cams_to_mask mean_maps normalise_maps peak_scores "
-             "view_logits",
+    "views": "LABEL_FILTERS MAX_VIEW_PIXELS SCALES SizedMaps cams_to_mask mean_maps normalise_maps "
+    "peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
-__all__ = ["LABEL_FILTERS", "MAX_VIEW_PIXELS", "SCALES", "ConfusionMatrix", "SizeStrata", "SizedMaps", "bounded_photo",
-           "cams_to_mask", "certain_mask", "class_maps", "class_prototypes", "classification_loss", "crf_available",
-           "crf_cams", "crf_labels", "crf_softmax", "eps_loss", "fuse_cams", "mean_maps", "move_prototypes",
-           "normalise_maps", "peak_scores", "prototype_weights", "reactivation_target", "refine_cams", "refine_mask",
-           "refined_mask", "require_crf", "saliency_estimate", "segmentation_loss", "self_training_loss",
-           "view_logits"]
+__all__ = [
+    "LABEL_FILTERS",
+    "MAX_VIEW_PIXELS",
+    "SCALES",
+    "ConfusionMatrix",
+    "SizeStrata",
+    "SizedMaps",
+    "bounded_photo",
+    "cams_to_mask",
+    "certain_mask",
+    "class_maps",
+    "class_prototypes",
+    "classification_loss",
+    "crf_available",
+    "crf_cams",
+    "crf_labels",
+    "crf_softmax",
+    "eps_loss",
+    "fuse_cams",
+    "mean_maps",
+    "move_prototypes",
+    "normalise_maps",
+    "peak_scores",
+    "prototype_weights",
+    "reactivation_target",
+    "refine_cams",
+    "refine_mask",
+    "refined_mask",
+    "require_crf",
+    "saliency_estimate",
+    "segmentation_loss",
+    "self_training_loss",
+    "view_logits",
+]
 
 
 def __getattr__(name: str) -> Any:

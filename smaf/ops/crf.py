@@ -14,7 +14,8 @@ from smaf.core.errors import InputError
 
 @dataclass(frozen=True)
 class CrfSettings:
-    """Kernel widths in pixels (`xy`) and in colour values 0..255 (`rgb`), their weights, mean-field iterations."""
+    """Kernel widths in pixels (`xy`) and in colour values 0..255 (`rgb`), their weights, mean-field
+    iterations."""
 
     gaussian_xy: float
     gaussian_weight: float
@@ -24,13 +25,22 @@ class CrfSettings:
     iterations: int = 10
 
     def scaled(self, factor: float) -> CrfSettings:
-        """The same kernels for a photograph resized by `factor`; the Gaussian stays at least one pixel wide."""
-        return replace(self, gaussian_xy=max(1.0, self.gaussian_xy * factor), bilateral_xy=self.bilateral_xy * factor)
+        """The same kernels for a photograph resized by `factor`; the Gaussian stays at least one
+        pixel wide."""
+        return replace(
+            self,
+            gaussian_xy=max(1.0, self.gaussian_xy * factor),
+            bilateral_xy=self.bilateral_xy * factor,
+        )
 
 
 # Stage 3's, on hard labels, and EPS's and DeepLab-V2's, on softmax
-HARD_LABELS = CrfSettings(gaussian_xy=3, gaussian_weight=3, bilateral_xy=50, bilateral_rgb=5, bilateral_weight=10)
-SOFTMAX = CrfSettings(gaussian_xy=1, gaussian_weight=3, bilateral_xy=67, bilateral_rgb=3, bilateral_weight=4)
+HARD_LABELS = CrfSettings(
+    gaussian_xy=3, gaussian_weight=3, bilateral_xy=50, bilateral_rgb=5, bilateral_weight=10
+)
+SOFTMAX = CrfSettings(
+    gaussian_xy=1, gaussian_weight=3, bilateral_xy=67, bilateral_rgb=3, bilateral_weight=4
+)
 CERTAINTY = 0.7
 
 
@@ -40,10 +50,13 @@ def crf_available() -> bool:
 
 
 def require_crf(without: str = "without --crf") -> None:
-    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed; `without` says how to do without."""
+    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed; `without` says how
+    to do without."""
     if not crf_available():
-        raise InputError("dense CRF needs the package pydensecrf2, which is not installed: `pip install pydensecrf2` "
-                         f"(Python 3.10 to 3.12 and a C++ compiler), or run {without}")
+        raise InputError(
+            "dense CRF needs the package pydensecrf2, which is not installed: `pip install "
+            f"pydensecrf2` (Python 3.10 to 3.12 and a C++ compiler), or run {without}"
+        )
 
 
 def _infer(image: np.ndarray, unary: np.ndarray, settings: CrfSettings) -> np.ndarray:
@@ -55,21 +68,33 @@ def _infer(image: np.ndarray, unary: np.ndarray, settings: CrfSettings) -> np.nd
     crf = dcrf.DenseCRF2D(w, h, len(unary))
     crf.setUnaryEnergy(np.ascontiguousarray(unary, dtype=np.float32))
     crf.addPairwiseGaussian(sxy=settings.gaussian_xy, compat=settings.gaussian_weight)
-    crf.addPairwiseBilateral(sxy=settings.bilateral_xy, srgb=settings.bilateral_rgb,
-                             rgbim=np.array(image, order="C"), compat=settings.bilateral_weight)
+    crf.addPairwiseBilateral(
+        sxy=settings.bilateral_xy,
+        srgb=settings.bilateral_rgb,
+        rgbim=np.array(image, order="C"),
+        compat=settings.bilateral_weight,
+    )
     return np.array(crf.inference(settings.iterations), dtype=np.float32).reshape(len(unary), h, w)
 
 
 def _pixels(image: np.ndarray | Image.Image, size: tuple[int, ...]) -> np.ndarray:
     pixels = np.asarray(image)
     if pixels.shape != (*size, 3) or pixels.dtype != np.uint8:
-        raise ValueError(f"expected an RGB image {(*size, 3)} uint8, got {pixels.shape} {pixels.dtype}")
+        raise ValueError(
+            f"expected an RGB image {(*size, 3)} uint8, got {pixels.shape} {pixels.dtype}"
+        )
     return pixels
 
 
-def crf_labels(image: np.ndarray | Image.Image, mask: np.ndarray, *, num_classes: int,
-               settings: CrfSettings = HARD_LABELS) -> np.ndarray:
-    """Stage 3's CRF on a hard mask: each label is held for certain at 0.7, the rest is shared by the others.
+def crf_labels(
+    image: np.ndarray | Image.Image,
+    mask: np.ndarray,
+    *,
+    num_classes: int,
+    settings: CrfSettings = HARD_LABELS,
+) -> np.ndarray:
+    """Stage 3's CRF on a hard mask: each label is held for certain at 0.7, the rest is shared by
+    the others.
 
     Args:
         image: (H, W, 3) uint8 RGB, or a PIL RGB image.
@@ -82,15 +107,19 @@ def crf_labels(image: np.ndarray | Image.Image, mask: np.ndarray, *, num_classes
     require_crf()
     pixels = _pixels(image, mask.shape)
     if num_classes < 2 or mask.max(initial=0) >= num_classes:
-        raise ValueError(f"mask has values up to {mask.max(initial=0)}, expected below num_classes = {num_classes} ≥ 2")
+        raise ValueError(
+            f"mask has values up to {mask.max(initial=0)}, expected below num_classes = "
+            f"{num_classes} ≥ 2"
+        )
     other, own = -np.log((1.0 - CERTAINTY) / (num_classes - 1)), -np.log(CERTAINTY)
     unary = np.full((num_classes, mask.size), other, dtype=np.float32)
     unary[mask.ravel(), np.arange(mask.size)] = own
     return _infer(pixels, unary, settings).argmax(axis=0).astype(np.uint8)
 
 
-def crf_softmax(image: np.ndarray | Image.Image, probability: np.ndarray, *,
-                settings: CrfSettings = SOFTMAX) -> np.ndarray:
+def crf_softmax(
+    image: np.ndarray | Image.Image, probability: np.ndarray, *, settings: CrfSettings = SOFTMAX
+) -> np.ndarray:
     """CRF on probabilities (T, H, W) that sum to 1 at each pixel → refined (T, H, W) float32."""
     require_crf()
     pixels = _pixels(image, probability.shape[1:])
@@ -98,21 +127,29 @@ def crf_softmax(image: np.ndarray | Image.Image, probability: np.ndarray, *,
     return _infer(pixels, unary, settings)
 
 
-def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *, background: float | None,
-             saliency: np.ndarray | None = None, saliency_weight: float = 1.0,
-             settings: CrfSettings | None = SOFTMAX) -> dict[int, np.ndarray]:
-    """Refine fused maps by the photograph's edges: CRF on [background constant, class maps], scaled to sum 1.
+def crf_cams(
+    image: np.ndarray | Image.Image,
+    cams: Mapping[int, np.ndarray],
+    *,
+    background: float | None,
+    saliency: np.ndarray | None = None,
+    saliency_weight: float = 1.0,
+    settings: CrfSettings | None = SOFTMAX,
+) -> dict[int, np.ndarray]:
+    """Refine fused maps by the photograph's edges: CRF on [background constant, class maps], scaled
+    to sum 1.
 
-    Only the labels of the maps and background take part, which the image-level label allows. Departs from the paper,
-    whose CRF comes after the mask.
+    Only the labels of the maps and background take part, which the image-level label allows.
+    Departs from the paper, whose CRF comes after the mask.
 
     Args:
         image: (H, W, 3) uint8 RGB, or a PIL RGB image.
         cams: `{class index: (H, W) in [0, 1]}`.
-        background: the constant that a class must exceed; None for maps that are probabilities: what they leave to 1.
-        saliency: (H, W) in [0, 1] or None. Where it is salient (above 0.5), its odds (at most 19) to the power
-            `saliency_weight` multiply the classes' values. Elsewhere it says nothing: a detector misses objects, and
-            held against the classes it cost more than it gave.
+        background: the constant that a class must exceed; None for maps that are probabilities:
+            what they leave to 1.
+        saliency: (H, W) in [0, 1] or None. Where it is salient (above 0.5), its odds (at most 19)
+            to the power `saliency_weight` multiply the classes' values. Elsewhere it says nothing:
+            a detector misses objects, and held against the classes it cost more than it gave.
         settings: the kernels; None for no CRF at all (which needs no pydensecrf2), saliency alone.
 
     Returns:
@@ -125,7 +162,9 @@ def crf_cams(image: np.ndarray | Image.Image, cams: Mapping[int, np.ndarray], *,
         s = np.clip(saliency, 0.5, 0.95)
         maps = maps * ((s / (1.0 - s)) ** saliency_weight).astype(np.float32)
     rest = np.clip(1.0 - maps.sum(axis=0, keepdims=True), 1e-4, 1.0)
-    channels = np.concatenate([rest if background is None else np.full_like(rest, background), maps])
+    channels = np.concatenate(
+        [rest if background is None else np.full_like(rest, background), maps]
+    )
     channels /= channels.sum(axis=0)
     refined = channels if settings is None else crf_softmax(image, channels, settings=settings)
     return dict(zip(cams, refined[1:], strict=True))

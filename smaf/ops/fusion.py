@@ -14,15 +14,23 @@ from smaf.core.tensors import normalise
 from smaf.ops.views import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES, resize_view, working_size
 
 
-def class_maps(cam: Tensor, num_classes: int, *, classes: Sequence[int] | None = None,
-               label_filter: str = "maps") -> Tensor:
-    """CAM logits (N, C+1, h, w) → softmax's foreground channels; (N, C, h, w) of a plain-CAM network → its ReLU.
+def class_maps(
+    cam: Tensor,
+    num_classes: int,
+    *,
+    classes: Sequence[int] | None = None,
+    label_filter: str = "maps",
+) -> Tensor:
+    """CAM logits (N, C+1, h, w) → softmax's foreground channels; (N, C, h, w) of a plain-CAM
+    network → its ReLU.
 
-    `classes` are those wanted, None all. With `label_filter="logits"` the softmax has these and the background alone;
-    see :func:`fuse_cams`.
+    `classes` are those wanted, None all. With `label_filter="logits"` the softmax has these and the
+    background alone; see :func:`fuse_cams`.
     """
     if label_filter not in LABEL_FILTERS:
-        raise ValueError(f"label_filter {label_filter!r}: expected one of {', '.join(LABEL_FILTERS)}")
+        raise ValueError(
+            f"label_filter {label_filter!r}: expected one of {', '.join(LABEL_FILTERS)}"
+        )
     wanted = list(range(num_classes) if classes is None else classes)
     if cam.shape[1] == num_classes:
         return F.relu(cam[:, wanted])
@@ -32,26 +40,37 @@ def class_maps(cam: Tensor, num_classes: int, *, classes: Sequence[int] | None =
 
 
 @torch.inference_mode()
-def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor, *,
-              scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
-              max_pixels: int = MAX_VIEW_PIXELS, label_filter: str = "maps") -> dict[int, np.ndarray]:
+def fuse_cams(
+    model: nn.Module,
+    image: Image.Image,
+    labels: np.ndarray | Tensor,
+    *,
+    scales: Sequence[float] = SCALES,
+    flip: bool = True,
+    long_side: int | None = None,
+    max_pixels: int = MAX_VIEW_PIXELS,
+    label_filter: str = "maps",
+) -> dict[int, np.ndarray]:
     """Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
-    For each scale the image is resized (bicubic) and normalised with the model's `mean` and `std`; the CAM's softmax
-    is brought to the image's size (bilinear), flipped back, and kept for the labelled classes. The views are
-    summed, each class divided by (its maximum + 1e-5). A plain-CAM network (head `"cls"`) gives ReLU for softmax.
+    For each scale the image is resized (bicubic) and normalised with the model's `mean` and `std`;
+    the CAM's softmax is brought to the image's size (bilinear), flipped back, and kept for the
+    labelled classes. The views are summed, each class divided by (its maximum + 1e-5). A plain-CAM
+    network (head `"cls"`) gives ReLU for softmax.
 
     Args:
-        model: a classifier of :func:`smaf.models.build_classifier`; its device is used, its mode left as it was.
+        model: a classifier of :func:`smaf.models.build_classifier`; its device is used, its mode
+            left as it was.
         image: PIL image, W×H; other modes are converted to RGB.
         labels: (C,), 1 where the image shows the class.
         scales: factors of the image's size.
         flip: also use each view's mirror image.
-        long_side: length of the longer side at scale 1; None is the photograph's own. Departs from the paper.
+        long_side: length of the longer side at scale 1; None is the photograph's own. Departs from
+            the paper.
         max_pixels: cap on a view's pixels, which bounds memory; a warning says where it acts.
-        label_filter: `"maps"`, as published: softmax over all channels, then the labelled ones are kept; `"logits"`:
-            softmax over the labelled channels and background alone, so that a cow that looks like a horse is no
-            background. Departs from the paper.
+        label_filter: `"maps"`, as published: softmax over all channels, then the labelled ones are
+            kept; `"logits"`: softmax over the labelled channels and background alone, so that a cow
+            that looks like a horse is no background. Departs from the paper.
 
     Returns:
         `{class index: (H, W) float32 in [0, 1)}`, labelled classes only.
@@ -66,15 +85,35 @@ def fuse_cams(model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor,
     classes = np.flatnonzero(labels > 0)
     if not len(classes):
         return {}
-    total = _sum_views(model, image, classes, num_classes, scales=scales, flip=flip, long_side=long_side,
-                       max_pixels=max_pixels, label_filter=label_filter)
+    total = _sum_views(
+        model,
+        image,
+        classes,
+        num_classes,
+        scales=scales,
+        flip=flip,
+        long_side=long_side,
+        max_pixels=max_pixels,
+        label_filter=label_filter,
+    )
     total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
     return {int(c): plane for c, plane in zip(classes, total.cpu().numpy(), strict=True)}
 
 
-def _sum_views(model: nn.Module, image: Image.Image, classes: np.ndarray, num_classes: int, *, scales: Sequence[float],
-               flip: bool, long_side: int | None, max_pixels: int, label_filter: str) -> Tensor:
-    """The views' softmax maps of `classes`, brought to the image's size, flipped back and summed: (n, H, W)."""
+def _sum_views(
+    model: nn.Module,
+    image: Image.Image,
+    classes: np.ndarray,
+    num_classes: int,
+    *,
+    scales: Sequence[float],
+    flip: bool,
+    long_side: int | None,
+    max_pixels: int,
+    label_filter: str,
+) -> Tensor:
+    """The views' softmax maps of `classes`, brought to the image's size, flipped back and summed:
+    (n, H, W)."""
     size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
     parameter = next(model.parameters())
     channels_last = parameter.device.type == "cpu"
@@ -83,7 +122,9 @@ def _sum_views(model: nn.Module, image: Image.Image, classes: np.ndarray, num_cl
     try:
         total = torch.zeros(len(classes), size[1], size[0], device=parameter.device)
         for scale in scales:
-            view = normalise(resize_view(image, size, scale), *_statistics(model))[None].to(parameter.device)
+            view = normalise(resize_view(image, size, scale), *_statistics(model))[None].to(
+                parameter.device
+            )
             views = torch.cat([view, view.flip(3)]) if flip else view
             if channels_last:
                 views = views.contiguous(memory_format=torch.channels_last)
@@ -94,12 +135,16 @@ def _sum_views(model: nn.Module, image: Image.Image, classes: np.ndarray, num_cl
     finally:
         model.train(training)
     if size != image.size:  # the size cap or long_side acted
-        total = F.interpolate(total[None], size=image.size[::-1], mode="bilinear", align_corners=False)[0]
+        total = F.interpolate(
+            total[None], size=image.size[::-1], mode="bilinear", align_corners=False
+        )[0]
     return total
 
 
 def _statistics(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
     mean, std = getattr(model, "mean", None), getattr(model, "std", None)
     if mean is None or std is None:
-        raise TypeError(f"{type(model).__name__} does not carry mean and std: build it with build_classifier")
+        raise TypeError(
+            f"{type(model).__name__} does not carry mean and std: build it with build_classifier"
+        )
     return mean, std

@@ -1,4 +1,5 @@
-"""Segmentation metrics from one confusion matrix over the whole list, as PASCAL VOC defines mean IoU."""
+"""Segmentation metrics from one confusion matrix over the whole list, as PASCAL VOC defines mean
+IoU."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ class ConfusionMatrix:
     def update(self, pred: np.ndarray, target: np.ndarray) -> None:
         """Add predicted and true masks of one shape; integers.
 
-        Raises ValueError where the shapes differ, or a value that is not ignored is outside the classes.
+        Raises ValueError where the shapes differ, or a value that is not ignored is outside the
+        classes.
         """
         pred, target = np.asarray(pred), np.asarray(target)
         if pred.shape != target.shape:
@@ -46,17 +48,21 @@ class ConfusionMatrix:
         pred, target = pred[kept].astype(np.int64), target[kept].astype(np.int64)
         for name, values in (("prediction", pred), ("target", target)):
             if values.size and not (values.min() >= 0 and values.max() < self.num_classes):
-                raise ValueError(f"{name} has values {values.min()}..{values.max()}, expected "
-                                 f"0..{self.num_classes - 1}")
+                raise ValueError(
+                    f"{name} has values {values.min()}..{values.max()}, expected "
+                    f"0..{self.num_classes - 1}"
+                )
         self.ignored += int(kept.size - kept.sum())
         index = target * self.num_classes + pred
         self.counts += np.bincount(index, minlength=self.num_classes**2).reshape(self.counts.shape)
 
     def compute(self) -> dict[str, Any]:
-        """Return `miou`, `iou` (T,), `precision` (T,), `recall` (T,), `accuracy`, `fwiou`; values in 0..1.
+        """Return `miou`, `iou` (T,), `precision` (T,), `recall` (T,), `accuracy`, `fwiou`; values
+        in 0..1.
 
-        `miou` is the mean over classes that occur (in target or prediction); per-class values are NaN where they
-        are not defined. `fwiou` weighs each class's IoU with its share of the true pixels.
+        `miou` is the mean over classes that occur (in target or prediction); per-class values are
+        NaN where they are not defined. `fwiou` weighs each class's IoU with its share of the true
+        pixels.
         """
         counts = self.counts.astype(np.float64)
         hit, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
@@ -64,18 +70,31 @@ class ConfusionMatrix:
         total = counts.sum()
         if total == 0:
             nan = float("nan")
-            return {"miou": nan, "iou": iou, "precision": iou, "recall": iou, "accuracy": nan, "fwiou": nan}
-        return {"miou": float(np.nanmean(iou)), "iou": iou, "precision": _ratio(hit, predicted),
-                "recall": _ratio(hit, true), "accuracy": float(hit.sum() / total),
-                "fwiou": float(np.nansum(true / total * np.where(true > 0, iou, 0.0)))}
+            return {
+                "miou": nan,
+                "iou": iou,
+                "precision": iou,
+                "recall": iou,
+                "accuracy": nan,
+                "fwiou": nan,
+            }
+        return {
+            "miou": float(np.nanmean(iou)),
+            "iou": iou,
+            "precision": _ratio(hit, predicted),
+            "recall": _ratio(hit, true),
+            "accuracy": float(hit.sum() / total),
+            "fwiou": float(np.nansum(true / total * np.where(true > 0, iou, 0.0))),
+        }
 
 
 class SizeStrata:
     """IoU by the size of what is to be found: small, medium and large shares of the image.
 
-    Each class that an image truly shows falls in the stratum of its share of the pixels that are not ignored; its
-    intersection and union in that image are summed there, class by class. A class predicted where it is not counts
-    nowhere, so these numbers compare predictions with each other and are not parts of the mIoU.
+    Each class that an image truly shows falls in the stratum of its share of the pixels that are
+    not ignored; its intersection and union in that image are summed there, class by class. A class
+    predicted where it is not counts nowhere, so these numbers compare predictions with each other
+    and are not parts of the mIoU.
 
     Args:
         num_classes: T, background (class 0, left out) included.
@@ -84,7 +103,13 @@ class SizeStrata:
 
     names = ("small", "medium", "large")
 
-    def __init__(self, num_classes: int, *, bounds: tuple[float, float] = (0.05, 0.2), ignore_index: int = 255) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        bounds: tuple[float, float] = (0.05, 0.2),
+        ignore_index: int = 255,
+    ) -> None:
         self.bounds, self.ignore_index = bounds, ignore_index
         self.counts = np.zeros((3, num_classes, 2), dtype=np.int64)  # intersection, union
         self.objects = np.zeros(3, dtype=np.int64)
@@ -102,7 +127,13 @@ class SizeStrata:
             self.objects[stratum] += 1
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """`{"small": {"iou": mean over the classes in it (NaN where none is), "objects": their number}, …}`."""
+        """`{"small": {"iou": mean over the classes in it (NaN where none is), "objects": their
+        number}, …}`."""
         iou = _ratio(self.counts[..., 0], self.counts[..., 1])
-        return {name: {"iou": float(np.nanmean(iou[i])) if self.objects[i] else float("nan"),
-                       "objects": int(self.objects[i])} for i, name in enumerate(self.names)}
+        return {
+            name: {
+                "iou": float(np.nanmean(iou[i])) if self.objects[i] else float("nan"),
+                "objects": int(self.objects[i]),
+            }
+            for i, name in enumerate(self.names)
+        }

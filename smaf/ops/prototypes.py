@@ -1,4 +1,5 @@
-"""ProDA's prototypes (Zhang et al., CVPR 2021, sections 3.1 and 3.2) as SMAF's release uses them."""
+"""ProDA's prototypes (Zhang et al., CVPR 2021, sections 3.1 and 3.2) as SMAF's release uses
+them."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def class_prototypes(features: Tensor, logits: Tensor, *, min_pixels: int = 10) -> tuple[Tensor, Tensor]:
+def class_prototypes(
+    features: Tensor, logits: Tensor, *, min_pixels: int = 10
+) -> tuple[Tensor, Tensor]:
     """Mean feature of each class in each image, over the pixels whose predicted class it is.
 
     Args:
@@ -20,20 +23,32 @@ def class_prototypes(features: Tensor, logits: Tensor, *, min_pixels: int = 10) 
     Returns:
         (M, D) means in the order of images, then classes, and their class ids (M,) int64.
     """
-    if features.ndim != 4 or logits.ndim != 4 or features.shape[2:] != logits.shape[2:] or len(features) != len(logits):
-        raise ValueError(f"expected features (N, D, h, w) and logits (N, T, h, w), got {tuple(features.shape)} and "
-                         f"{tuple(logits.shape)}")
+    if (
+        features.ndim != 4
+        or logits.ndim != 4
+        or features.shape[2:] != logits.shape[2:]
+        or len(features) != len(logits)
+    ):
+        raise ValueError(
+            f"expected features (N, D, h, w) and logits (N, T, h, w), got {tuple(features.shape)} "
+            f"and {tuple(logits.shape)}"
+        )
     n, d = features.shape[:2]
     classes = logits.shape[1]
-    onehot = F.one_hot(logits.argmax(dim=1).reshape(n, -1), classes).to(features.dtype)  # (N, h·w, T)
+    onehot = F.one_hot(logits.argmax(dim=1).reshape(n, -1), classes).to(
+        features.dtype
+    )  # (N, h·w, T)
     sums = torch.einsum("ndp,npt->ntd", features.reshape(n, d, -1), onehot)
     pixels = onehot.sum(dim=1)  # (N, T)
     image, ids = torch.nonzero(pixels >= min_pixels, as_tuple=True)
     return sums[image, ids] / pixels[image, ids, None], ids
 
 
-def move_prototypes(prototypes: Tensor, vectors: Tensor, ids: Tensor, *, momentum: float = 1e-4) -> Tensor:
-    """ProDA's moving prototypes, eq. 6: P_t ← (1 - m)·P_t + m·vector, one vector (M, D) after the other.
+def move_prototypes(
+    prototypes: Tensor, vectors: Tensor, ids: Tensor, *, momentum: float = 1e-4
+) -> Tensor:
+    """ProDA's moving prototypes, eq. 6: P_t ← (1 - m)·P_t + m·vector, one vector (M, D) after the
+    other.
 
     `prototypes` (T, D) is not changed; the moved ones are returned.
     """
@@ -43,11 +58,13 @@ def move_prototypes(prototypes: Tensor, vectors: Tensor, ids: Tensor, *, momentu
     return moved
 
 
-def prototype_weights(features: Tensor, prototypes: Tensor, *, kind: Literal["cosine", "proda"] = "cosine") -> Tensor:
+def prototype_weights(
+    features: Tensor, prototypes: Tensor, *, kind: Literal["cosine", "proda"] = "cosine"
+) -> Tensor:
     """How well each pixel fits each class prototype.
 
-    `"proda"`: softmax over classes of -(d_t - min d), d_t the Euclidean distance to prototype t (ProDA, eq. 5,
-    temperature 1). `"cosine"`: relu of the cosine similarity (SMAF's release).
+    `"proda"`: softmax over classes of -(d_t - min d), d_t the Euclidean distance to prototype t
+    (ProDA, eq. 5, temperature 1). `"cosine"`: relu of the cosine similarity (SMAF's release).
 
     Args:
         features: (N, D, H, W).
@@ -57,8 +74,10 @@ def prototype_weights(features: Tensor, prototypes: Tensor, *, kind: Literal["co
         (N, T, H, W) in [0, 1].
     """
     if features.ndim != 4 or prototypes.ndim != 2 or features.shape[1] != prototypes.shape[1]:
-        raise ValueError(f"expected features (N, D, H, W) and prototypes (T, D), got {tuple(features.shape)} and "
-                         f"{tuple(prototypes.shape)}")
+        raise ValueError(
+            f"expected features (N, D, H, W) and prototypes (T, D), got {tuple(features.shape)} "
+            f"and {tuple(prototypes.shape)}"
+        )
     if kind not in {"cosine", "proda"}:
         raise ValueError(f"kind {kind!r}: expected 'cosine' or 'proda'")
     n, d, h, w = features.shape

@@ -6,28 +6,40 @@ import torch
 from torch import Tensor
 
 
-def reactivation_target(fused: Tensor, labels: Tensor, *, background: float = 0.2, denoise: bool = True,
-                        reactivate: bool = True, soft_background: bool = False) -> Tensor:
+def reactivation_target(
+    fused: Tensor,
+    labels: Tensor,
+    *,
+    background: float = 0.2,
+    denoise: bool = True,
+    reactivate: bool = True,
+    soft_background: bool = False,
+) -> Tensor:
     """Denoise and reactivate fused maps.
 
-    Denoise: multiply by the image label and append a constant background channel, so that weaker responses lose to
-    it. Reactivate: divide all channels by their maximum at the pixel; the winner becomes 1, ratios stay.
+    Denoise: multiply by the image label and append a constant background channel, so that weaker
+    responses lose to
+    it. Reactivate: divide all channels by their maximum at the pixel; the winner becomes 1, ratios
+    stay.
 
     Args:
         fused: (N, C, H, W) fused CAMs in [0, 1].
         labels: (N, C), 1 where the image shows the class.
         background: the constant, 0.2 in the release.
-        denoise: False appends an all but empty background channel (1e-5) and keeps unlabelled classes; ablation.
+        denoise: False appends an all but empty background channel (1e-5) and keeps unlabelled
+            classes; ablation.
         reactivate: False leaves the values as they are; ablation.
-        soft_background: the background channel is what the maps leave to 1, not the constant; for refined maps, which
-            are probabilities. Departs from the paper.
+        soft_background: the background channel is what the maps leave to 1, not the constant; for
+            refined maps, which are probabilities. Departs from the paper.
 
     Returns:
         (N, C+1, H, W), the last channel background.
     """
     if fused.ndim != 4 or labels.shape != fused.shape[:2]:
-        raise ValueError(f"expected fused (N, C, H, W) and labels (N, C), got {tuple(fused.shape)} and "
-                         f"{tuple(labels.shape)}")
+        raise ValueError(
+            f"expected fused (N, C, H, W) and labels (N, C), got {tuple(fused.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
     if background <= 0:
         raise ValueError(f"background {background}: expected a constant above 0")
     if denoise:

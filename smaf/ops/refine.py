@@ -1,4 +1,5 @@
-"""Dense CRF on photographs of any size: on masks (as published) and on fused maps (beyond the paper)."""
+"""Dense CRF on photographs of any size: on masks (as published) and on fused maps (beyond the
+paper)."""
 
 from __future__ import annotations
 
@@ -14,24 +15,33 @@ from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels
 from smaf.ops.views import MAX_VIEW_PIXELS, cams_to_mask
 
 
-def refine_mask(photo: Image.Image, mask: np.ndarray, *, num_classes: int,
-                max_pixels: int = MAX_VIEW_PIXELS) -> np.ndarray:
-    """Stage 3's CRF on (H, W) labels; a photograph of more than `max_pixels` is refined at a smaller size."""
+def refine_mask(
+    photo: Image.Image, mask: np.ndarray, *, num_classes: int, max_pixels: int = MAX_VIEW_PIXELS
+) -> np.ndarray:
+    """Stage 3's CRF on (H, W) labels; a photograph of more than `max_pixels` is refined at a
+    smaller size."""
     if mask.size <= max_pixels:
         return crf_labels(photo, mask, num_classes=num_classes)
     size = _smaller(photo, max_pixels)
     small = np.array(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-    refined = crf_labels(photo.resize(size, Image.Resampling.BICUBIC), small, num_classes=num_classes)
+    refined = crf_labels(
+        photo.resize(size, Image.Resampling.BICUBIC), small, num_classes=num_classes
+    )
     return np.array(Image.fromarray(refined).resize(photo.size, Image.Resampling.NEAREST))
 
 
 def bounded_photo(photo: Image.Image, *, max_pixels: int = MAX_VIEW_PIXELS) -> Image.Image:
-    """The photograph, made smaller (bicubic) with a warning where it has more than `max_pixels`, for a CRF on it."""
+    """The photograph, made smaller (bicubic) with a warning where it has more than `max_pixels`,
+    for a CRF on it."""
     if photo.width * photo.height <= max_pixels:
         return photo
     size = _smaller(photo, max_pixels)
-    warnings.warn(f"the dense CRF of a photograph of {photo.width}×{photo.height} pixels works on {size[0]}×{size[1]}, "
-                  f"not more than {max_pixels} pixels (size cap)", RuntimeWarning, stacklevel=2)
+    warnings.warn(
+        f"the dense CRF of a photograph of {photo.width}×{photo.height} pixels works on "
+        f"{size[0]}×{size[1]}, not more than {max_pixels} pixels (size cap)",
+        RuntimeWarning,
+        stacklevel=2,
+    )
     return photo.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -49,22 +59,44 @@ def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))
 
 
-def refine_cams(photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float | None,
-                saliency: Image.Image | None = None, saliency_weight: float = 1.0, long_side: int | None = None,
-                crf: bool = True, max_pixels: int = MAX_VIEW_PIXELS) -> dict[int, np.ndarray]:
-    """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where the photograph is
-    longer than `long_side` (the kernels shrink with it) or has more than `max_pixels`."""
+def refine_cams(
+    photo: Image.Image,
+    cams: Mapping[int, np.ndarray],
+    *,
+    background: float | None,
+    saliency: Image.Image | None = None,
+    saliency_weight: float = 1.0,
+    long_side: int | None = None,
+    crf: bool = True,
+    max_pixels: int = MAX_VIEW_PIXELS,
+) -> dict[int, np.ndarray]:
+    """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where
+    the photograph is longer than `long_side` (the kernels shrink with it) or has more than
+    `max_pixels`."""
     whole, settings = photo.size, SOFTMAX
     if photo.width * photo.height > max_pixels or max(photo.size) > (long_side or max(photo.size)):
         size = _smaller(photo, max_pixels) if long_side is None else _at_long_side(photo, long_side)
         if long_side is not None:
             settings = SOFTMAX.scaled(max(size) / max(photo.size))
-        photo, cams = photo.resize(size, Image.Resampling.BICUBIC), {c: _resize(cam, size) for c, cam in cams.items()}
-        saliency = saliency.resize(size, Image.Resampling.BILINEAR) if saliency is not None else None
+        photo, cams = (
+            photo.resize(size, Image.Resampling.BICUBIC),
+            {c: _resize(cam, size) for c, cam in cams.items()},
+        )
+        saliency = (
+            saliency.resize(size, Image.Resampling.BILINEAR) if saliency is not None else None
+        )
     salient = None if saliency is None else np.asarray(saliency, dtype=np.float32) / 255.0
-    refined = crf_cams(photo, cams, background=background, saliency=salient, saliency_weight=saliency_weight,
-                       settings=settings if crf else None)
-    return refined if photo.size == whole else {c: _resize(cam, whole) for c, cam in refined.items()}
+    refined = crf_cams(
+        photo,
+        cams,
+        background=background,
+        saliency=salient,
+        saliency_weight=saliency_weight,
+        settings=settings if crf else None,
+    )
+    return (
+        refined if photo.size == whole else {c: _resize(cam, whole) for c, cam in refined.items()}
+    )
 
 
 def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -73,6 +105,7 @@ def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def refined_mask(cams: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """The most probable of refined maps and background: (H, W) uint8, 0 background, class index + 1; `size` (H, W)."""
+    """The most probable of refined maps and background: (H, W) uint8, 0 background, class index +
+    1; `size` (H, W)."""
     rest = 1.0 - np.sum(list(cams.values()), axis=0) if cams else 0.0
     return cams_to_mask({c: cam - rest for c, cam in cams.items()}, threshold=0.0, size=size)

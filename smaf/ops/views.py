@@ -1,4 +1,5 @@
-"""A photograph's views and what becomes of their maps, on NumPy alone: prediction does without PyTorch's start-up."""
+"""A photograph's views and what becomes of their maps, on NumPy alone: prediction does without
+PyTorch's start-up."""
 
 from __future__ import annotations
 
@@ -17,20 +18,30 @@ MAX_VIEW_PIXELS = 2_000_000  # VOC's and COCO's largest views have 1.0 and 1.6 m
 _PIECE_WIDTH = 4096
 
 
-def working_size(size: tuple[int, int], scales: Sequence[float], *, long_side: int | None = None,
-                 max_pixels: int = MAX_VIEW_PIXELS) -> tuple[int, int]:
-    """The (width, height) that scale 1 has: the photograph's own, or `long_side` at its longer side.
+def working_size(
+    size: tuple[int, int],
+    scales: Sequence[float],
+    *,
+    long_side: int | None = None,
+    max_pixels: int = MAX_VIEW_PIXELS,
+) -> tuple[int, int]:
+    """The (width, height) that scale 1 has: the photograph's own, or `long_side` at its longer
+    side.
 
-    Where the largest view would have more than `max_pixels`, all are made smaller by one factor, with a warning.
+    Where the largest view would have more than `max_pixels`, all are made smaller by one factor,
+    with a warning.
     """
     w, h = size
     factor = 1.0 if long_side is None else long_side / max(w, h)
     largest = w * h * (factor * max(scales)) ** 2
     if largest > max_pixels:
         factor *= math.sqrt(max_pixels / largest)
-        warnings.warn(f"a photograph of {w}×{h} pixels is worked on at {max(1, round(w * factor))}×"
-                      f"{max(1, round(h * factor))} so that no view exceeds {max_pixels} pixels (size cap)",
-                      RuntimeWarning, stacklevel=3)
+        warnings.warn(
+            f"a photograph of {w}×{h} pixels is worked on at {max(1, round(w * factor))}×"
+            f"{max(1, round(h * factor))} so that no view exceeds {max_pixels} pixels (size cap)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     return max(1, round(w * factor)), max(1, round(h * factor))
 
 
@@ -42,12 +53,16 @@ def resize_view(image: Image.Image, size: tuple[int, int], scale: float) -> Imag
 
 def upsample(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, C, h, w) → (N, C, *size), bilinear as PyTorch has it with align_corners=False."""
-    rows, columns = (_interpolation(old, new, slice(0, new), slice(0, old))
-                     for old, new in zip(maps.shape[2:], size, strict=True))
+    rows, columns = (
+        _interpolation(old, new, slice(0, new), slice(0, old))
+        for old, new in zip(maps.shape[2:], size, strict=True)
+    )
     return np.asarray(rows @ maps @ columns.T)
 
 
-def _upsample_part(maps: np.ndarray, size: tuple[int, int], part: tuple[slice, slice]) -> np.ndarray:
+def _upsample_part(
+    maps: np.ndarray, size: tuple[int, int], part: tuple[slice, slice]
+) -> np.ndarray:
     """The rows and columns `part` of :func:`upsample`, from the samples beside them alone."""
     axes = list(zip(maps.shape[2:], size, part, strict=True))
     used = [_samples(old, new, here) for old, new, here in axes]
@@ -86,7 +101,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SizedMaps:
-    """Maps (n, h, w) float32 of a photograph of `whole` (W, H), in pieces of its size: memory does not grow with it.
+    """Maps (n, h, w) float32 of a photograph of `whole` (W, H), in pieces of its size: memory does
+    not grow with it.
 
     A photograph of at most :data:`MAX_VIEW_PIXELS` is one piece.
     """
@@ -99,7 +115,9 @@ class SizedMaps:
         shape = self.whole[::-1]
         return self.maps if self.maps.shape[1:] == shape else upsample(self.maps[None], shape)[0]
 
-    def pieces(self, max_pixels: int = MAX_VIEW_PIXELS) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    def pieces(
+        self, max_pixels: int = MAX_VIEW_PIXELS
+    ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
         """(rows and columns, the maps there) of :meth:`full`, of at most `max_pixels` each."""
         w, h = self.whole
         if w * h <= max_pixels:
@@ -120,7 +138,10 @@ class SizedMaps:
         count = w * h // 100
         strongest = [np.empty(0, dtype=np.float32)] * len(self.maps)
         for _, piece in self.pieces():
-            strongest = [_strongest(values, plane, count) for values, plane in zip(strongest, piece, strict=True)]
+            strongest = [
+                _strongest(values, plane, count)
+                for values, plane in zip(strongest, piece, strict=True)
+            ]
         return np.array([np.partition(values, -count)[-count:].mean() for values in strongest])
 
     def maxima(self) -> np.ndarray:
@@ -136,7 +157,8 @@ class SizedMaps:
 
 
 def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
-    """At most 2·`count` values with the `count` largest of `plane` and of `values`, the outcome for earlier planes.
+    """At most 2·`count` values with the `count` largest of `plane` and of `values`, the outcome for
+    earlier planes.
 
     Once there are so many, `count` of them are not less than the first.
     """
@@ -149,7 +171,8 @@ def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ViewLogits:
-    """A network's logits of a photograph's views; each is (1 or 2, C+1, h', w'), the second its mirror image's.
+    """A network's logits of a photograph's views; each is (1 or 2, C+1, h', w'), the second its
+    mirror image's.
 
     `size` and `whole` are (W, H) at scale 1 and of the photograph.
     """
@@ -158,14 +181,20 @@ class ViewLogits:
     size: tuple[int, int]
     whole: tuple[int, int]
 
-    def maps(self, classes: Sequence[int] | None = None, *, label_filter: str = "maps") -> np.ndarray:
-        """Maps of `classes` (None: all), the mean over the views of :func:`smaf.ops.fuse_cams`, not normalised.
+    def maps(
+        self, classes: Sequence[int] | None = None, *, label_filter: str = "maps"
+    ) -> np.ndarray:
+        """Maps of `classes` (None: all), the mean over the views of :func:`smaf.ops.fuse_cams`, not
+        normalised.
 
-        (n, H, W) float32 in 0..1. The views are brought to the size of scale 1, their mean to the photograph's.
+        (n, H, W) float32 in 0..1. The views are brought to the size of scale 1, their mean to the
+        photograph's.
         """
         return self.sized_maps(classes, label_filter=label_filter).full()
 
-    def sized_maps(self, classes: Sequence[int] | None = None, *, label_filter: str = "maps") -> SizedMaps:
+    def sized_maps(
+        self, classes: Sequence[int] | None = None, *, label_filter: str = "maps"
+    ) -> SizedMaps:
         """:meth:`maps` at the size of scale 1, for photographs of any size."""
         total: np.ndarray | float = 0.0
         for logits in self.logits:
@@ -179,13 +208,22 @@ class ViewLogits:
         return SizedMaps(np.asarray(total, dtype=np.float32) / len(self.logits), self.whole)
 
 
-def view_logits(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, mean: Sequence[float],
-                std: Sequence[float], scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
-                max_pixels: int = MAX_VIEW_PIXELS) -> ViewLogits:
+def view_logits(
+    cam: Callable[[np.ndarray], np.ndarray],
+    image: Image.Image,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    scales: Sequence[float] = SCALES,
+    flip: bool = True,
+    long_side: int | None = None,
+    max_pixels: int = MAX_VIEW_PIXELS,
+) -> ViewLogits:
     """Run a network over the views of a photograph.
 
     Args:
-        cam: (n, 3, h, w) float32 normalised images → (n, C+1, h', w') logits, the last channel background.
+        cam: (n, 3, h, w) float32 normalised images → (n, C+1, h', w') logits, the last channel
+            background.
         image: RGB, W×H.
         mean, std: of RGB in 0..1.
         scales, flip, long_side, max_pixels: see :func:`smaf.ops.fuse_cams`.
@@ -194,41 +232,68 @@ def view_logits(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, 
     logits = []
     for scale in scales:
         pixels = np.asarray(resize_view(image, size, scale), dtype=np.float32) / 255.0
-        view = ((pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)).transpose(2, 0, 1)[None]
-        logits.append(cam(np.ascontiguousarray(np.concatenate([view, view[..., ::-1]]) if flip else view)))
+        view = ((pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)).transpose(
+            2, 0, 1
+        )[None]
+        logits.append(
+            cam(np.ascontiguousarray(np.concatenate([view, view[..., ::-1]]) if flip else view))
+        )
     return ViewLogits(tuple(logits), size, image.size)
 
 
-def mean_maps(cam: Callable[[np.ndarray], np.ndarray], image: Image.Image, *, mean: Sequence[float],
-              std: Sequence[float], scales: Sequence[float] = SCALES, flip: bool = True, long_side: int | None = None,
-              max_pixels: int = MAX_VIEW_PIXELS) -> np.ndarray:
+def mean_maps(
+    cam: Callable[[np.ndarray], np.ndarray],
+    image: Image.Image,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    scales: Sequence[float] = SCALES,
+    flip: bool = True,
+    long_side: int | None = None,
+    max_pixels: int = MAX_VIEW_PIXELS,
+) -> np.ndarray:
     """All class maps of a photograph, (C, H, W) float32: :func:`view_logits`, then their mean."""
-    return view_logits(cam, image, mean=mean, std=std, scales=scales, flip=flip, long_side=long_side,
-                       max_pixels=max_pixels).maps()
+    return view_logits(
+        cam,
+        image,
+        mean=mean,
+        std=std,
+        scales=scales,
+        flip=flip,
+        long_side=long_side,
+        max_pixels=max_pixels,
+    ).maps()
 
 
 def peak_scores(maps: np.ndarray) -> np.ndarray:
-    """Score of each class in 0..1: the mean of the strongest hundredth of its map (n, H, W) → (n,)."""
+    """Score of each class in 0..1: the mean of the strongest hundredth of its map (n, H, W) →
+    (n,)."""
     flat = maps.reshape(len(maps), -1)
     count = max(1, flat.shape[1] // 100)
     return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1))
 
 
-def normalise_maps(maps: np.ndarray, classes: Sequence[int], *,
-                   maxima: Sequence[float] | np.ndarray | None = None) -> dict[int, np.ndarray]:
-    """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H, W)}`.
+def normalise_maps(
+    maps: np.ndarray, classes: Sequence[int], *, maxima: Sequence[float] | np.ndarray | None = None
+) -> dict[int, np.ndarray]:
+    """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H,
+    W)}`.
 
     `maxima` are those of the whole maps where `maps` are a piece of them.
     """
     largest = [plane.max() for plane in maps] if maxima is None else maxima
-    return {int(c): plane / (top + 1e-5) for c, plane, top in zip(classes, maps, largest, strict=True)}
+    return {
+        int(c): plane / (top + 1e-5) for c, plane, top in zip(classes, maps, largest, strict=True)
+    }
 
 
-def cams_to_mask(cams: dict[int, np.ndarray], *, threshold: float = 0.2,
-                 size: tuple[int, int] | None = None) -> np.ndarray:
+def cams_to_mask(
+    cams: dict[int, np.ndarray], *, threshold: float = 0.2, size: tuple[int, int] | None = None
+) -> np.ndarray:
     """argmax over [threshold, class maps]: (H, W) uint8, 0 background, class index + 1.
 
-    `size` (H, W) is needed where `cams` is empty. A tie goes to the background, then to the lower class.
+    `size` (H, W) is needed where `cams` is empty. A tie goes to the background, then to the lower
+    class.
     """
     shape = next(iter(cams.values())).shape if cams else size
     if shape is None:

@@ -1,4 +1,5 @@
-"""The README's picture of the pipeline, a made-up cat: `python -m smaf.report.framework` writes it to images/."""
+"""The README's picture of the pipeline, a made-up cat: `python -m smaf.report.framework` writes it
+to images/."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def _silhouette(grown: float = 0.0) -> np.ndarray:
     image = Image.new("L", SCENE)
     draw = ImageDraw.Draw(image)
     draw.ellipse((38 - grown, 48 - grown, 98 + grown, 112 + grown), fill=255)
-    draw.arc((84 - grown, 54 - grown, 124 + grown, 98 + grown), 270, 90, fill=255, width=round(8 + grown))
+    draw.arc(
+        (84 - grown, 54 - grown, 124 + grown, 98 + grown), 270, 90, fill=255, width=round(8 + grown)
+    )
     draw.ellipse((32 - grown, 18 - grown, 76 + grown, 60 + grown), fill=255)
     for left in (32, 58):
         draw.polygon([(left - grown, 34), (left + 9, 5 - grown), (left + 18 + grown, 30)], fill=255)
@@ -39,19 +42,29 @@ def _scene() -> dict[str, np.ndarray]:
     dusk[78:] = (84, 104, 74)
     dusk[cat] = (92, 74, 62)
     photo = Image.fromarray(dusk.astype(np.uint8))
-    for box, colour in (((100, 10, 120, 30), "#faf0cd"), ((42, 33, 50, 41), "#c4e05c"), ((58, 33, 66, 41), "#c4e05c")):
+    for box, colour in (
+        ((100, 10, 120, 30), "#faf0cd"),
+        ((42, 33, 50, 41), "#c4e05c"),
+        ((58, 33, 66, 41), "#c4e05c"),
+    ):
         ImageDraw.Draw(photo).ellipse(box, fill=colour)
-    y, x = np.mgrid[:SCENE[1], :SCENE[0]]
+    y, x = np.mgrid[: SCENE[1], : SCENE[0]]
     cam = np.exp(-((x - 54) ** 2 + (y - 38) ** 2) / 500.0)  # a classifier looks at the head
     saliency = np.asarray(Image.fromarray(np.uint8(255) * cat).filter(ImageFilter.GaussianBlur(2)))
     fused = np.asarray(Image.fromarray(saliency).filter(ImageFilter.GaussianBlur(7))) / 255.0
     target = np.zeros((CLASSES + 1, *cat.shape))
     target[CAT - 1], target[CLASSES] = fused / fused.max(), 0.2
     rough, clean = ((shape * CAT).astype(np.uint8) for shape in (_silhouette(4.0), cat))
-    return {"photo": np.asarray(photo), "flip": np.asarray(photo)[:, ::-1],
-            "saliency": saliency[..., None].repeat(3, axis=2), "cam": overlay_cam(photo, {0: cam}),
-            "fused": overlay_cam(photo, {0: fused / fused.max()}), "target": target_picture(target, SCENE),
-            "mask": overlay_mask(photo, rough), "refined": overlay_mask(photo, clean)}
+    return {
+        "photo": np.asarray(photo),
+        "flip": np.asarray(photo)[:, ::-1],
+        "saliency": saliency[..., None].repeat(3, axis=2),
+        "cam": overlay_cam(photo, {0: cam}),
+        "fused": overlay_cam(photo, {0: fused / fused.max()}),
+        "target": target_picture(target, SCENE),
+        "mask": overlay_mask(photo, rough),
+        "refined": overlay_mask(photo, clean),
+    }
 
 
 class _Drawing:
@@ -61,27 +74,72 @@ class _Drawing:
         self.axes = axes
         self.scene = _scene()
 
-    def text(self, x: float, y: float, text: str, *, size: int = 22, colour: str = INK, **options: str) -> None:
+    def text(
+        self, x: float, y: float, text: str, *, size: int = 22, colour: str = INK, **options: str
+    ) -> None:
         """Write `text` centred at (x, y), `size` pixels high."""
-        self.axes.text(x, y, text, fontsize=size * 72 / DPI, color=colour, linespacing=1.35,
-                       **{"ha": "center", "va": "center", **options})  # type: ignore[arg-type]
+        self.axes.text(
+            x,
+            y,
+            text,
+            fontsize=size * 72 / DPI,
+            color=colour,
+            linespacing=1.35,
+            **{"ha": "center", "va": "center", **options},  # type: ignore[arg-type]
+        )
 
-    def box(self, x: float, y: float, w: float, h: float, title: str = "", *lines: str, edge: str = SOFT,
-            fill: str = PAPER, dashed: bool = False, radius: int = 10) -> None:
+    def box(
+        self,
+        x: float,
+        y: float,
+        w: float,
+        h: float,
+        title: str = "",
+        *lines: str,
+        edge: str = SOFT,
+        fill: str = PAPER,
+        dashed: bool = False,
+        radius: int = 10,
+    ) -> None:
         """A rounded box with a bold title and plain lines below it, centred."""
-        self.axes.add_patch(FancyBboxPatch((x, y), w, h, boxstyle=f"round,pad=0,rounding_size={radius}", fc=fill,
-                                           ec=edge, lw=1.8, ls="--" if dashed else "-"))
+        self.axes.add_patch(
+            FancyBboxPatch(
+                (x, y),
+                w,
+                h,
+                boxstyle=f"round,pad=0,rounding_size={radius}",
+                fc=fill,
+                ec=edge,
+                lw=1.8,
+                ls="--" if dashed else "-",
+            )
+        )
         top = y + h / 2 - 14 * len(lines)
         self.text(x + w / 2, top, title, weight="bold")
         for number, line in enumerate(lines, start=1):
             self.text(x + w / 2, top + 28 * number, line, size=20, colour=SOFT)
 
-    def picture(self, name: str, x: float, y: float, w: float, *captions: str, dashed: bool = False) -> None:
+    def picture(
+        self, name: str, x: float, y: float, w: float, *captions: str, dashed: bool = False
+    ) -> None:
         """A picture of the scene `w` pixels wide, its captions below."""
         h = w * SCENE[1] / SCENE[0]
-        self.axes.imshow(self.scene[name], extent=(x, x + w, y + h, y), interpolation="lanczos", zorder=2)
-        self.axes.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="square,pad=0", fc="none", ec=SOFT if dashed else INK,
-                                           lw=2.2 if dashed else 1, ls="--" if dashed else "-", zorder=3))
+        self.axes.imshow(
+            self.scene[name], extent=(x, x + w, y + h, y), interpolation="lanczos", zorder=2
+        )
+        self.axes.add_patch(
+            FancyBboxPatch(
+                (x, y),
+                w,
+                h,
+                boxstyle="square,pad=0",
+                fc="none",
+                ec=SOFT if dashed else INK,
+                lw=2.2 if dashed else 1,
+                ls="--" if dashed else "-",
+                zorder=3,
+            )
+        )
         for number, caption in enumerate(captions):
             self.text(x + w / 2, y + h + 20 + 27 * number, caption, size=20, colour=SOFT)
 
@@ -90,24 +148,45 @@ class _Drawing:
         colour = SOFT if dashed else INK
         (x0, y0), (x1, y1) = points[-2:]
         neck = (x1 - 12 * np.sign(x1 - x0), y1 - 12 * np.sign(y1 - y0))
-        self.axes.plot(*zip(*points[:-1], neck, strict=True), c=colour, lw=2.4, ls=":" if dashed else "-", zorder=4)
+        self.axes.plot(
+            *zip(*points[:-1], neck, strict=True),
+            c=colour,
+            lw=2.4,
+            ls=":" if dashed else "-",
+            zorder=4,
+        )
         head = {"color": colour, "linewidth": 0, "width": 1, "headwidth": 11, "headlength": 11}
         self.axes.annotate("", (x1, y1), neck, zorder=4, arrowprops=head)
 
     def chain(self, y: float, *ends: float) -> None:
-        """Arrows to the right at height y: from the first of `ends` to the second, the third to the fourth …"""
+        """Arrows to the right at height y: from the first of `ends` to the second, the third to the
+        fourth …"""
         for start, end in zip(ends[::2], ends[1::2], strict=True):
             self.arrow((start, y), (end, y))
 
-    def card(self, x: float, y: float, w: float, h: float, colour: str, over: str, title: str, *foot: str) -> None:
-        """The card of a stage: a coloured head, and at the foot the script that runs it and where its results go."""
+    def card(
+        self, x: float, y: float, w: float, h: float, colour: str, over: str, title: str, *foot: str
+    ) -> None:
+        """The card of a stage: a coloured head, and at the foot the script that runs it and where
+        its results go."""
         self.box(x, y, w, h, edge=colour, fill="#f6f8fa", radius=16)
         self.box(x, y, w, 74, edge=colour, fill=colour, radius=16)
         self.text(x + 24, y + 22, over, size=19, colour=PAPER, ha="left")
         self.text(x + 24, y + 51, title, size=27, colour=PAPER, ha="left", weight="bold")
-        for row, label, value in zip((y + h - 58, y + h - 26), ("script", "output"), foot, strict=False):
+        for row, label, value in zip(
+            (y + h - 58, y + h - 26), ("script", "output"), foot, strict=False
+        ):
             self.text(x + 24, row, label, size=19, colour=SOFT, ha="left")
-            self.text(x + 104, row, value, size=21, colour=colour, ha="left", weight="bold", family="DejaVu Sans Mono")
+            self.text(
+                x + 104,
+                row,
+                value,
+                size=21,
+                colour=colour,
+                ha="left",
+                weight="bold",
+                family="DejaVu Sans Mono",
+            )
 
 
 def _inputs_and_classifier(d: _Drawing) -> None:
@@ -118,7 +197,14 @@ def _inputs_and_classifier(d: _Drawing) -> None:
     d.card(390, 30, 660, 600, BLUE, "stage 0", "EPS classifier", "train_eps", "logdir/eps_cls_mode")
     d.box(430, 144, 170, 90, "backbone", "ResNet-38")
     for back in (3, 2, 1):
-        d.box(670 + 12 * back, 152 - 10 * back, 140, 106, fill=INK if back == 3 else "#dce6f3", radius=1)
+        d.box(
+            670 + 12 * back,
+            152 - 10 * back,
+            140,
+            106,
+            fill=INK if back == 3 else "#dce6f3",
+            radius=1,
+        )
     d.picture("cam", 670, 152, 140, "CAM")
     d.text(938, 190, "C + 1 channels,\nthe last one\nbackground", size=20, colour=SOFT)
     d.box(430, 322, 530, 80, "classification loss", "CAM averaged over the image ↔ labels")
@@ -130,7 +216,9 @@ def _inputs_and_classifier(d: _Drawing) -> None:
 
 
 def _fusion(d: _Drawing) -> None:
-    d.card(1110, 30, 660, 600, GREEN, "stage 1", "multi-scale fusion", "gen_fusion", "logdir/cam_o_vec")
+    d.card(
+        1110, 30, 660, 600, GREEN, "stage 1", "multi-scale fusion", "gen_fusion", "logdir/cam_o_vec"
+    )
     left = 1156.0
     for scale in (0.5, 1.0, 1.5, 2.0):
         w = 30 + 52 * scale
@@ -138,7 +226,13 @@ def _fusion(d: _Drawing) -> None:
         d.picture("flip", left + 16, top - 16, w)
         d.picture("photo", left, top, w, f"× {scale}")
         left += w + 50
-    d.text(1440, 320, "each photograph at four scales, each with its flip: 8 views", size=20, colour=SOFT)
+    d.text(
+        1440,
+        320,
+        "each photograph at four scales, each with its flip: 8 views",
+        size=20,
+        colour=SOFT,
+    )
     for x, w, title in ((1140, 120, "softmax"), (1300, 100, "sum"), (1440, 150, "normalise")):
         d.box(x, 380, w, 70, title)
     d.picture("fused", 1630, 370, 120, "fused map")
@@ -148,12 +242,30 @@ def _fusion(d: _Drawing) -> None:
 
 
 def _self_training(d: _Drawing) -> None:
-    d.card(30, 700, 940, 610, RUST, "stage 2", "denoise, reactivate, self-train", "train_fusion", "logdir/proda_model")
+    d.card(
+        30,
+        700,
+        940,
+        610,
+        RUST,
+        "stage 2",
+        "denoise, reactivate, self-train",
+        "train_fusion",
+        "logdir/proda_model",
+    )
     d.picture("fused", 70, 802, 140, "fused map")
     d.box(265, 800, 200, 110, "denoise", "× image label,", "background 0.2")
     d.box(520, 800, 200, 110, "reactivate", "÷ maximum", "at each pixel")
     d.picture("target", 775, 802, 140, "target")
-    d.box(265, 950, 455, 80, "teacher (EMA), prototypes", "optional: reweight the fused maps", dashed=True)
+    d.box(
+        265,
+        950,
+        455,
+        80,
+        "teacher (EMA), prototypes",
+        "optional: reweight the fused maps",
+        dashed=True,
+    )
     d.picture("photo", 70, 1072, 140, "photograph")
     d.box(265, 1070, 200, 110, "student", "starts from", "stage 0's weights")
     d.picture("cam", 520, 1072, 140, "softmax of CAM")

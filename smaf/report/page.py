@@ -1,4 +1,5 @@
-"""One self-contained HTML page: the ladder of scores, the legend, and a row of pictures for each image."""
+"""One self-contained HTML page: the ladder of scores, the legend, and a row of pictures for each
+image."""
 
 from __future__ import annotations
 
@@ -19,7 +20,12 @@ from smaf.report.pictures import mask_colours
 
 PICTURE_WIDTH = 240
 _FLAT_COLOURS = 64  # pictures with no more colours are masks: PNG keeps their edges
-_SCORES = (("miou", "mIoU"), ("precision", "precision"), ("recall", "recall"), ("accuracy", "pixel accuracy"))
+_SCORES = (
+    ("miou", "mIoU"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("accuracy", "pixel accuracy"),
+)
 _STYLE = """\
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d5dae1; --paper: #fff; --grey: #e7eaee; }
 @media (prefers-color-scheme: dark) {
@@ -54,7 +60,8 @@ figcaption { margin-top: .25rem; font-size: .85rem; color: var(--soft); text-ali
 
 @dataclass(frozen=True)
 class Row:
-    """The pictures of one image, (caption, (H, W, 3) uint8 RGB) each; None where a picture could not be made."""
+    """The pictures of one image, (caption, (H, W, 3) uint8 RGB) each; None where a picture could
+    not be made."""
 
     image_id: str
     labels: tuple[str, ...]
@@ -67,8 +74,9 @@ def _data_uri(picture: np.ndarray) -> str:
     flat = image.getcolors(_FLAT_COLOURS) is not None
     if image.width > PICTURE_WIDTH:
         height = max(1, round(image.height * PICTURE_WIDTH / image.width))
-        image = image.resize((PICTURE_WIDTH, height),
-                             Image.Resampling.NEAREST if flat else Image.Resampling.LANCZOS)
+        image = image.resize(
+            (PICTURE_WIDTH, height), Image.Resampling.NEAREST if flat else Image.Resampling.LANCZOS
+        )
     stream = io.BytesIO()
     if flat:
         image.save(stream, format="PNG", optimize=True)
@@ -89,7 +97,8 @@ def _legend(classes: Sequence[str]) -> str:
 
 
 def _percent(score: float | np.ndarray | None) -> str:
-    """A score in %; of a score per class the mean over the classes that have one, of none a dash."""
+    """A score in %; of a score per class the mean over the classes that have one, of none a
+    dash."""
     values = np.asarray(np.nan if score is None else score, dtype=np.float64)
     return "–" if np.isnan(values).all() else f"{100.0 * np.nanmean(values):.2f}"
 
@@ -100,14 +109,19 @@ def _ladder(ladder: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     head = "".join(f'<th scope="col">{title}</th>' for _, title in _SCORES)
     lines = "".join(
         f'<tr><th scope="row">{escape(stage)}</th>'
-        + "".join(f"<td>{_percent(scores.get(key))}</td>" for key, _ in _SCORES) + "</tr>\n"
-        for stage, scores in ladder)
-    return (f'<h2>Scores, %</h2>\n<div class="scroll"><table class="ladder">\n<thead><tr><th scope="col">stage</th>'
-            f"{head}</tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n")
+        + "".join(f"<td>{_percent(scores.get(key))}</td>" for key, _ in _SCORES)
+        + "</tr>\n"
+        for stage, scores in ladder
+    )
+    return (
+        f'<h2>Scores, %</h2>\n<div class="scroll"><table class="ladder">\n<thead><tr><th scope="col">stage</th>'
+        f"{head}</tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n"
+    )
 
 
 def _cell(image_id: str, caption: str, picture: np.ndarray | None, size: tuple[int, int]) -> str:
-    """A picture over its caption; a missing one is a grey cell in the proportions of `size` (width, height)."""
+    """A picture over its caption; a missing one is a grey cell in the proportions of `size` (width,
+    height)."""
     if picture is None:
         shown = f'<div class="missing" style="aspect-ratio:{size[0]}/{size[1]}">not available</div>'
     else:
@@ -119,14 +133,25 @@ def _image_row(row: Row, captions: Sequence[str], classes: Sequence[str]) -> str
     """One image's line of the grid: a cell for each caption, in the page's order."""
     pictures = dict(row.pictures)
     if len(pictures) < len(row.pictures):
-        raise ValueError(f"the row of {row.image_id} has two pictures under one caption: "
-                         f"{', '.join(caption for caption, _ in row.pictures)}")
-    labels = "".join(f"<span>{_swatch(classes.index(label) + 1) if label in classes else ''}{escape(label)}</span>"
-                     for label in row.labels)
-    size = next(((shown.shape[1], shown.shape[0]) for shown in pictures.values() if shown is not None), (4, 3))
-    cells = "".join(_cell(row.image_id, caption, pictures.get(caption), size) for caption in captions)
-    return (f'<section class="row">\n<h3>{escape(row.image_id)}{labels}</h3>\n<div class="cells">{cells}</div>\n'
-            "</section>\n")
+        raise ValueError(
+            f"the row of {row.image_id} has two pictures under one caption: "
+            f"{', '.join(caption for caption, _ in row.pictures)}"
+        )
+    labels = "".join(
+        f"<span>{_swatch(classes.index(label) + 1) if label in classes else ''}{escape(label)}</span>"
+        for label in row.labels
+    )
+    size = next(
+        ((shown.shape[1], shown.shape[0]) for shown in pictures.values() if shown is not None),
+        (4, 3),
+    )
+    cells = "".join(
+        _cell(row.image_id, caption, pictures.get(caption), size) for caption in captions
+    )
+    return (
+        f'<section class="row">\n<h3>{escape(row.image_id)}{labels}</h3>\n<div class="cells">{cells}</div>\n'
+        "</section>\n"
+    )
 
 
 def _image_rows(rows: Sequence[Row], classes: Sequence[str]) -> str:
@@ -134,23 +159,35 @@ def _image_rows(rows: Sequence[Row], classes: Sequence[str]) -> str:
         return ""
     captions = list(dict.fromkeys(caption for row in rows for caption, _ in row.pictures))
     lines = "".join(_image_row(row, captions, classes) for row in rows)
-    return f'<h2>Images</h2>\n<div class="scroll" style="--columns:{max(1, len(captions))}">\n{lines}</div>\n'
+    return (
+        '<h2>Images</h2>\n<div class="scroll" '
+        f'style="--columns:{max(1, len(captions))}">\n{lines}</div>\n'
+    )
 
 
-def write_page(path: Path, *, title: str, intro: Sequence[str],
-               ladder: Sequence[tuple[str, Mapping[str, Any]]], rows: Sequence[Row],
-               classes: Sequence[str]) -> None:
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    intro: Sequence[str],
+    ladder: Sequence[tuple[str, Mapping[str, Any]]],
+    rows: Sequence[Row],
+    classes: Sequence[str],
+) -> None:
     """Write the report to `path`: one HTML file without scripts that loads nothing from elsewhere.
 
-    `intro` are paragraphs of plain text. `ladder` is (stage, scores), the scores in 0..1 under the keys `miou`,
-    `precision`, `recall` and `accuracy`, shown in %: a number, or one a class (NaN where a class has none), of which
-    the mean is shown; a missing one is a dash. The columns of the picture grid are the captions of `rows` in the
-    order in which they first occur; a picture that is None or not in its row becomes a grey cell. `classes` are
-    the foreground names, class c in the colour of mask value c + 1.
+    `intro` are paragraphs of plain text. `ladder` is (stage, scores), the scores in 0..1 under the
+    keys `miou`, `precision`, `recall` and `accuracy`, shown in %: a number, or one a class (NaN
+    where a class has none), of which the mean is shown; a missing one is a dash. The columns of the
+    picture grid are the captions of `rows` in the order in which they first occur; a picture that
+    is None or not in its row becomes a grey cell. `classes` are the foreground names, class c in
+    the colour of mask value c + 1.
     """
     classes = list(classes)
     paragraphs = "".join(f"<p>{escape(text)}</p>\n" for text in intro)
-    write_text(path, f"""<!DOCTYPE html>
+    write_text(
+        path,
+        f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -164,4 +201,5 @@ def write_page(path: Path, *, title: str, intro: Sequence[str],
 <h1>{escape(title)}</h1>
 {paragraphs}{_ladder(ladder)}{_legend(classes)}{_image_rows(rows, classes)}</body>
 </html>
-""")
+""",
+    )

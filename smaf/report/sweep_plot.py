@@ -15,22 +15,35 @@ from smaf.core.files import write_bytes
 _LINE, _BEST, _SOFT = "#2f6db5", "#d1495b", "#5b6675"
 
 
-def sweep_figure(thresholds: Sequence[float], mious: Sequence[float], *, list_name: str, best: float) -> Figure:
+def sweep_figure(
+    thresholds: Sequence[float], mious: Sequence[float], *, list_name: str, best: float
+) -> Figure:
     """The figure that :func:`plot_sweep` writes."""
     xs, ys = np.asarray(thresholds, dtype=np.float64), 100.0 * np.asarray(mious, dtype=np.float64)
     if xs.ndim != 1 or xs.size == 0 or xs.shape != ys.shape:
-        raise ValueError(f"expected as many mIoUs as thresholds, at least one, got {ys.shape} and {xs.shape}")
+        raise ValueError(
+            f"expected as many mIoUs as thresholds, at least one, got {ys.shape} and {xs.shape}"
+        )
     order = np.argsort(xs, kind="stable")
     xs, ys = xs[order], ys[order]
     at = int(np.abs(xs - best).argmin())
     if not np.isclose(xs[at], best):
-        raise ValueError(f"expected the best threshold among {', '.join(f'{x:g}' for x in xs)}, got {best:g}")
+        raise ValueError(
+            f"expected the best threshold among {', '.join(f'{x:g}' for x in xs)}, got {best:g}"
+        )
     figure = Figure(figsize=(8.0, 5.0), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.plot(xs, ys, color=_LINE, linewidth=2, marker="o", markersize=4)
     axes.axvline(xs[at], color=_BEST, linewidth=1, linestyle="--")
-    axes.plot(xs[at], ys[at], color=_BEST, marker="o", markersize=9, linestyle="none",
-              label=f"best: threshold {xs[at]:g}, mIoU {ys[at]:.2f} %")
+    axes.plot(
+        xs[at],
+        ys[at],
+        color=_BEST,
+        marker="o",
+        markersize=9,
+        linestyle="none",
+        label=f"best: threshold {xs[at]:g}, mIoU {ys[at]:.2f} %",
+    )
     axes.set_xlabel("background threshold")
     axes.set_ylabel("mIoU, %")
     axes.margins(y=0.12)
@@ -40,17 +53,27 @@ def sweep_figure(thresholds: Sequence[float], mious: Sequence[float], *, list_na
         axes.spines[side].set_visible(False)
     figure.legend(loc="outside upper left", frameon=False, fontsize=11)
     # parse_math off: a `$` in a list's name is a `$`
-    figure.supxlabel(f"a threshold belongs to the list it was chosen on: {list_name}", fontsize=10, color=_SOFT,
-                     parse_math=False, wrap=True)
+    figure.supxlabel(
+        f"a threshold belongs to the list it was chosen on: {list_name}",
+        fontsize=10,
+        color=_SOFT,
+        parse_math=False,
+        wrap=True,
+    )
     return figure
 
 
-def plot_sweep(path: Path, thresholds: Sequence[float], mious: Sequence[float], *, list_name: str,
-               best: float) -> None:
-    """Write the PNG plot of `mious` (0..1, drawn in %) against `thresholds`, the threshold `best` marked.
+def plot_sweep(
+    path: Path, thresholds: Sequence[float], mious: Sequence[float], *, list_name: str, best: float
+) -> None:
+    """Write the PNG plot of `mious` (0..1, drawn in %) against `thresholds`, the threshold `best`
+    marked.
 
-    `list_name` is the list of images on which the mIoU was measured; the plot says that the choice belongs to it.
+    `list_name` is the list of images on which the mIoU was measured; the plot says that the choice
+    belongs to it.
     """
     stream = io.BytesIO()
-    FigureCanvasAgg(sweep_figure(thresholds, mious, list_name=list_name, best=best)).print_png(stream)
+    FigureCanvasAgg(sweep_figure(thresholds, mious, list_name=list_name, best=best)).print_png(
+        stream
+    )
     write_bytes(path, stream.getvalue())

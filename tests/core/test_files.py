@@ -86,7 +86,9 @@ def test_lines_and_json(tmp_path: Path) -> None:
     assert "ä" in (tmp_path / "a.json").read_text(encoding="utf-8")
     for damaged in (b"", b"{", b'{"a": 1', b"\xff", b"[" * 100_000, b"9" * 5_000):
         (tmp_path / "a.json").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"a\.json is (not valid JSON|not a text file|nested too deeply)"):
+        with pytest.raises(
+            InputError, match=r"a\.json is (not valid JSON|not a text file|nested too deeply)"
+        ):
             read_json(tmp_path / "a.json", "record", "fix")
 
 
@@ -96,7 +98,11 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError):
         require_file(tmp_path, "mask", "a folder is no file")
     error = MissingInputError("gone")
-    assert isinstance(error, FileNotFoundError) and isinstance(error, InputError) and str(error) == "gone"
+    assert (
+        isinstance(error, FileNotFoundError)
+        and isinstance(error, InputError)
+        and str(error) == "gone"
+    )
 
 
 def test_output_folder_is_probed_before_work(tmp_path: Path) -> None:
@@ -109,8 +115,10 @@ def test_output_folder_is_probed_before_work(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "x"
 
 
-@pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() == 0,
-                    reason="root may write everywhere")
+@pytest.mark.skipif(
+    os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="root may write everywhere",
+)
 def test_read_only_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
@@ -142,9 +150,14 @@ def test_names_that_are_no_utf8_are_kept_in_json(tmp_path: Path) -> None:
     assert "caf\\udce9.jpg" in (tmp_path / "a.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("bad", ["a\nb", "a\x00", "a\x7fb", "a\x85b", "a\u2028b", os.fsdecode(b"caf\xe9")])
+@pytest.mark.parametrize(
+    "bad", ["a\nb", "a\x00", "a\x7fb", "a\x85b", "a\u2028b", os.fsdecode(b"caf\xe9")]
+)
 def test_control_characters_are_no_part_of_an_id(bad: str) -> None:
-    with pytest.raises(InputError, match=r"list\.txt: the name .* has a control character, or bytes that are no UTF-8"):
+    with pytest.raises(
+        InputError,
+        match=r"list\.txt: the name .* has a control character, or bytes that are no UTF-8",
+    ):
         check_id(bad, "list.txt")
 
 
@@ -159,13 +172,18 @@ def test_a_colon_is_forbidden_on_windows_only(monkeypatch: pytest.MonkeyPatch) -
         check_id("2024-01-01 12:30", "list")
 
 
-def test_files_are_found_by_stem_whatever_the_suffix_case_and_the_form_of_accents(tmp_path: Path) -> None:
+def test_files_are_found_by_stem_whatever_the_suffix_case_and_the_form_of_accents(
+    tmp_path: Path,
+) -> None:
     for name in ("a.Jpg", "a.png", "._a.jpg", ".a.jpg", "Cafe\u0301.TIF", "b.c.jpg", "d.txt"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "e.jpg").mkdir()
     suffixes = (".jpg", ".png", ".tif")
     assert files.find_by_stem(tmp_path, "a", suffixes) == tmp_path / "a.Jpg"
-    assert files.find_all_by_stem(tmp_path, "a", (".png", ".jpg")) == [tmp_path / "a.png", tmp_path / "a.Jpg"]
+    assert files.find_all_by_stem(tmp_path, "a", (".png", ".jpg")) == [
+        tmp_path / "a.png",
+        tmp_path / "a.Jpg",
+    ]
     assert files.find_by_stem(tmp_path, "Caf\u00e9", suffixes) == tmp_path / "Cafe\u0301.TIF"
     assert files.find_by_stem(tmp_path, "b.c", suffixes) == tmp_path / "b.c.jpg"
     for absent in ("b", "d", "e", "._a"):
@@ -176,13 +194,22 @@ def test_files_are_found_by_stem_whatever_the_suffix_case_and_the_form_of_accent
 def test_new_files_are_found_though_the_listing_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     os.utime(tmp_path, (1, 1))
-    assert files.find_by_stem(tmp_path, "a", (".jpg",)) and files.find_by_stem(tmp_path, "b", (".jpg",)) is None
+    assert (
+        files.find_by_stem(tmp_path, "a", (".jpg",))
+        and files.find_by_stem(tmp_path, "b", (".jpg",)) is None
+    )
     (tmp_path / "b.jpg").write_bytes(b"x")
     assert files.find_by_stem(tmp_path, "b", (".jpg",)) == tmp_path / "b.jpg"
 
 
 def test_leftovers_of_killed_runs_are_dropped(tmp_path: Path) -> None:
-    for name in (".smaf-0123abcd.part", ".checkpoint.pth.0123abcd.part", "mine.part", ".hidden.part", "a.npz"):
+    for name in (
+        ".smaf-0123abcd.part",
+        ".checkpoint.pth.0123abcd.part",
+        "mine.part",
+        ".hidden.part",
+        "a.npz",
+    ):
         (tmp_path / name).write_bytes(b"x")
     files.drop_leftovers(tmp_path)
     assert names(tmp_path) == [".hidden.part", "a.npz", "mine.part"]

@@ -15,7 +15,8 @@ HALF_STEP = 5e-4 + 1e-6
 
 
 def test_golden_maps_survive_and_take_a_quarter_of_the_published_bytes(
-        golden: Callable[[str], Path], tmp_path: Path) -> None:
+    golden: Callable[[str], Path], tmp_path: Path
+) -> None:
     stored = np.load(golden("fused_cam.npz"))
     cams = {int(c): cam for c, cam in zip(stored["classes"], stored["cam"], strict=True)}
     ours, published = tmp_path / "a.npz", tmp_path / "a.npy"
@@ -32,10 +33,13 @@ def test_golden_maps_survive_and_take_a_quarter_of_the_published_bytes(
 
 
 def test_worked_by_hand(tmp_path: Path) -> None:
-    """0.1234 lies nearest to 0.123; what is outside 0..1 is clipped; jumps from 0 to 1 and back are held."""
+    """0.1234 lies nearest to 0.123; what is outside 0..1 is clipped; jumps from 0 to 1 and back are
+    held."""
     path = tmp_path / "a.npz"
     write_fused(path, {5: np.array([[0.1234, 1.0], [1.2, -0.1]], dtype=np.float32)}, (2, 2))
-    np.testing.assert_allclose(read_fused(path, num_classes=6)[5], [[0.123, 1.0], [1.0, 0.0]], atol=1e-7)
+    np.testing.assert_allclose(
+        read_fused(path, num_classes=6)[5], [[0.123, 1.0], [1.0, 0.0]], atol=1e-7
+    )
 
 
 def test_random_maps_round_trip(tmp_path: Path) -> None:
@@ -105,13 +109,24 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 def test_other_archives_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
-    good = {"classes": np.array([1], dtype=np.uint8), "size": np.array([2, 2]), "low": np.zeros((1, 2, 2), np.uint8),
-            "high": np.zeros((1, 2, 2), np.uint8)}
-    for change in ({"low": np.zeros((1, 2, 3), np.uint8)}, {"size": np.array([4, 1])}, {"size": np.array(4)},
-                   {"classes": np.array([1, 2], dtype=np.uint8)}, {"classes": np.array(1)},
-                   {"high": np.zeros((1, 2, 2))}, {"low": np.full((1, 2, 2), 1000, np.int16)},
-                   {"size": np.array(["a", "b"])}, {"classes": np.array(["a"])},
-                   {"low": np.full((1, 2, 2), 255, np.uint8), "high": np.full((1, 2, 2), 255, np.uint8)}):
+    good = {
+        "classes": np.array([1], dtype=np.uint8),
+        "size": np.array([2, 2]),
+        "low": np.zeros((1, 2, 2), np.uint8),
+        "high": np.zeros((1, 2, 2), np.uint8),
+    }
+    for change in (
+        {"low": np.zeros((1, 2, 3), np.uint8)},
+        {"size": np.array([4, 1])},
+        {"size": np.array(4)},
+        {"classes": np.array([1, 2], dtype=np.uint8)},
+        {"classes": np.array(1)},
+        {"high": np.zeros((1, 2, 2))},
+        {"low": np.full((1, 2, 2), 1000, np.int16)},
+        {"size": np.array(["a", "b"])},
+        {"classes": np.array(["a"])},
+        {"low": np.full((1, 2, 2), 255, np.uint8), "high": np.full((1, 2, 2), 255, np.uint8)},
+    ):
         np.savez(path, **{**good, **change})
         with pytest.raises(InputError, match=r"fused map .*a\.npz"):
             read_fused(path, num_classes=20)
@@ -126,8 +141,13 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
 
 def test_published_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
-    for value in ({"cat": np.zeros((2, 2))}, {1: np.zeros(4)}, {1: np.full((2, 2), np.nan)}, {1: "map"},
-                  {1: np.zeros((2, 2)), 2: np.zeros((2, 3))}):
+    for value in (
+        {"cat": np.zeros((2, 2))},
+        {1: np.zeros(4)},
+        {1: np.full((2, 2), np.nan)},
+        {1: "map"},
+        {1: np.zeros((2, 2)), 2: np.zeros((2, 3))},
+    ):
         np.save(path, value, allow_pickle=True)  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"fused map .*a\.npy"):
             read_fused(path, num_classes=20)

@@ -32,7 +32,9 @@ def saved(image: Image.Image | Array, **options: object) -> Callable[[Path], obj
     return lambda path: picture.save(path, **options)  # type: ignore[arg-type]
 
 
-def png(values: Array, bits: int, colours: int = 0, before: bytes = b"") -> Callable[[Path], object]:
+def png(
+    values: Array, bits: int, colours: int = 0, before: bytes = b""
+) -> Callable[[Path], object]:
     """Writes a PNG by hand."""
     return lambda path: write_png(path, values, bits=bits, colours=colours, before=before)
 
@@ -43,7 +45,9 @@ def tiff(values: Array, **options: int) -> Callable[[Path], object]:
 
 
 def palette(values: Array, colours: Array, mode: str = "RGB") -> Image.Image:
-    image = Image.frombytes("P", (values.shape[1], values.shape[0]), values.astype(np.uint8).tobytes())
+    image = Image.frombytes(
+        "P", (values.shape[1], values.shape[0]), values.astype(np.uint8).tobytes()
+    )
     image.putpalette(np.asarray(colours, dtype=np.uint8).ravel().tolist(), mode)
     return image
 
@@ -54,11 +58,17 @@ def indexed(values: Array, bits: int) -> Callable[[Path], object]:
 
 
 def frames(suffix: str) -> Callable[[Path], object]:
-    return saved(Image.fromarray(GREY), save_all=True, append_images=[Image.fromarray(255 - GREY)], format=suffix)
+    return saved(
+        Image.fromarray(GREY),
+        save_all=True,
+        append_images=[Image.fromarray(255 - GREY)],
+        format=suffix,
+    )
 
 
 def turned(image: Image.Image) -> Callable[[Path], object]:
-    """Lies on its side; the tag says that its right is up, so that its bottom left comes to the top left."""
+    """Lies on its side; the tag says that its right is up, so that its bottom left comes to the top
+    left."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return saved(image, exif=exif)
@@ -73,6 +83,7 @@ def damaged_exif(path: Path) -> None:
 
 def claims(width: int, height: int) -> Callable[[Path], object]:
     """Says in its header that it is so large."""
+
     def write(path: Path) -> None:
         data = bytearray(write_png(path, GREY).read_bytes())
         data[8:33] = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
@@ -94,8 +105,12 @@ def grey_bmp_of_4_bits(path: Path) -> None:
     """Its palette is 0..15 in grey; Pillow takes its half bytes for bytes."""
     colours = b"".join(bytes((k, k, k, 0)) for k in range(16))
     rows = b"".join(packed(row, 4).ljust(4, b"\0") for row in NIBBLES[::-1])
-    path.write_bytes(struct.pack("<2sIHHI", b"BM", 54 + len(colours) + len(rows), 0, 0, 54 + len(colours))
-                     + struct.pack("<IiiHHIIiiII", 40, 3, 2, 1, 4, 0, len(rows), 0, 0, 16, 0) + colours + rows)
+    path.write_bytes(
+        struct.pack("<2sIHHI", b"BM", 54 + len(colours) + len(rows), 0, 0, 54 + len(colours))
+        + struct.pack("<IiiHHIIiiII", 40, 3, 2, 1, 4, 0, len(rows), 0, 0, 16, 0)
+        + colours
+        + rows
+    )
 
 
 ALPHA = np.array([[0, 255, 0], [255, 255, 255]], dtype=np.uint8)
@@ -109,7 +124,8 @@ WHITE_IS_ZERO = tiff(GREY, photometric=0)
 DEEP_WHITE_IS_ZERO = tiff(DEEP, bits=16, photometric=0)
 SIGNED = tiff(np.array([[0, 1, -1]]), sample_format=2)
 
-# row of the table, file name, how the file is written, what is read: an array, or words of the refusal
+# row of the table, file name, how the file is written, what is read: an array, or words of the
+# refusal
 PHOTOGRAPHS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("A1", "x.png", turned(Image.fromarray(COLOUR)), np.rot90(COLOUR, -1)),
     ("A1", "x.png", turned(Image.fromarray(DEEP)), rgb(np.rot90(GREY, -1))),
@@ -133,8 +149,18 @@ PHOTOGRAPHS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("P1", "x.tif", saved(Image.fromarray(COLOUR).convert("CMYK")), COLOUR),
     ("P2", "x.png", saved(np.dstack([COLOUR, VARIED])), on_white(COLOUR, VARIED)),
     ("P2", "x.png", saved(np.dstack([GREY, ALPHA])), on_white(rgb(GREY), ALPHA)),
-    ("P2", "x.png", saved(VOC_INDEX, transparency=1), np.where(rgb(MASK) == 1, 255, voc_palette()[MASK])),
-    ("P2", "x.png", png(NIBBLES, 4, 0, chunk(b"tRNS", b"\0\x07")), rgb(np.where(NIBBLES == 7, 255, NIBBLES * 17))),
+    (
+        "P2",
+        "x.png",
+        saved(VOC_INDEX, transparency=1),
+        np.where(rgb(MASK) == 1, 255, voc_palette()[MASK]),
+    ),
+    (
+        "P2",
+        "x.png",
+        png(NIBBLES, 4, 0, chunk(b"tRNS", b"\0\x07")),
+        rgb(np.where(NIBBLES == 7, 255, NIBBLES * 17)),
+    ),
     ("P2", "x.png", png(DEEP, 16, 0, chunk(b"tRNS", b"\0\0")), rgb(np.where(GREY == 0, 255, GREY))),
     ("P2", "x.png", saved(CLEAR), "is transparent everywhere"),
     ("P3", "x.png", saved(DEEP), rgb(GREY)),
@@ -144,17 +170,32 @@ PHOTOGRAPHS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("P3", "x.png", saved(np.full((2, 2), 300, np.uint16)), np.ones((2, 2, 3))),
     ("P4", "x.png", saved(GREY.astype(np.uint16)), rgb(GREY)),
     ("P4", "x.tif", saved(GREY.astype(np.int32)), rgb(GREY)),
-    ("P5", "x.tif", tiff(np.array([[0, 273, 4095, 2048]]), bits=12), rgb(np.array([[0, 17, 255, 128]]))),
+    (
+        "P5",
+        "x.tif",
+        tiff(np.array([[0, 273, 4095, 2048]]), bits=12),
+        rgb(np.array([[0, 17, 255, 128]])),
+    ),
     ("P6", "x.png", png(COLOUR.astype(np.uint16) * 257, 16, 2), COLOUR),
     ("P6", "x.png", png(COLOUR, 16, 2), "16 bits a channel and no colour above 255"),
-    ("P6", "x.png", png(np.dstack([COLOUR, GREY * 0 + 255]), 16, 6), "16 bits a channel and no colour above 255"),
+    (
+        "P6",
+        "x.png",
+        png(np.dstack([COLOUR, GREY * 0 + 255]), 16, 6),
+        "16 bits a channel and no colour above 255",
+    ),
     ("P7", "x.tif", saved(UNIT), rgb(GREY)),
     ("P8", "x.tif", saved(GREY.astype(np.float32) + np.float32(0.25)), rgb(GREY)),
     ("P9", "x.tif", saved(UNIT * np.float32(1.5)), "from 0 to 1.5, expected 0..1 or 0..255"),
     ("P9", "x.tif", saved(np.array([[0, np.nan]], np.float32)), "values from nan to nan"),
     ("P9", "x.tif", saved(np.array([[0, np.inf]], np.float32)), "values from 0 to inf"),
     ("P9", "x.tif", saved(np.array([[-0.5, 0.5]], np.float32)), "values from -0.5"),
-    ("P9", "x.tif", saved(np.array([[-1, 200]], np.int32)), "from -1 to 200, expected 0..255 or 0..65535"),
+    (
+        "P9",
+        "x.tif",
+        saved(np.array([[-1, 200]], np.int32)),
+        "from -1 to 200, expected 0..255 or 0..65535",
+    ),
     ("P9", "x.tif", saved(np.array([[0, 65536]], np.int32)), "from 0 to 65536"),
 ]
 NO_NUMBERS = "save it as a palette or 8-bit greyscale PNG"
@@ -162,11 +203,21 @@ SORTED = palette(np.array([[0, 1, 2]]), np.array([(0, 0, 0), (224, 224, 192), (6
 OPAQUE = np.full_like(MASK, 255)
 MASKS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("A1", "x.png", turned(VOC_INDEX), np.rot90(MASK, -1)),
-    ("A2", "x.png", lambda path: Image.fromarray(MASK).save(path, exif=b"MM\0*\0\0\0\x08\xff\xff"), MASK),
+    (
+        "A2",
+        "x.png",
+        lambda path: Image.fromarray(MASK).save(path, exif=b"MM\0*\0\0\0\x08\xff\xff"),
+        MASK,
+    ),
     ("A3", "x.png", claims(40000, 40000), "has 1600000000 pixels"),
     ("A4", "x.tif", frames("TIFF"), "holds 2 images"),
     ("A4", "x.png", frames("PNG"), "holds 2 images"),
-    ("A5", "x.png", lambda path: write_png(path, MASK, after=b"\0\0\0\1tEXtx\0\0\0\0"), "part 'tEXt' is wrong"),
+    (
+        "A5",
+        "x.png",
+        lambda path: write_png(path, MASK, after=b"\0\0\0\1tEXtx\0\0\0\0"),
+        "part 'tEXt' is wrong",
+    ),
     ("A6", "x.tif", SIGNED, "signed bytes is not supported"),
     ("M1", "x.png", saved(VOC_INDEX), MASK),
     ("M1", "x.bmp", saved(VOC_INDEX), MASK),
@@ -176,7 +227,12 @@ MASKS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("M1", "x.png", indexed(BITS, 1), BITS),
     ("M1", "x.png", indexed(QUARTERS, 2), QUARTERS),
     ("M1", "x.png", indexed(NIBBLES, 4), NIBBLES),
-    ("M2", "x.png", saved(SORTED), "VOC's colour of 255 (ignored) as number 1: a tool has sorted its palette"),
+    (
+        "M2",
+        "x.png",
+        saved(SORTED),
+        "VOC's colour of 255 (ignored) as number 1: a tool has sorted its palette",
+    ),
     ("M3", "x.png", saved(MASK), MASK),
     ("M3", "x.bmp", saved(MASK), MASK),
     ("M3", "x.tif", saved(MASK), MASK),
@@ -190,8 +246,18 @@ MASKS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("M4", "x.tif", saved(MASK.astype(">u2")), MASK),
     ("M4", "x.tif", saved(MASK.astype(np.int32)), MASK),
     ("M4", "x.tif", saved(MASK.astype(np.float32)), MASK),
-    ("M5", "x.png", saved(MASK.astype(np.uint16) + 1), "values from 0 to 256, expected whole numbers 0..255"),
-    ("M5", "x.tif", saved(MASK.astype(np.int32) - 1), "values from -1 to 254, expected whole numbers 0..255"),
+    (
+        "M5",
+        "x.png",
+        saved(MASK.astype(np.uint16) + 1),
+        "values from 0 to 256, expected whole numbers 0..255",
+    ),
+    (
+        "M5",
+        "x.tif",
+        saved(MASK.astype(np.int32) - 1),
+        "values from -1 to 254, expected whole numbers 0..255",
+    ),
     ("M5", "x.tif", saved(MASK.astype(np.float32) / 2), "expected whole numbers 0..255"),
     ("M5", "x.tif", saved(np.array([[0, np.nan]], np.float32)), "expected whole numbers 0..255"),
     ("M6", "x.png", saved(np.dstack([MASK, OPAQUE])), MASK),
@@ -200,8 +266,18 @@ MASKS: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("M7", "x.bmp", saved(rgb(MASK)), MASK),
     ("M7", "x.png", saved(np.dstack([rgb(MASK), OPAQUE])), MASK),
     ("M7", "x.png", saved(np.dstack([rgb(MASK), MASK])), "is a RGBA image with transparent pixels"),
-    ("M7", "x.png", saved(rgb(MASK) * 0), f"is a RGB image, whose colours are no class numbers: {NO_NUMBERS}"),
-    ("M8", "x.png", saved(voc_palette()[MASK]), f"is a RGB image, whose colours are no class numbers: {NO_NUMBERS}"),
+    (
+        "M7",
+        "x.png",
+        saved(rgb(MASK) * 0),
+        f"is a RGB image, whose colours are no class numbers: {NO_NUMBERS}",
+    ),
+    (
+        "M8",
+        "x.png",
+        saved(voc_palette()[MASK]),
+        f"is a RGB image, whose colours are no class numbers: {NO_NUMBERS}",
+    ),
     ("M8", "x.tif", saved(Image.fromarray(COLOUR).convert("CMYK")), "is a CMYK image"),
     ("M8", "x.png", png(rgb(MASK), 16, 2), "is a RGB image"),
     ("M9", "x.jpg", saved(MASK), "is a JPEG file, which does not keep class numbers exactly"),
@@ -217,7 +293,12 @@ SALIENCY: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("A1", "x.png", turned(Image.fromarray(DEEP)), np.rot90(GREY, -1)),
     ("A3", "x.png", claims(40000, 40000), "has 1600000000 pixels"),
     ("A4", "x.tif", frames("TIFF"), "holds 2 images"),
-    ("A5", "x.png", lambda path: write_png(path, GREY, after=b"\0\0\0\1tEXtx\0\0\0\0"), "part 'tEXt' is wrong"),
+    (
+        "A5",
+        "x.png",
+        lambda path: write_png(path, GREY, after=b"\0\0\0\1tEXtx\0\0\0\0"),
+        "part 'tEXt' is wrong",
+    ),
     ("A6", "x.tif", DEEP_WHITE_IS_ZERO, "more than 8 bits where white is 0 is not supported"),
     ("S1", "x.png", saved(GREY), GREY),
     ("S1", "x.jpg", saved(np.full((8, 8), 77, np.uint8), quality=100), np.full((8, 8), 77)),
@@ -243,7 +324,12 @@ SALIENCY: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("S4", "x.png", saved(CUT_OUT), VARIED),
     ("S4", "x.png", saved(np.dstack([GREY * 0 + 255, VARIED])), VARIED),
     ("S4", "x.webp", saved(np.dstack([COLOUR, VARIED]), lossless=True), VARIED),
-    ("S4", "x.png", saved(palette(BITS, np.array([(9, 9, 9), (200, 0, 0)])), transparency=0), MAP_OF_BITS),
+    (
+        "S4",
+        "x.png",
+        saved(palette(BITS, np.array([(9, 9, 9), (200, 0, 0)])), transparency=0),
+        MAP_OF_BITS,
+    ),
     ("S5", "x.png", saved(np.dstack([rgb(GREY), OPAQUE])), GREY),
     ("S5", "x.png", saved(np.dstack([GREY, OPAQUE])), GREY),
     ("S5", "x.png", saved(np.dstack([COLOUR, OPAQUE])), "is a RGBA image in colours"),
@@ -261,16 +347,22 @@ SALIENCY: list[tuple[str, str, Callable[[Path], object], Array | str]] = [
     ("S9", "x.png", saved(VOC_INDEX), "is a P image in colours"),
     ("S9", "x.jpg", saved(np.repeat(np.repeat(COLOUR, 8, 0), 8, 1)), "is a RGB image in colours"),
 ]
-READERS: dict[str, Callable[[Path], object]] = {"photograph": read_image, "mask": read_mask,
-                                                "saliency map": read_saliency}
-CASES = [pytest.param(what, name, write, expected, id=f"{what}-{row}-{number}")
-         for what, rows in zip(READERS, (PHOTOGRAPHS, MASKS, SALIENCY), strict=True)
-         for number, (row, name, write, expected) in enumerate(rows)]
+READERS: dict[str, Callable[[Path], object]] = {
+    "photograph": read_image,
+    "mask": read_mask,
+    "saliency map": read_saliency,
+}
+CASES = [
+    pytest.param(what, name, write, expected, id=f"{what}-{row}-{number}")
+    for what, rows in zip(READERS, (PHOTOGRAPHS, MASKS, SALIENCY), strict=True)
+    for number, (row, name, write, expected) in enumerate(rows)
+]
 
 
 @pytest.mark.parametrize(("what", "name", "write", "expected"), CASES)
-def test_row_of_the_tables(what: str, name: str, write: Callable[[Path], object], expected: Array | str,
-                           tmp_path: Path) -> None:
+def test_row_of_the_tables(
+    what: str, name: str, write: Callable[[Path], object], expected: Array | str, tmp_path: Path
+) -> None:
     path = tmp_path / name
     write(path)
     if isinstance(expected, str):

@@ -1,4 +1,5 @@
-"""Image-level labels from the field's pickled dict and from tables as people and tools write them."""
+"""Image-level labels from the field's pickled dict and from tables as people and tools write
+them."""
 
 from __future__ import annotations
 
@@ -33,31 +34,62 @@ def saved(path: Path, value: Any) -> Path:
 
 
 def test_npy(tmp_path: Path) -> None:
-    path = saved(tmp_path / "cls_labels.npy", {"a": np.array([1, 0, 1], dtype=np.float32), 7: [0.0, 1.0, 0.0]})
+    path = saved(
+        tmp_path / "cls_labels.npy",
+        {"a": np.array([1, 0, 1], dtype=np.float32), 7: [0.0, 1.0, 0.0]},
+    )
     labels = read_image_labels(path, CLASSES)
-    assert {key: value.tolist() for key, value in labels.items()} == {"a": [1, 0, 1], "7": [0, 1, 0]}
+    assert {key: value.tolist() for key, value in labels.items()} == {
+        "a": [1, 0, 1],
+        "7": [0, 1, 0],
+    }
     assert all(value.dtype == np.float32 for value in labels.values())
 
 
 def test_npy_keys_with_suffix_folder_or_numpy_types(tmp_path: Path) -> None:
-    keys = {"2007_000001.jpg": [1, 0, 0], "JPEGImages/b.PNG": np.array([False, True, False]),
-            np.str_("c.v2"): [0, 0, 1], np.int64(9): np.array([[1], [1], [0]]), b"d.jpg": np.uint8([0, 1, 1])}
+    keys = {
+        "2007_000001.jpg": [1, 0, 0],
+        "JPEGImages/b.PNG": np.array([False, True, False]),
+        np.str_("c.v2"): [0, 0, 1],
+        np.int64(9): np.array([[1], [1], [0]]),
+        b"d.jpg": np.uint8([0, 1, 1]),
+    }
     path = saved(tmp_path / "a.npy", keys).rename(tmp_path / "A.NPY")
     assert {key: value.tolist() for key, value in read_image_labels(path, CLASSES).items()} == {
-        "2007_000001": [1, 0, 0], "b": [0, 1, 0], "c.v2": [0, 0, 1], "9": [1, 1, 0], "d": [0, 1, 1]}
+        "2007_000001": [1, 0, 0],
+        "b": [0, 1, 0],
+        "c.v2": [0, 0, 1],
+        "9": [1, 1, 0],
+        "d": [0, 1, 1],
+    }
 
 
 def test_ids_are_found_by_the_numbers_that_tools_make_of_them(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.npy", {2007000528: [1, 0, 0], 9: [0, 1, 0], "42": [0, 0, 1], "x": [1, 1, 1]})
+    path = saved(
+        tmp_path / "a.npy", {2007000528: [1, 0, 0], 9: [0, 1, 0], "42": [0, 0, 1], "x": [1, 1, 1]}
+    )
     labels = read_image_labels(path, CLASSES)
-    for image_id, vector in {"2007_000528": [1, 0, 0], "COCO_train2014_000000000009": [0, 1, 0],
-                             "000000000009": [0, 1, 0], "COCO_val2014_000000000042": [0, 0, 1]}.items():
+    for image_id, vector in {
+        "2007_000528": [1, 0, 0],
+        "COCO_train2014_000000000009": [0, 1, 0],
+        "000000000009": [0, 1, 0],
+        "COCO_val2014_000000000042": [0, 0, 1],
+    }.items():
         assert image_id in labels and labels[image_id].tolist() == vector
-    for other in ("x9", "img_9", "9_9", "2008_000528", "2007_528", "COCO_x"):  # a number alone is no proof
+    for other in (
+        "x9",
+        "img_9",
+        "9_9",
+        "2008_000528",
+        "2007_528",
+        "COCO_x",
+    ):  # a number alone is no proof
         assert other not in labels
     assert sorted(labels) == ["2007000528", "42", "9", "x"]
     labels.check(["2007_000528", "000000000009", "x", "none"])
-    with pytest.raises(InputError, match=r"a\.npy: 9 may be COCO_val2014_000000000009 or 000000000009"):
+    with pytest.raises(
+        InputError, match=r"a\.npy: 9 may be COCO_val2014_000000000009 or 000000000009"
+    ):
         labels.check(["COCO_val2014_000000000009", "000000000009"])
 
 
@@ -78,25 +110,45 @@ def test_ids_are_found_however_their_letters_are_composed(tmp_path: Path) -> Non
 
 
 def test_npy_faults(tmp_path: Path) -> None:
-    for value, message in (({"a": np.ones(20)}, "20 labels for a, the data set has 3 classes: name"),
-                           ({"a": np.ones(4)}, "4 labels for a, .* without a column for the background"),
-                           ({"..": np.ones(3)}, "is not an image id"), ({"a\nb": np.ones(3)}, "control character"),
-                           ({"a": "cat"}, "it has 'cat' for 'a', expected an array"), ({1.5: np.ones(3)}, "key 1.5"),
-                           ({"a": [None, 1, 0]}, "cls_labels.npy"), ({"a": [np.nan, 1, 0]}, "other than 0 and 1 for a"),
-                           ({"b": [1, 0, 0], "a": [-1, 0, 1]}, "other than 0 and 1 for a"),
-                           ({"a": [0.3, 0, 0.7]}, "other than 0 and 1 for a"), ({}, "holds no labels"),
-                           ({"a.jpg": [1, 0, 0], "a.png": [0, 0, 1]}, "'a.jpg' and 'a.png', which are one image id"),
-                           ({7: [1, 0, 0], "7": [0, 0, 1]}, "7 and '7', which are one image id"), ([1], "plain array")):
+    for value, message in (
+        ({"a": np.ones(20)}, "20 labels for a, the data set has 3 classes: name"),
+        ({"a": np.ones(4)}, "4 labels for a, .* without a column for the background"),
+        ({"..": np.ones(3)}, "is not an image id"),
+        ({"a\nb": np.ones(3)}, "control character"),
+        ({"a": "cat"}, "it has 'cat' for 'a', expected an array"),
+        ({1.5: np.ones(3)}, "key 1.5"),
+        ({"a": [None, 1, 0]}, "cls_labels.npy"),
+        ({"a": [np.nan, 1, 0]}, "other than 0 and 1 for a"),
+        ({"b": [1, 0, 0], "a": [-1, 0, 1]}, "other than 0 and 1 for a"),
+        ({"a": [0.3, 0, 0.7]}, "other than 0 and 1 for a"),
+        ({}, "holds no labels"),
+        ({"a.jpg": [1, 0, 0], "a.png": [0, 0, 1]}, "'a.jpg' and 'a.png', which are one image id"),
+        ({7: [1, 0, 0], "7": [0, 0, 1]}, "7 and '7', which are one image id"),
+        ([1], "plain array"),
+    ):
         with pytest.raises(InputError, match=message):
             read_image_labels(saved(tmp_path / "cls_labels.npy", value), CLASSES)
 
 
 def test_csv(tmp_path: Path) -> None:
-    path = table(tmp_path / "labels.csv", "a.jpg,cat;dog", "b.v2.PNG,potted plant", "c,cat dog", 'd.tiff,"dog, cat"',
-                 "e,", "f.tar, cat | potted plant ")
+    path = table(
+        tmp_path / "labels.csv",
+        "a.jpg,cat;dog",
+        "b.v2.PNG,potted plant",
+        "c,cat dog",
+        'd.tiff,"dog, cat"',
+        "e,",
+        "f.tar, cat | potted plant ",
+    )
     labels = {key: value.tolist() for key, value in read_image_labels(path, CLASSES).items()}
-    assert labels == {"a": [1, 0, 1], "b.v2": [0, 1, 0], "c": [1, 0, 1], "d": [1, 0, 1], "e": [0, 0, 0],
-                      "f.tar": [1, 1, 0]}
+    assert labels == {
+        "a": [1, 0, 1],
+        "b.v2": [0, 1, 0],
+        "c": [1, 0, 1],
+        "d": [1, 0, 1],
+        "e": [0, 0, 0],
+        "f.tar": [1, 1, 0],
+    }
 
 
 def test_csv_may_have_other_columns_and_a_byte_order_mark(tmp_path: Path) -> None:
@@ -108,43 +160,48 @@ def test_csv_may_have_other_columns_and_a_byte_order_mark(tmp_path: Path) -> Non
 A_CAT_DOG = {"a": "cat dog", "b": "dog"}
 
 
-@pytest.mark.parametrize("text", [
-    "image,labels\na.jpg,cat\na.jpg,dog\nb.jpg,dog\n",  # one row a label
-    "image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,dog\na.jpg,cat\n",
-    "filename,width,height,class,xmin\na.jpg,9,9,cat,1\na.jpg,9,9,dog,2\nb.jpg,9,9,dog,2\n",  # one row a box
-    "image,labels\nx/a.jpg,cat dog\n./y/b.jpg,dog\n",
-    "image,labels\nC:\\x\\a.jpg,cat;dog\n..\\b.jpg,dog\n",
-    "image,labels\nhttps://h.org/x/a.jpg?s=1,cat;dog\nfile:///b.jpg,dog\n",
-    "file_name,tags\na.jpg,cat;dog\nb.jpg,dog\n",
-    " File Name , CLASSES \na.jpg,cat;dog\nb.jpg,dog\n",
-    '"id","label"\n"a","cat;dog"\n"b","dog"\n',
-    "id,image_path,category\n1,x/a.jpg,cat|dog\n2,x/b.jpg,dog\n",
-    "id,name,label\n1,a.jpg,cat;dog\n2,b.jpg,dog\n",
-    "image;labels\na.jpg;cat,dog\nb.jpg;dog\n",  # a spreadsheet where the comma is the decimal sign
-    "sep=;\nimage;labels\na.jpg;cat,dog\nb.jpg;dog\n",
-    "image\tlabels\na.jpg\tcat, dog\nb.jpg\tdog\n",
-    "image|labels\na.jpg|cat, dog\nb.jpg|dog\n",
-    "image,labels,,\r\na.jpg,cat;dog,,\r\n,,,\r\nb.jpg,dog,,\r\n,,,\r\n",
-    "image,labels\ra.jpg,cat;dog\rb.jpg,dog\r",
-    "# made by hand\n\nimage,labels\na.jpg,cat;dog\n# the second\nb.jpg,dog\n",
-    "a.jpg,cat;dog\nb.jpg,dog\n",  # no first line
-    "a.jpg;cat,dog\nb.jpg;dog\n",
-    "image,labels\na.jpg,cat,dog\nb.jpg,dog\n",  # more cells than the first line
-    "a.jpg,cat,dog\nb.jpg,dog\n",
-    "image,label1,label2\na.jpg,cat,dog\nb.jpg,dog,\n",
-    "filename, cat, potted plant, dog\na.jpg, 1, 0, 1\nb.jpg, 0, 0, 1\n",  # one column a class
-    "dog,cat,image\n1,1,a.jpg\n1,0,b.jpg\n",
-    ",id,image,dog,cat\n0,7,a.jpg,1,1\n1,9,b.jpg,1,0\n",
-    "filename,Cat,Potted_Plant,DOG,background\na.jpg,1.0,0.0,True,1\nb.jpg,False,0,true,1\n",
-    'image,labels\na.jpg,"[""cat"", ""dog""]"\nb.jpg,"[""dog""]"\n',
-    "image,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['dog']\n",
-    "image,labels\na.jpg,['cat', 'dog']\nb.jpg,['dog']\n",  # no quotes around it
-    "image,labels\na.jpg,['cat' 'dog']\nb.jpg,\"('dog',)\"\n",
-    'image,labels\na.jpg,"cat\ndog"\nb.jpg,"dog\n"\n',  # lines in a cell
-    "image,labels\na.jpg,'cat';'dog'\nb.jpg,'dog'\n",
-    "image,labels\na.jpg,background;cat;dog\nb.jpg,__background__\nb.jpg,dog\n",
-    "image,labels\na.jpg,Cat; DOG\nb.jpg,dog \n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,labels\na.jpg,cat\na.jpg,dog\nb.jpg,dog\n",  # one row a label
+        "image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,dog\na.jpg,cat\n",
+        # one row a box
+        "filename,width,height,class,xmin\na.jpg,9,9,cat,1\na.jpg,9,9,dog,2\nb.jpg,9,9,dog,2\n",
+        "image,labels\nx/a.jpg,cat dog\n./y/b.jpg,dog\n",
+        "image,labels\nC:\\x\\a.jpg,cat;dog\n..\\b.jpg,dog\n",
+        "image,labels\nhttps://h.org/x/a.jpg?s=1,cat;dog\nfile:///b.jpg,dog\n",
+        "file_name,tags\na.jpg,cat;dog\nb.jpg,dog\n",
+        " File Name , CLASSES \na.jpg,cat;dog\nb.jpg,dog\n",
+        '"id","label"\n"a","cat;dog"\n"b","dog"\n',
+        "id,image_path,category\n1,x/a.jpg,cat|dog\n2,x/b.jpg,dog\n",
+        "id,name,label\n1,a.jpg,cat;dog\n2,b.jpg,dog\n",
+        # a spreadsheet where the comma is the decimal sign
+        "image;labels\na.jpg;cat,dog\nb.jpg;dog\n",
+        "sep=;\nimage;labels\na.jpg;cat,dog\nb.jpg;dog\n",
+        "image\tlabels\na.jpg\tcat, dog\nb.jpg\tdog\n",
+        "image|labels\na.jpg|cat, dog\nb.jpg|dog\n",
+        "image,labels,,\r\na.jpg,cat;dog,,\r\n,,,\r\nb.jpg,dog,,\r\n,,,\r\n",
+        "image,labels\ra.jpg,cat;dog\rb.jpg,dog\r",
+        "# made by hand\n\nimage,labels\na.jpg,cat;dog\n# the second\nb.jpg,dog\n",
+        "a.jpg,cat;dog\nb.jpg,dog\n",  # no first line
+        "a.jpg;cat,dog\nb.jpg;dog\n",
+        "image,labels\na.jpg,cat,dog\nb.jpg,dog\n",  # more cells than the first line
+        "a.jpg,cat,dog\nb.jpg,dog\n",
+        "image,label1,label2\na.jpg,cat,dog\nb.jpg,dog,\n",
+        "filename, cat, potted plant, dog\na.jpg, 1, 0, 1\nb.jpg, 0, 0, 1\n",  # one column a class
+        "dog,cat,image\n1,1,a.jpg\n1,0,b.jpg\n",
+        ",id,image,dog,cat\n0,7,a.jpg,1,1\n1,9,b.jpg,1,0\n",
+        "filename,Cat,Potted_Plant,DOG,background\na.jpg,1.0,0.0,True,1\nb.jpg,False,0,true,1\n",
+        'image,labels\na.jpg,"[""cat"", ""dog""]"\nb.jpg,"[""dog""]"\n',
+        "image,labels\na.jpg,\"['cat', 'dog']\"\nb.jpg,['dog']\n",
+        "image,labels\na.jpg,['cat', 'dog']\nb.jpg,['dog']\n",  # no quotes around it
+        "image,labels\na.jpg,['cat' 'dog']\nb.jpg,\"('dog',)\"\n",
+        'image,labels\na.jpg,"cat\ndog"\nb.jpg,"dog\n"\n',  # lines in a cell
+        "image,labels\na.jpg,'cat';'dog'\nb.jpg,'dog'\n",
+        "image,labels\na.jpg,background;cat;dog\nb.jpg,__background__\nb.jpg,dog\n",
+        "image,labels\na.jpg,Cat; DOG\nb.jpg,dog \n",
+    ],
+)
 def test_tables_as_people_and_tools_write_them(tmp_path: Path, text: str) -> None:
     path = tmp_path / "labels.csv"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
@@ -153,8 +210,19 @@ def test_tables_as_people_and_tools_write_them(tmp_path: Path, text: str) -> Non
 
 
 def test_names_are_matched_where_one_class_is_meant(tmp_path: Path) -> None:
-    path = table(tmp_path / "a.csv", "a,PottedPlant", "b,potted_plant;CAT", "c,Potted  Plant", "d,potted plant")
-    assert shown(path) == {"a": "potted plant", "b": "cat potted plant", "c": "potted plant", "d": "potted plant"}
+    path = table(
+        tmp_path / "a.csv",
+        "a,PottedPlant",
+        "b,potted_plant;CAT",
+        "c,Potted  Plant",
+        "d,potted plant",
+    )
+    assert shown(path) == {
+        "a": "potted plant",
+        "b": "cat potted plant",
+        "c": "potted plant",
+        "d": "potted plant",
+    }
     twice = ("Cat", "cat")
     assert shown(table(path, "a,cat", "b,Cat"), twice) == {"a": "cat", "b": "Cat"}
     with pytest.raises(InputError, match="unknown class name 'CAT'"):
@@ -167,37 +235,67 @@ def test_numbers_are_names_only_where_classes_are_called_so(tmp_path: Path) -> N
     path = table(tmp_path / "a.csv", "a.jpg,0;1", "b.jpg,1")
     assert shown(path, ("0", "1")) == {"a": "0 1", "b": "1"}
     for unknown in (None, set[str]()):
-        with pytest.raises(InputError, match=r"a\.csv, line 2: the number 0 instead of a class name"):
+        with pytest.raises(
+            InputError, match=r"a\.csv, line 2: the number 0 instead of a class name"
+        ):
             read_image_labels(path, CLASSES, unknown=unknown)
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("image,labels\na,cat\nb,catt\n", r"line 3: unknown class name 'catt' \(did you mean 'cat'\?\): .* has cat, "),
-    ("image,labels\n..,cat\n", "line 2: '..' is not an image id"),
-    ("image,labels\nx/,cat\n", "line 2: '' is not an image id"),
-    ("image,labels\n,cat\n", "line 2: '' is not an image id"),
-    ('image,labels\n"a\nb",cat\n', "line 3: the name .* has a control character"),
-    ("image,labels\na,c\x00at\n", "line 2 has a control character"),
-    ("image,labels\na,cat,cow\n", "line 2 has more cells than the first line, and 'cow' is not a class"),
-    ("labels,image\ncat,dog,a\n", "line 2 has more cells than the first line"),
-    ("image,labels\n", "columns image and labels"), ("", "columns image and labels"),
-    ("pic,cls\na,cat\n", "columns image and labels"), ("image;labels,x\na;cat\n", "columns image and labels"),
-    ("2007_000001,cat\n2007_000002,dog\n", "columns image and labels"),
-    ("image,label,category\na,cat,animal\n", r"more than one column that may hold the labels \(label, category\)"),
-    ("image,image,labels\na,b,cat\n", "has the column image twice"),
-    ("image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,\n", "lines 2 and 4 contradict each other on the labels of a"),
-    ("image,labels\nx/a.jpg,cat\ny/a.jpg,dog\n", r"lines 2 and 3: x/a\.jpg and y/a\.jpg are one image id, a"),
-    ("image,labels\na.jpg,cat\na.png,cat\n", r"lines 2 and 3: a\.jpg and a\.png are one image id, a"),
-    ("image,cat,dog\na,1,0\na,0,1\n", "lines 2 and 3 contradict each other on the labels of a"),
-    ("image,cat,dgo\na,1,0\n", r"'dgo' is none \(did you mean 'dog'\?\)"),
-    ("image,cat,dog\na,1,-1\n", "line 2 must have 0 or 1 for each of the 2 classes"),
-    ("image,cat,dog\na,1,0.7\n", "line 2 must have 0 or 1"), ("image,cat,dog\na,1\n", "line 2 must have 0 or 1"),
-    ("image,cat,dog\na,1,0,1\n", "line 2 must have 0 or 1"), ("cat,dog,image\n1,0,\n", "line 2: '' is not an image id"),
-    ("image,cat,dog,Cat\na,1,0,0\n", r"more than one column for a class \(cat, Cat\)"),
-    ("image,id\na,1\n", "columns image and labels"),
-    ('image,labels\na,"cat\nb,dog\nc,"cow\n', "is not a CSV table"),  # a stray quote would swallow a row
-    ('image,labels\na,"cat\nb,dog\n', "is not a CSV table"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "image,labels\na,cat\nb,catt\n",
+            r"line 3: unknown class name 'catt' \(did you mean 'cat'\?\): .* has cat, ",
+        ),
+        ("image,labels\n..,cat\n", "line 2: '..' is not an image id"),
+        ("image,labels\nx/,cat\n", "line 2: '' is not an image id"),
+        ("image,labels\n,cat\n", "line 2: '' is not an image id"),
+        ('image,labels\n"a\nb",cat\n', "line 3: the name .* has a control character"),
+        ("image,labels\na,c\x00at\n", "line 2 has a control character"),
+        (
+            "image,labels\na,cat,cow\n",
+            "line 2 has more cells than the first line, and 'cow' is not a class",
+        ),
+        ("labels,image\ncat,dog,a\n", "line 2 has more cells than the first line"),
+        ("image,labels\n", "columns image and labels"),
+        ("", "columns image and labels"),
+        ("pic,cls\na,cat\n", "columns image and labels"),
+        ("image;labels,x\na;cat\n", "columns image and labels"),
+        ("2007_000001,cat\n2007_000002,dog\n", "columns image and labels"),
+        (
+            "image,label,category\na,cat,animal\n",
+            r"more than one column that may hold the labels \(label, category\)",
+        ),
+        ("image,image,labels\na,b,cat\n", "has the column image twice"),
+        (
+            "image,labels\na.jpg,cat\nb.jpg,dog\na.jpg,\n",
+            "lines 2 and 4 contradict each other on the labels of a",
+        ),
+        (
+            "image,labels\nx/a.jpg,cat\ny/a.jpg,dog\n",
+            r"lines 2 and 3: x/a\.jpg and y/a\.jpg are one image id, a",
+        ),
+        (
+            "image,labels\na.jpg,cat\na.png,cat\n",
+            r"lines 2 and 3: a\.jpg and a\.png are one image id, a",
+        ),
+        ("image,cat,dog\na,1,0\na,0,1\n", "lines 2 and 3 contradict each other on the labels of a"),
+        ("image,cat,dgo\na,1,0\n", r"'dgo' is none \(did you mean 'dog'\?\)"),
+        ("image,cat,dog\na,1,-1\n", "line 2 must have 0 or 1 for each of the 2 classes"),
+        ("image,cat,dog\na,1,0.7\n", "line 2 must have 0 or 1"),
+        ("image,cat,dog\na,1\n", "line 2 must have 0 or 1"),
+        ("image,cat,dog\na,1,0,1\n", "line 2 must have 0 or 1"),
+        ("cat,dog,image\n1,0,\n", "line 2: '' is not an image id"),
+        ("image,cat,dog,Cat\na,1,0,0\n", r"more than one column for a class \(cat, Cat\)"),
+        ("image,id\na,1\n", "columns image and labels"),
+        (
+            'image,labels\na,"cat\nb,dog\nc,"cow\n',
+            "is not a CSV table",
+        ),  # a stray quote would swallow a row
+        ('image,labels\na,"cat\nb,dog\n', "is not a CSV table"),
+    ],
+)
 def test_table_faults(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(text, encoding="utf-8")
@@ -212,7 +310,9 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         read_image_labels(path, CLASSES)
     for content in (b"image,labels\n\xff\xfe,cat\n", "image,labels\nä.jpg,cat\n".encode("cp1252")):
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"labels\.csv is not a text file in UTF-8 .* save it as UTF-8"):
+        with pytest.raises(
+            InputError, match=r"labels\.csv is not a text file in UTF-8 .* save it as UTF-8"
+        ):
             read_image_labels(path, CLASSES)
 
 
@@ -220,11 +320,20 @@ def test_unknown_names_are_gathered_where_some_fit(tmp_path: Path) -> None:
     unknown: set[str] = set()
     path = table(tmp_path / "a.csv", "a,cat;zebra", "b,okapi", "c,brown dog", "d,background")
     labels = read_image_labels(path, CLASSES, unknown=unknown)
-    assert {i: labels[i].tolist() for i in labels} == {"a": [1, 0, 0], "b": [0, 0, 0], "c": [0, 0, 0], "d": [0, 0, 0]}
+    assert {i: labels[i].tolist() for i in labels} == {
+        "a": [1, 0, 0],
+        "b": [0, 0, 0],
+        "c": [0, 0, 0],
+        "d": [0, 0, 0],
+    }
     assert unknown == {"zebra", "okapi", "brown dog"}  # not a dog by half of its name
     table(path, "a,1,1", "b,0,1", head="image,dog,zebra")
     unknown.clear()
-    assert read_image_labels(path, CLASSES, unknown=unknown)["a"].tolist() == [0, 0, 1] and unknown == {"zebra"}
+    assert read_image_labels(path, CLASSES, unknown=unknown)["a"].tolist() == [
+        0,
+        0,
+        1,
+    ] and unknown == {"zebra"}
 
 
 def test_a_table_that_says_nothing_is_an_error_where_nothing_else_checks_it(tmp_path: Path) -> None:
@@ -234,16 +343,24 @@ def test_a_table_that_says_nothing_is_an_error_where_nothing_else_checks_it(tmp_
         read_image_labels(path, CLASSES, unknown=set())
 
 
-@pytest.mark.parametrize("lines", [("image,labels", "a,catt", "b,catt;dgo"), ("image,catt,dgo", "a,1,0")])
+@pytest.mark.parametrize(
+    "lines", [("image,labels", "a,catt", "b,catt;dgo"), ("image,catt,dgo", "a,1,0")]
+)
 def test_a_table_of_which_nothing_fits_is_an_error(tmp_path: Path, lines: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match=r"catt.*\(did you mean 'cat'\?\).*cat, potted plant, dog"):
-        read_image_labels(table(tmp_path / "a.csv", *lines[1:], head=lines[0]), CLASSES, unknown=set())
+        read_image_labels(
+            table(tmp_path / "a.csv", *lines[1:], head=lines[0]), CLASSES, unknown=set()
+        )
 
 
 def test_round_trip(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = {f"{i:04d}.x": rng.integers(0, 2, 3).astype(np.float32) for i in range(50)}
-    labels |= {"a,b;c": np.float32([1, 1, 0]), "#1": np.float32([0, 0, 1]), "2024-01-01 12.30": np.float32([0, 1, 0])}
+    labels |= {
+        "a,b;c": np.float32([1, 1, 0]),
+        "#1": np.float32([0, 0, 1]),
+        "2024-01-01 12.30": np.float32([0, 1, 0]),
+    }
     write_image_labels(tmp_path / "a.csv", labels, CLASSES)
     again = read_image_labels(tmp_path / "a.csv", CLASSES)
     assert list(again) == sorted(labels)

@@ -1,4 +1,5 @@
-"""Photographs of every mode become the same upright RGB; masks and saliency maps keep their values."""
+"""Photographs of every mode become the same upright RGB; masks and saliency maps keep their
+values."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def repeated(grey: np.ndarray) -> np.ndarray:
 def test_greyscale_and_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(Image.fromarray(GREY), tmp_path / "l.png"), repeated(GREY))
     bits = Image.fromarray(GREY).point(lambda v: 255 * (v > 120)).convert("1")
-    np.testing.assert_array_equal(read(bits, tmp_path / "1.png"), repeated(np.where(GREY > 120, 255, 0)))
+    np.testing.assert_array_equal(
+        read(bits, tmp_path / "1.png"), repeated(np.where(GREY > 120, 255, 0))
+    )
     np.testing.assert_array_equal(read(Image.fromarray(COLOUR), tmp_path / "rgb.png"), COLOUR)
 
 
@@ -73,8 +76,10 @@ def test_palette(tmp_path: Path) -> None:
 def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
     alpha = np.array([[0, 255, 0], [255, 128, 255]], dtype=np.uint8)
     share = alpha[:, :, None] / 255.0
-    for name, image, base in (("rgba.png", np.dstack([COLOUR, alpha]), COLOUR),
-                              ("la.png", np.dstack([GREY, alpha]), repeated(GREY))):
+    for name, image, base in (
+        ("rgba.png", np.dstack([COLOUR, alpha]), COLOUR),
+        ("la.png", np.dstack([GREY, alpha]), repeated(GREY)),
+    ):
         result = read(Image.fromarray(image), tmp_path / name)
         np.testing.assert_allclose(result, base * share + 255 * (1 - share), atol=1)
 
@@ -85,15 +90,25 @@ def test_cmyk_jpeg(tmp_path: Path) -> None:
     np.testing.assert_allclose(result, flat, atol=4)
 
 
-@pytest.mark.parametrize(("orientation", "turn"), [
-    (1, lambda a: a), (2, np.fliplr), (3, lambda a: np.rot90(a, 2)), (4, np.flipud), (6, lambda a: np.rot90(a, -1)),
-    (8, np.rot90)])
+@pytest.mark.parametrize(
+    ("orientation", "turn"),
+    [
+        (1, lambda a: a),
+        (2, np.fliplr),
+        (3, lambda a: np.rot90(a, 2)),
+        (4, np.flipud),
+        (6, lambda a: np.rot90(a, -1)),
+        (8, np.rot90),
+    ],
+)
 def test_exif_orientation(tmp_path: Path, orientation: int, turn: object) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     result = read(Image.fromarray(COLOUR), tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(result, turn(COLOUR))  # type: ignore[operator]
-    if orientation == 6:  # the camera's right is up: 3×2 pixels become 2×3, bottom left goes to top left
+    if (
+        orientation == 6
+    ):  # the camera's right is up: 3×2 pixels become 2×3, bottom left goes to top left
         assert read_image(tmp_path / "a.png").size == (2, 3)
         np.testing.assert_array_equal(result[0, 0], COLOUR[1, 0])
 
@@ -119,7 +134,9 @@ def test_truncation_and_damage(tmp_path: Path) -> None:
     exif[0x0112] = 6
     for kind in ("JPEG", "PNG", "BMP", "TIFF", "WEBP"):
         stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, kind, **({"exif": exif} if kind in {"JPEG", "PNG"} else {}))
+        Image.fromarray(pixels).save(
+            stream, kind, **({"exif": exif} if kind in {"JPEG", "PNG"} else {})
+        )
         whole = stream.getvalue()
         path = tmp_path / f"a.{kind.lower()}"
         for length in (1, 10, 40, len(whole) // 2, len(whole) - 30):
@@ -154,8 +171,11 @@ def test_masks_keep_their_values(tmp_path: Path) -> None:
 
 def test_colour_masks_and_other_sizes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.png"
-    for image in (Image.fromarray(COLOUR), Image.fromarray(np.dstack([COLOUR, GREY])),
-                  Image.fromarray(GREY.astype(np.uint16) + 1)):
+    for image in (
+        Image.fromarray(COLOUR),
+        Image.fromarray(np.dstack([COLOUR, GREY])),
+        Image.fromarray(GREY.astype(np.uint16) + 1),
+    ):
         image.save(path)
         with pytest.raises(InputError, match=rf"m\.png is a {image.mode[0]}"):
             read_mask(path)
@@ -177,12 +197,15 @@ def test_saliency(tmp_path: Path) -> None:
         image = read_saliency(tmp_path / name, size=(3, 2))
         assert image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), GREY)
-    np.testing.assert_array_equal(np.asarray(read_saliency(tmp_path / "1.png")), np.where(GREY > 120, 255, 0))
+    np.testing.assert_array_equal(
+        np.asarray(read_saliency(tmp_path / "1.png")), np.where(GREY > 120, 255, 0)
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's
 def test_flipped_bytes_of_pngs_are_noticed(tmp_path: Path) -> None:
-    """Of masks and saliency maps, whichever byte it is; what comes after the last chunk is of no account."""
+    """Of masks and saliency maps, whichever byte it is; what comes after the last chunk is of no
+    account."""
     rng = np.random.default_rng(1)
     mask = np.kron(rng.integers(0, 4, (9, 11)), np.ones((7, 5))).astype(np.uint8)
     path = tmp_path / "m.png"
@@ -197,7 +220,15 @@ def test_flipped_bytes_of_pngs_are_noticed(tmp_path: Path) -> None:
             path.write_bytes(bytes(broken))
             with pytest.raises(InputError, match=r"m\.png (cannot be read|is \d+×)"):
                 read(path)
-        for length in (8, 20, 40, len(whole) // 2, len(whole) - 20, len(whole) - 12, len(whole) - 1):
+        for length in (
+            8,
+            20,
+            40,
+            len(whole) // 2,
+            len(whole) - 20,
+            len(whole) - 12,
+            len(whole) - 1,
+        ):
             path.write_bytes(whole[:length])
             with pytest.raises(InputError, match=r"m\.png cannot be read"):
                 read(path)
@@ -208,38 +239,72 @@ def test_pixels_of_pngs_are_whole(tmp_path: Path) -> None:
     path = write_png(tmp_path / "m.png", GREY)
     start, end = path.read_bytes()[:33], chunk(b"IEND", b"")
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in GREY))
-    cases = {"end early|broken|truncated": pixels[:-4], "incorrect data check": pixels[:-1] + b"x",
-             "more than its pixels": zlib.compress(bytes(10_000_000)), "damaged": b"x" + pixels}
+    cases = {
+        "end early|broken|truncated": pixels[:-4],
+        "incorrect data check": pixels[:-1] + b"x",
+        "more than its pixels": zlib.compress(bytes(10_000_000)),
+        "damaged": b"x" + pixels,
+    }
     for words, data in cases.items():
         path.write_bytes(start + chunk(b"IDAT", data) + end)
         with pytest.raises(InputError, match=rf"m\.png cannot be read .*({words})"):
             read_mask(path)
-    path.write_bytes(start + b"".join(chunk(b"IDAT", pixels[i : i + 5]) for i in range(0, len(pixels), 5)) + end)
+    path.write_bytes(
+        start + b"".join(chunk(b"IDAT", pixels[i : i + 5]) for i in range(0, len(pixels), 5)) + end
+    )
     np.testing.assert_array_equal(read_mask(path), GREY)
 
 
 def test_interlaced_pngs(tmp_path: Path) -> None:
     """Seven passes, put together by hand."""
     values = np.arange(11 * 13, dtype=np.uint8).reshape(11, 13)
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-    rows = b"".join(b"\0" + row.tobytes() for top, left, down, right in passes for row in values[top::down, left::right]
-                    if row.size)
+    passes = (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    )
+    rows = b"".join(
+        b"\0" + row.tobytes()
+        for top, left, down, right in passes
+        for row in values[top::down, left::right]
+        if row.size
+    )
     header = struct.pack(">IIBBBBB", 13, 11, 8, 0, 0, 0, 1)
-    (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-                                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    (tmp_path / "m.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), values)
 
 
-@pytest.mark.parametrize("entry", [
-    struct.pack("<HHI4s", 0x010F, 4, 1, b"abcd"), struct.pack("<HHI4s", 0x011A, 2, 4, b"abcd"),
-    struct.pack("<HHI4s", 0x011A, 7, 4, b"abcd"), struct.pack("<HHII", 0x011A, 10, 1, 40)])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        struct.pack("<HHI4s", 0x010F, 4, 1, b"abcd"),
+        struct.pack("<HHI4s", 0x011A, 2, 4, b"abcd"),
+        struct.pack("<HHI4s", 0x011A, 7, 4, b"abcd"),
+        struct.pack("<HHII", 0x011A, 10, 1, 40),
+    ],
+)
 def test_orientation_beside_damage(entry: bytes, tmp_path: Path) -> None:
     """An entry whose type does not fit its tag: the orientation is read, nothing else."""
     path = tmp_path / "a.jpg"
     image = Image.fromarray(np.kron(COLOUR, np.ones((16, 16, 1), np.uint8)))
     image.save(path, quality=95)
     plain = np.asarray(read_image(path))
-    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + entry + bytes(68)
+    block = (
+        b"Exif\0\0II*\0"
+        + struct.pack("<IH", 8, 2)
+        + struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+        + entry
+        + bytes(68)
+    )
     data = path.read_bytes()
     path.write_bytes(data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:])
     np.testing.assert_array_equal(np.asarray(read_image(path)), np.rot90(plain, -1))
@@ -249,7 +314,9 @@ def test_plain_tiffs_that_lie_on_their_side(tmp_path: Path) -> None:
     for bits, values in ((8, GREY), (16, GREY.astype(np.uint16) * 257)):
         path = write_tiff(tmp_path / "a.tif", values, bits=bits, tags=((274, 3, 8),))
         np.testing.assert_array_equal(np.asarray(read_image(path)), repeated(np.rot90(GREY)))
-    np.testing.assert_array_equal(read_mask(write_tiff(path, GREY, tags=((274, 3, 6),))), np.rot90(GREY, -1))
+    np.testing.assert_array_equal(
+        read_mask(write_tiff(path, GREY, tags=((274, 3, 6),))), np.rot90(GREY, -1)
+    )
 
 
 def test_want_of_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,11 +329,18 @@ def test_want_of_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.Monke
         read_image(path)
 
 
-def test_dark_files_of_16_bits_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_dark_files_of_16_bits_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in "ab":
         Image.fromarray(np.array([[0, 4095]], dtype=np.uint16)).save(tmp_path / f"{name}.png")
-        np.testing.assert_array_equal(np.asarray(read_image(tmp_path / f"{name}.png")), repeated(np.array([[0, 16]])))
-    assert len(caplog.records) == 1 and f"a photograph in {tmp_path} has 16 bits and no value above 4095" in caplog.text
+        np.testing.assert_array_equal(
+            np.asarray(read_image(tmp_path / f"{name}.png")), repeated(np.array([[0, 16]]))
+        )
+    assert (
+        len(caplog.records) == 1
+        and f"a photograph in {tmp_path} has 16 bits and no value above 4095" in caplog.text
+    )
 
 
 def test_find_image_takes_the_first_folder_that_has_it(tmp_path: Path) -> None:
@@ -288,7 +362,9 @@ def test_two_files_of_one_id_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     if len(list(tmp_path.iterdir())) < 4:
         pytest.skip("the file system does not tell cases apart")
-    with pytest.raises(InputError, match=r"has x\.TIF and x\.jpg, both of the id x: move one of them away"):
+    with pytest.raises(
+        InputError, match=r"has x\.TIF and x\.jpg, both of the id x: move one of them away"
+    ):
         find_image([tmp_path], "x")
     with pytest.raises(InputError, match=r"has y\.PNG and y\.png"):
         find_image([tmp_path], "y", suffixes=MASK_SUFFIXES)

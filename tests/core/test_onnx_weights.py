@@ -24,7 +24,9 @@ def field(number: int, value: bytes | int) -> bytes:
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
-def tensor(values: list[float], kind: int = 1, name: str = "w", dims: list[int] | None = None) -> bytes:
+def tensor(
+    values: list[float], kind: int = 1, name: str = "w", dims: list[int] | None = None
+) -> bytes:
     dtype = {1: "<f4", 10: "<f2", 11: "<f8", 7: "<i8"}[kind]
     raw = np.array(values, dtype).tobytes()
     shape = b"".join(field(1, n) for n in ([len(values)] if dims is None else dims))
@@ -36,7 +38,9 @@ def model(*tensors: bytes) -> bytes:
 
 
 def test_finite_weights_pass() -> None:
-    check_onnx_weights(model(tensor([1, -2]), tensor([0.5], 10), tensor([1e300], 11), tensor([3], 7), tensor([])))
+    check_onnx_weights(
+        model(tensor([1, -2]), tensor([0.5], 10), tensor([1e300], 11), tensor([3], 7), tensor([]))
+    )
     check_onnx_weights(model(tensor([float("-inf")], dims=[])))  # what pads before a maximum
     for path in shipped_weights().values():
         check_onnx_weights(path.read_bytes())

@@ -46,5 +46,7 @@ def test_results_keep_their_order_and_errors_end_the_work(num_workers: int) -> N
 
 
 def test_a_killed_worker_is_told() -> None:
-    with pytest.raises(InputError, match="a worker process was killed, most likely because the memory is full"):
+    with pytest.raises(
+        InputError, match="a worker process was killed, most likely because the memory is full"
+    ):
         map_parallel(die, range(4), num_workers=2, what="test", chunk=1)

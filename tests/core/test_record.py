@@ -10,7 +10,13 @@ import pytest
 from smaf.core.errors import InputError
 from smaf.core.record import RECORD, RunRecord
 
-SETTINGS = {"lr": 0.01, "scales": (0.5, 1.0), "weights": Path("a/b.pth"), "flip": True, "label": None}
+SETTINGS = {
+    "lr": 0.01,
+    "scales": (0.5, 1.0),
+    "weights": Path("a/b.pth"),
+    "flip": True,
+    "label": None,
+}
 
 
 def test_a_folder_without_a_record_is_free(tmp_path: Path) -> None:
@@ -27,7 +33,13 @@ def test_the_record_holds_what_was_run(tmp_path: Path) -> None:
     record.write(finished=True, images=7)
     runs = json.loads((tmp_path / RECORD).read_text())
     assert [run["finished"] for run in runs] == [False, True] and runs[1]["images"] == 7
-    assert runs[1]["settings"] == {"lr": 0.01, "scales": [0.5, 1.0], "weights": "a/b.pth", "flip": True, "label": None}
+    assert runs[1]["settings"] == {
+        "lr": 0.01,
+        "scales": [0.5, 1.0],
+        "weights": "a/b.pth",
+        "flip": True,
+        "label": None,
+    }
     assert {"smaf", "python", "torch", "numpy"} <= set(runs[1]["versions"]) and runs[1]["command"]
     assert record.previous() == runs[1]
 
@@ -37,11 +49,16 @@ def test_changed_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         RunRecord(tmp_path, {**SETTINGS, "lr": 0.1, "scales": (1.0,)}).check_same()
     message = str(caught.value)
-    assert "lr was 0.01, is 0.1; scales was [0.5, 1.0], is [1.0]" in message and "--overwrite" in message
+    assert (
+        "lr was 0.01, is 0.1; scales was [0.5, 1.0], is [1.0]" in message
+        and "--overwrite" in message
+    )
     assert "flip" not in message and str(tmp_path) in message
     # An option that the other version does not have is not compared
     RunRecord(tmp_path, {**SETTINGS, "seed": 3}).check_same()
-    RunRecord(tmp_path, {key: value for key, value in SETTINGS.items() if key != "flip"}).check_same()
+    RunRecord(
+        tmp_path, {key: value for key, value in SETTINGS.items() if key != "flip"}
+    ).check_same()
     RunRecord(tmp_path, {**SETTINGS, "lr": 0.1}).check_same(free=("lr",))
 
 

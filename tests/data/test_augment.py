@@ -1,4 +1,5 @@
-"""The random geometry does the same to photograph, saliency map and fused maps; the colours change in bounds."""
+"""The random geometry does the same to photograph, saliency map and fused maps; the colours change
+in bounds."""
 
 from __future__ import annotations
 
@@ -31,16 +32,21 @@ def test_cut_by_hand() -> None:
 @pytest.mark.parametrize("centres", [False, True])
 @pytest.mark.parametrize("seed", range(8))
 def test_grid_cut_and_planes_agree_on_a_ramp(seed: int, centres: bool) -> None:
-    """Sampling the whole image by `grid` gives what resizing and cutting gives, flip and padding included."""
+    """Sampling the whole image by `grid` gives what resizing and cutting gives, flip and padding
+    included."""
     rng = np.random.default_rng(seed)
     w, h = int(rng.integers(30, 120)), int(rng.integers(30, 120))
-    geometry = Geometry.draw(rng, (w, h), Augmentation(long_side=(40, 130), crop=64, centres=centres))
+    geometry = Geometry.draw(
+        rng, (w, h), Augmentation(long_side=(40, 130), crop=64, centres=centres)
+    )
     side = 16
     planes = geometry.apply_planes(ramps(w, h), side)
     grid = geometry.grid(side)
     sampled = F.grid_sample(ramps(w, h)[None], grid[None], mode="bilinear", align_corners=False)[0]
     position = (grid.permute(2, 0, 1) + 1) / 2  # a ramp's value is its position
-    margin = torch.tensor([2.0 / min(w, geometry.size[0]), 2.0 / min(h, geometry.size[1])])[:, None, None]
+    margin = torch.tensor([2.0 / min(w, geometry.size[0]), 2.0 / min(h, geometry.size[1])])[
+        :, None, None
+    ]
     inside = ((position > margin) & (position < 1 - margin)).all(dim=0)
     outside = ((position < -margin) | (position > 1 + margin)).any(dim=0)
     assert inside.sum() > 10
@@ -56,15 +62,24 @@ def test_photograph_map_and_planes_show_the_same_place(flip: bool) -> None:
     pixels[20:30, 60:76] = 255
     geometry = Geometry((120, 80), flip, 10 if not flip else -6, -8, 96)
     image = Image.fromarray(pixels)
-    planes = (geometry.cut(torch.from_numpy(np.array(geometry.resize_image(image), dtype=np.float32))[None] / 255),
-              geometry.apply_map(image), geometry.apply_planes(torch.from_numpy(pixels / 255.0).float()[None], 24))
+    planes = (
+        geometry.cut(
+            torch.from_numpy(np.array(geometry.resize_image(image), dtype=np.float32))[None] / 255
+        ),
+        geometry.apply_map(image),
+        geometry.apply_planes(torch.from_numpy(pixels / 255.0).float()[None], 24),
+    )
     centres = []
     for plane in planes:
         grey = plane[0].clamp(0, 1)
         side = len(grey)
         share = torch.arange(side) / (side - 1)
-        centres.append((float((grey.sum(0) * share).sum() / grey.sum()),
-                        float((grey.sum(1) * share).sum() / grey.sum())))
+        centres.append(
+            (
+                float((grey.sum(0) * share).sum() / grey.sum()),
+                float((grey.sum(1) * share).sum() / grey.sum()),
+            )
+        )
     # the square's middle is (68, 25): (90.67 - 0.5, 33.33 - 0.5) in the resized image
     x = 90.67 - 0.5
     expected = ((119 - x + 6) / 95 if flip else (x - 10) / 95, (33.33 - 0.5 + 8) / 95)
@@ -83,12 +98,16 @@ def test_draws_stay_in_their_ranges() -> None:
         assert min(0, g.size[1] - 40) <= g.top <= max(0, g.size[1] - 40)
         assert g.cut(torch.zeros(1, g.size[1], g.size[0])).shape == (1, 40, 40)
     assert 0.21 < np.mean([g.flip for g in drawn]) < 0.29
-    wide = [(g.left, g.size[0] - 40) for g in drawn if g.size[0] > 40]  # both ends are reached, and no more
+    wide = [
+        (g.left, g.size[0] - 40) for g in drawn if g.size[0] > 40
+    ]  # both ends are reached, and no more
     assert min(left / end for left, end in wide) == 0 and max(left / end for left, end in wide) == 1
 
 
 def test_thin_images_keep_a_pixel() -> None:
-    geometry = Geometry.draw(np.random.default_rng(0), (1000, 1), Augmentation(long_side=(16, 16), crop=8))
+    geometry = Geometry.draw(
+        np.random.default_rng(0), (1000, 1), Augmentation(long_side=(16, 16), crop=8)
+    )
     assert geometry.size == (16, 1)
     assert geometry.apply_planes(torch.ones(2, 1, 1000), 2).shape == (2, 2, 2)
 
@@ -96,11 +115,16 @@ def test_thin_images_keep_a_pixel() -> None:
 def test_jitter_is_seeded_bounded_and_leaves_its_input() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     image = Image.fromarray(pixels)
-    a, b, c = (np.asarray(jitter_colours(np.random.default_rng(s), image, (0.3, 0.3, 0.3, 0.1))) for s in (1, 1, 2))
+    a, b, c = (
+        np.asarray(jitter_colours(np.random.default_rng(s), image, (0.3, 0.3, 0.3, 0.1)))
+        for s in (1, 1, 2)
+    )
     assert np.array_equal(a, b) and not np.array_equal(a, c)
     assert np.array_equal(np.asarray(image), pixels)
     still = np.asarray(jitter_colours(np.random.default_rng(3), image, (0.0, 0.0, 0.0, 0.0)))
-    np.testing.assert_allclose(still.astype(int), pixels.astype(int), atol=8)  # hue goes through HSV in bytes
+    np.testing.assert_allclose(
+        still.astype(int), pixels.astype(int), atol=8
+    )  # hue goes through HSV in bytes
     flat = Image.new("RGB", (2, 2), (100, 100, 100))
     for seed in range(20):  # grey stays grey; brightness alone moves it
         grey = np.asarray(jitter_colours(np.random.default_rng(seed), flat, (0.3, 0.3, 0.3, 0.1)))
@@ -108,13 +132,18 @@ def test_jitter_is_seeded_bounded_and_leaves_its_input() -> None:
 
 
 def test_masks_follow_the_photograph() -> None:
-    """Nearest pixels, the photograph's flip and place, 255 as padding; the scale is of its own size."""
+    """Nearest pixels, the photograph's flip and place, 255 as padding; the scale is of its own
+    size."""
     mask = np.zeros((20, 30), dtype=np.uint8)
     mask[:, :10] = 3
     cut = Geometry((30, 20), True, -5, 0, 40).apply_mask(mask)
     assert cut.shape == (40, 40) and cut.dtype == torch.int64
     assert (cut[:20, 5:25] == 0).all() and (cut[:20, 25:35] == 3).all()
     assert (cut[20:] == 255).all() and (cut[:, :5] == 255).all() and (cut[:, 35:] == 255).all()
-    sizes = {Geometry.draw(np.random.default_rng(k), (100, 60), Augmentation(scale=(0.5, 1.5), crop=32)).size[0]
-             for k in range(200)}
+    sizes = {
+        Geometry.draw(
+            np.random.default_rng(k), (100, 60), Augmentation(scale=(0.5, 1.5), crop=32)
+        ).size[0]
+        for k in range(200)
+    }
     assert 50 <= min(sizes) < 55 and 145 < max(sizes) <= 150

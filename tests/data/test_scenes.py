@@ -1,4 +1,5 @@
-"""The demo set: exact masks that agree with lists and labels, the same bytes each time, faulty saliency maps."""
+"""The demo set: exact masks that agree with lists and labels, the same bytes each time, faulty
+saliency maps."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ TRAIN, TEST = 40, 10
 
 
 def _bytes(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +43,8 @@ def test_lists_labels_and_masks_agree(demo: DataRoot) -> None:
     assert sorted(demo.all_labels) == sorted(ids)
     for image_id, label in zip(ids, demo.labels_of(ids), strict=True):
         pixels = np.bincount(demo.mask(image_id).ravel(), minlength=256)
-        assert pixels[len(CLASSES) + 1:].sum() == 0  # exact: nothing is left out
-        shares = pixels[1:len(CLASSES) + 1] / pixels.sum()
+        assert pixels[len(CLASSES) + 1 :].sum() == 0  # exact: nothing is left out
+        shares = pixels[1 : len(CLASSES) + 1] / pixels.sum()
         np.testing.assert_array_equal(shares > 0, label > 0)
         assert shares[label > 0].min() > 0.02  # a labelled class is there to see
         assert 0.03 < shares.sum() < 0.6
@@ -121,7 +126,9 @@ def test_an_object_fits_its_patch_and_has_its_area(name: str) -> None:
         rng = np.random.default_rng(seed)
         brush = Brush(40, rng, light=(-0.4, -0.5, 0.7), angle=0.4, reach=kind.reach)
         kind.paint(brush, rng)
-        border = np.concatenate([brush.alpha[0], brush.alpha[-1], brush.alpha[:, 0], brush.alpha[:, -1]])
+        border = np.concatenate(
+            [brush.alpha[0], brush.alpha[-1], brush.alpha[:, 0], brush.alpha[:, -1]]
+        )
         assert border.max() == 0
         assert brush.evidence.min() >= 0 and brush.evidence.max() <= 1
         areas.append(brush.alpha.sum() / 40**2)
@@ -130,7 +137,9 @@ def test_an_object_fits_its_patch_and_has_its_area(name: str) -> None:
 
 def test_ellipse_covers_its_area() -> None:
     brush = Brush(50, np.random.default_rng(0), light=(0, 0, 1), angle=0.3)
-    assert brush.ellipse(0.1, -0.2, 0.6, 0.3).sum() / 50**2 == pytest.approx(np.pi * 0.6 * 0.3, rel=0.01)
+    assert brush.ellipse(0.1, -0.2, 0.6, 0.3).sum() / 50**2 == pytest.approx(
+        np.pi * 0.6 * 0.3, rel=0.01
+    )
 
 
 @pytest.mark.parametrize("sigma", [1.0, 4.0, 9.0])
@@ -148,13 +157,20 @@ def test_other_sizes_and_shapes_render(size: tuple[int, int]) -> None:
     for index in range(3):
         scene = render_scene(1, index, size=size)
         assert scene.photo.shape == (size[1], size[0], 3)
-        assert detect_saliency(scene, np.random.default_rng(0)).shape == scene.mask.shape == (size[1], size[0])
+        assert (
+            detect_saliency(scene, np.random.default_rng(0)).shape
+            == scene.mask.shape
+            == (size[1], size[0])
+        )
         assert (scene.mask == index % len(CLASSES) + 1).mean() > 0.02
 
 
 def test_nearer_objects_hide_farther_ones() -> None:
-    scene = next(scene for scene in (render_scene(0, i, size=SIZE) for i in range(40))
-                 if sum(layer.label > 0 for layer in scene.layers) == 3)
+    scene = next(
+        scene
+        for scene in (render_scene(0, i, size=SIZE) for i in range(40))
+        if sum(layer.label > 0 for layer in scene.layers) == 3
+    )
     cover = sum(layer.visible for layer in scene.layers if layer.label)
     assert np.max(cover) < 1.01  # what is hidden does not count twice
     nearest = scene.layers[-1]
@@ -164,7 +180,9 @@ def test_nearer_objects_hide_farther_ones() -> None:
 
 def test_saliency_of_a_scene_is_soft_and_depends_on_its_generator_alone() -> None:
     scene = render_scene(0, 2, size=SIZE)
-    first, again, other = (detect_saliency(scene, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = (
+        detect_saliency(scene, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert ((first > 40) & (first < 215)).mean() > 0.01

@@ -1,4 +1,5 @@
-"""Training samples by number: pure in (seed, k), complete in each epoch, and split over processes without overlap."""
+"""Training samples by number: pure in (seed, k), complete in each epoch, and split over processes
+without overlap."""
 
 from __future__ import annotations
 
@@ -26,8 +27,14 @@ def data(tiny_voc: Path) -> DataRoot:
     return open_data(tiny_voc)
 
 
-def stream(data: DataRoot, kind: type[TrainingStream] = SaliencyStream, *, seed: int = 3, name: str = "train_aug",
-           augmentation: Augmentation = SMALL) -> TrainingStream:
+def stream(
+    data: DataRoot,
+    kind: type[TrainingStream] = SaliencyStream,
+    *,
+    seed: int = 3,
+    name: str = "train_aug",
+    augmentation: Augmentation = SMALL,
+) -> TrainingStream:
     return kind(data, data.ids(name), augmentation=augmentation, seed=seed, **STATISTICS)
 
 
@@ -63,37 +70,49 @@ def test_values_without_augmentation(data: DataRoot) -> None:
         assert rows.tolist() == list(range(top, top + 30))  # 10 rows are padding
         pixels = np.asarray(data.photo("one"), dtype=np.float32) / 255
         expected = (pixels - np.array(STATISTICS["mean"])) / np.array(STATISTICS["std"])
-        np.testing.assert_allclose(sample["image"][:, top:top + 30].permute(1, 2, 0), expected, atol=1e-5)
-        np.testing.assert_array_equal(sample["saliency"][0, top:top + 30] * 255, np.asarray(data.saliency("one")))
-        assert not sample["saliency"][0, :top].any() and not sample["saliency"][0, top + 30:].any()
+        np.testing.assert_allclose(
+            sample["image"][:, top : top + 30].permute(1, 2, 0), expected, atol=1e-5
+        )
+        np.testing.assert_array_equal(
+            sample["saliency"][0, top : top + 30] * 255, np.asarray(data.saliency("one"))
+        )
+        assert not sample["saliency"][0, :top].any() and not sample["saliency"][0, top + 30 :].any()
         assert sample["labels"].tolist() == [1.0, 0.0, 0.0]
 
 
 def test_saliency_follows_the_photograph(data: DataRoot) -> None:
-    """The boxes are the only vivid parts of the photographs, so colour tells where saliency must be."""
+    """The boxes are the only vivid parts of the photographs, so colour tells where saliency must
+    be."""
     s = stream(data, augmentation=Augmentation(long_side=(40, 80), crop=48, jitter=None))
     mean, std = (torch.tensor(STATISTICS[name])[:, None, None] for name in ("mean", "std"))
     agree = []
     for k in range(20):
         sample = s[k]
         colours = sample["image"] * std + mean
-        vivid = (colours.amax(dim=0) - colours.amin(dim=0) > 0.35) & (sample["image"] != 0).any(dim=0)
+        vivid = (colours.amax(dim=0) - colours.amin(dim=0) > 0.35) & (sample["image"] != 0).any(
+            dim=0
+        )
         agree.append(float((vivid == (sample["saliency"][0] > 0.5)).float().mean()))
     assert min(agree) > 0.95
 
 
 def test_fused_maps_follow_the_photograph(data: DataRoot, tmp_path: Path) -> None:
-    """Maps made of the saliency maps: fused and saliency see the same geometry, one on a quarter of the grid."""
+    """Maps made of the saliency maps: fused and saliency see the same geometry, one on a quarter of
+    the grid."""
     for image_id in data.ids("train_aug"):
         saliency = np.asarray(data.saliency(image_id), dtype=np.float32) / 255
         write_fused(tmp_path / f"{image_id}.npz", {2: saliency, 0: saliency / 2}, saliency.shape)
     larger = Augmentation(long_side=(48, 60), crop=32)  # where the picture shrinks, Pillow averages
-    fused, salient = (stream(data, kind, augmentation=larger) for kind in (FusedStream, SaliencyStream))
+    fused, salient = (
+        stream(data, kind, augmentation=larger) for kind in (FusedStream, SaliencyStream)
+    )
     fused.maps_folder, fused.whole = tmp_path, True
     for k in range(12):
         a, b = fused[k], salient[k]
         assert torch.equal(a["image"], b["image"])
-        small = torch.nn.functional.interpolate(b["saliency"][None], size=(8, 8), mode="bilinear", align_corners=True)
+        small = torch.nn.functional.interpolate(
+            b["saliency"][None], size=(8, 8), mode="bilinear", align_corners=True
+        )
         torch.testing.assert_close(a["fused"][2], small[0, 0], atol=0.02, rtol=0)
         torch.testing.assert_close(a["fused"][0], a["fused"][2] / 2, atol=1e-3, rtol=0)
         assert not a["fused"][1].any() and a["fused"].shape == (3, 8, 8)
@@ -124,22 +143,32 @@ def test_the_projects_maps_come_before_published_ones(tmp_path: Path) -> None:
     assert fused_path(tmp_path, "a").name == "a.npz"
 
 
-@pytest.mark.parametrize(("batch", "world", "accumulate"), [(4, 1, 1), (3, 2, 1), (2, 3, 4), (1, 4, 2)])
+@pytest.mark.parametrize(
+    ("batch", "world", "accumulate"), [(4, 1, 1), (3, 2, 1), (2, 3, 4), (1, 4, 2)]
+)
 def test_processes_share_the_samples(batch: int, world: int, accumulate: int) -> None:
     def numbers(rank: int, start: int = 0, size: int = batch, of: int = world) -> list[int]:
-        sampler = StreamSampler(start=start, steps=10, batch_size=size, accumulate=accumulate, rank=rank, world=of)
+        sampler = StreamSampler(
+            start=start, steps=10, batch_size=size, accumulate=accumulate, rank=rank, world=of
+        )
         drawn = list(sampler)
         assert len(drawn) == len(sampler)
         return drawn
 
     shares = [numbers(rank) for rank in range(world)]
     alone = numbers(0, size=batch * world, of=1)
-    assert sorted(k for share in shares for k in share) == alone == list(range(10 * accumulate * batch * world))
-    for forward in range(10 * accumulate):  # the processes' batches together are the single process's batch
+    assert (
+        sorted(k for share in shares for k in share)
+        == alone
+        == list(range(10 * accumulate * batch * world))
+    )
+    for forward in range(
+        10 * accumulate
+    ):  # the processes' batches together are the single process's batch
         part = slice(forward * batch, (forward + 1) * batch)
         together = [k for share in shares for k in share[part]]
-        assert together == alone[forward * batch * world:(forward + 1) * batch * world]
+        assert together == alone[forward * batch * world : (forward + 1) * batch * world]
     for start in (0, 3, 10):  # a stopped run goes on with what is left
         for rank, share in enumerate(shares):
             rest = numbers(rank, start=start)
-            assert rest == share[start * accumulate * batch:]
+            assert rest == share[start * accumulate * batch :]

@@ -1,4 +1,5 @@
-"""Evaluation against masks whose IoU is worked out by hand, and the sweep against single thresholds."""
+"""Evaluation against masks whose IoU is worked out by hand, and the sweep against single
+thresholds."""
 
 from __future__ import annotations
 
@@ -36,6 +37,7 @@ def hand(tmp_path: Path) -> Path:
 
 def strict(path: Path) -> Any:
     """JSON without NaN and Infinity, which are not JSON."""
+
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} in {path}")
 
@@ -43,16 +45,30 @@ def strict(path: Path) -> Any:
 
 
 def test_numbers_worked_out_by_hand(hand: Path, tmp_path: Path) -> None:
-    done = good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred"))
+    done = good(
+        run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred")
+    )
     result = strict(tmp_path / "pred/evaluation_two.json")
     # truth: six 0 (p0: 4, p1: 2), three 1, four 2. Hits: 0: 3 + 1, 1: 2, 2: 3.
     # predicted on counted pixels: 0: p0 (0,0) (1,0) (1,1) (1,2), p1 (0,3) (1,1) = 6; 1: 3; 2: 4
-    assert result["iou"] == {"background": pytest.approx(4 / 8), "ball": pytest.approx(2 / 4),
-                             "box": pytest.approx(3 / 5), "tent": None}
-    assert result["precision_per_class"] == {"background": pytest.approx(4 / 6), "ball": pytest.approx(2 / 3),
-                                             "box": pytest.approx(3 / 4), "tent": None}
-    assert result["recall_per_class"] == {"background": pytest.approx(4 / 6), "ball": pytest.approx(2 / 3),
-                                          "box": pytest.approx(3 / 4), "tent": None}
+    assert result["iou"] == {
+        "background": pytest.approx(4 / 8),
+        "ball": pytest.approx(2 / 4),
+        "box": pytest.approx(3 / 5),
+        "tent": None,
+    }
+    assert result["precision_per_class"] == {
+        "background": pytest.approx(4 / 6),
+        "ball": pytest.approx(2 / 3),
+        "box": pytest.approx(3 / 4),
+        "tent": None,
+    }
+    assert result["recall_per_class"] == {
+        "background": pytest.approx(4 / 6),
+        "ball": pytest.approx(2 / 3),
+        "box": pytest.approx(3 / 4),
+        "tent": None,
+    }
     assert result["miou"] == pytest.approx((0.5 + 0.5 + 0.6) / 3)
     assert result["precision"] == result["recall"] == pytest.approx((2 / 3 + 2 / 3 + 3 / 4) / 3)
     assert result["accuracy"] == pytest.approx(9 / 13)
@@ -64,13 +80,27 @@ def test_numbers_worked_out_by_hand(hand: Path, tmp_path: Path) -> None:
 
 
 def test_dropped_classes_are_ignored(hand: Path, tmp_path: Path) -> None:
-    """With `box` alone the three pixels of `ball` are left out, and box is value 1 of the predictions."""
+    """With `box` alone the three pixels of `ball` are left out, and box is value 1 of the
+    predictions."""
     (tmp_path / "keep.txt").write_text("box\n")
     for image_id, mask in PRED.items():
         boxes = (np.array(mask) == 2).astype(np.uint8)
         write_mask(tmp_path / "pred" / f"{image_id}.png", boxes)
-    good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred", "--classes",
-             tmp_path / "keep.txt", "--out", tmp_path / "box.json"))
+    good(
+        run(
+            evaluate.main,
+            "--data_root",
+            hand,
+            "--list",
+            "two",
+            "--pred_dir",
+            tmp_path / "pred",
+            "--classes",
+            tmp_path / "keep.txt",
+            "--out",
+            tmp_path / "box.json",
+        )
+    )
     result = strict(tmp_path / "box.json")
     assert (result["pixels"], result["ignored_pixels"]) == (10, 6)
     assert result["iou"] == {"background": pytest.approx(5 / 7), "box": pytest.approx(3 / 5)}
@@ -79,8 +109,19 @@ def test_dropped_classes_are_ignored(hand: Path, tmp_path: Path) -> None:
 def test_mask_folder_can_be_named(hand: Path, tmp_path: Path) -> None:
     for image_id in PRED:
         write_mask(hand / "Other" / f"{image_id}.png", np.array(PRED[image_id]))
-    good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred", "--mask_dir",
-             "Other"))
+    good(
+        run(
+            evaluate.main,
+            "--data_root",
+            hand,
+            "--list",
+            "two",
+            "--pred_dir",
+            tmp_path / "pred",
+            "--mask_dir",
+            "Other",
+        )
+    )
     assert strict(tmp_path / "pred/evaluation_two.json")["miou"] == 1.0
 
 
@@ -88,7 +129,11 @@ def test_sweep_is_each_threshold_by_itself(hand: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for image_id in TRUTH:
         shown = PICTURES[image_id][2]
-        write_fused(tmp_path / f"cams/{image_id}.npz", {c: rng.random((2, 4), dtype=np.float32) for c in shown}, (2, 4))
+        write_fused(
+            tmp_path / f"cams/{image_id}.npz",
+            {c: rng.random((2, 4), dtype=np.float32) for c in shown},
+            (2, 4),
+        )
     command = (evaluate.main, "--data_root", hand, "--list", "two", "--cam_dir", tmp_path / "cams")
     done = good(run(*command, "--sweep"))
     result = strict(tmp_path / "cams/evaluation_two.json")
@@ -115,7 +160,8 @@ def test_all_ignored_is_an_error_not_nan(hand: Path, tmp_path: Path) -> None:
 
 
 def one_class(root: Path, tmp_path: Path, truth: dict[int, int], pred: dict[int, int]) -> Any:
-    """Evaluate a set whose one class is `ball`: values 0 and 1 of truth and prediction are written as named."""
+    """Evaluate a set whose one class is `ball`: values 0 and 1 of truth and prediction are written
+    as named."""
     (root / "metadata/small/labels.txt").write_text("ball\n")
     for image_id, mask in TRUTH.items():
         ball = (np.array(mask) == 1).astype(int)
@@ -125,24 +171,52 @@ def one_class(root: Path, tmp_path: Path, truth: dict[int, int], pred: dict[int,
     return run(evaluate.main, "--data_root", root, "--list", "two", "--pred_dir", tmp_path / "pred")
 
 
-@pytest.mark.parametrize(("truth", "pred", "words"), [
-    ({0: 0, 1: 255}, {0: 0, 1: 0}, r"the true masks of list two below .* have no value but 0 and 255 \(ignored\), as "
-                                   "masks of one class are often written: write 1 for the class"),
-    ({0: 0, 1: 255}, {0: 0, 1: 1}, "have no value but 0 and 255"),
-    ({0: 0, 1: 0}, {0: 0, 1: 0}, r"the true masks of list two .* are all background \(0\)"),
-    ({0: 255, 1: 255}, {0: 0, 1: 0}, "are all ignored"),
-    ({0: 0, 1: 1}, {0: 0, 1: 255}, "the masks in .*pred, where 255 is uncertain and left out, have no value but 0 and "
-                                   "255"),
-    ({0: 0, 1: 1}, {0: 255, 1: 255}, "the masks in .*pred mark every pixel of a class as uncertain"),
-    ({0: 0, 1: 1}, {0: 1, 1: 255}, "the masks in .*pred mark every pixel of a class as uncertain"),
-])
-def test_masks_that_can_judge_nothing(truth: dict[int, int], pred: dict[int, int], words: str, hand: Path,
-                                      tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("truth", "pred", "words"),
+    [
+        (
+            {0: 0, 1: 255},
+            {0: 0, 1: 0},
+            r"the true masks of list two below .* have no value but 0 and 255 \(ignored\), as "
+            "masks of one class are often written: write 1 for the class",
+        ),
+        ({0: 0, 1: 255}, {0: 0, 1: 1}, "have no value but 0 and 255"),
+        ({0: 0, 1: 0}, {0: 0, 1: 0}, r"the true masks of list two .* are all background \(0\)"),
+        ({0: 255, 1: 255}, {0: 0, 1: 0}, "are all ignored"),
+        (
+            {0: 0, 1: 1},
+            {0: 0, 1: 255},
+            "the masks in .*pred, where 255 is uncertain and left out, have no value but 0 and 255",
+        ),
+        (
+            {0: 0, 1: 1},
+            {0: 255, 1: 255},
+            "the masks in .*pred mark every pixel of a class as uncertain",
+        ),
+        (
+            {0: 0, 1: 1},
+            {0: 1, 1: 255},
+            "the masks in .*pred mark every pixel of a class as uncertain",
+        ),
+    ],
+)
+def test_masks_that_can_judge_nothing(
+    truth: dict[int, int], pred: dict[int, int], words: str, hand: Path, tmp_path: Path
+) -> None:
     done = one_class(hand, tmp_path, truth, pred)
     assert done.status == 2 and len(done.lines) == 1 and re.search(words, done.lines[0]), done.err
     assert "mIoU" not in done.out and not list(tmp_path.rglob("evaluation*"))
     if 1 not in truth.values():
-        done = run(evaluate.main, "--data_root", hand, "--list", "two", "--cam_dir", tmp_path / "cams", "--sweep")
+        done = run(
+            evaluate.main,
+            "--data_root",
+            hand,
+            "--list",
+            "two",
+            "--cam_dir",
+            tmp_path / "cams",
+            "--sweep",
+        )
         assert done.status == 2 and "mIoU" not in done.out
 
 
@@ -153,12 +227,23 @@ def test_predictions_of_background_alone_are_a_bad_result(hand: Path, tmp_path: 
     assert result["miou"] == pytest.approx(13 / 32)
 
 
-def test_classes_that_the_task_drops_are_told_from_masks_of_0_and_255(hand: Path, tmp_path: Path) -> None:
+def test_classes_that_the_task_drops_are_told_from_masks_of_0_and_255(
+    hand: Path, tmp_path: Path
+) -> None:
     (tmp_path / "keep.txt").write_text("tent\n")
     for image_id in PRED:
         write_mask(tmp_path / "pred" / f"{image_id}.png", np.zeros((2, 4)))
-    done = run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred", "--classes",
-               tmp_path / "keep.txt")
+    done = run(
+        evaluate.main,
+        "--data_root",
+        hand,
+        "--list",
+        "two",
+        "--pred_dir",
+        tmp_path / "pred",
+        "--classes",
+        tmp_path / "keep.txt",
+    )
     assert done.status == 2 and "show none of the classes tent" in done.lines[0]
 
 
@@ -170,34 +255,69 @@ def test_masks_in_other_kinds_of_files(hand: Path, tmp_path: Path) -> None:
         (tmp_path / "pred" / f"{image_id}.png").unlink()
         write_png(hand / "SegmentationClass" / f"{image_id}.PNG", values, bits=4)
         Image.fromarray(values.astype(np.uint8)).save(tmp_path / "pred" / f"{image_id}.tif")
-    done = good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred"))
+    done = good(
+        run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", tmp_path / "pred")
+    )
     result = strict(tmp_path / "pred/evaluation_two.json")
     assert result["miou"] == 1.0 and result["pixels"] == 16 and result["iou"]["tent"] is None
     assert "no true mask shows tent" in done.out
 
 
 def test_the_true_masks_as_predictions_are_told(hand: Path, tmp_path: Path) -> None:
-    done = good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", hand / "SegmentationClass",
-                    "--out", tmp_path / "e.json"))
+    done = good(
+        run(
+            evaluate.main,
+            "--data_root",
+            hand,
+            "--list",
+            "two",
+            "--pred_dir",
+            hand / "SegmentationClass",
+            "--out",
+            tmp_path / "e.json",
+        )
+    )
     assert sum("compared with themselves" in line for line in done.lines) == 1
 
 
-def test_masks_and_maps_of_another_class_list_are_refused(small: Path, cams: Path, tmp_path: Path) -> None:
+def test_masks_and_maps_of_another_class_list_are_refused(
+    small: Path, cams: Path, tmp_path: Path
+) -> None:
     (tmp_path / "names.txt").write_text("tent\nbox\nball\n")
     good(stage3(small, tmp_path / "masks", "--cam_dir", cams))
     for extra in (("--pred_dir", tmp_path / "masks"), ("--cam_dir", cams)):
-        done = run(evaluate.main, "--data_root", small, "--list", "all", "--classes", tmp_path / "names.txt", *extra)
+        done = run(
+            evaluate.main,
+            "--data_root",
+            small,
+            "--list",
+            "all",
+            "--classes",
+            tmp_path / "names.txt",
+            *extra,
+        )
         assert done.status == 2 and "was made with the classes ball, box, tent" in done.lines[0]
-    assert stage3(small, tmp_path / "other", "--cam_dir", cams, "--classes", tmp_path / "names.txt").status == 2
+    assert (
+        stage3(
+            small, tmp_path / "other", "--cam_dir", cams, "--classes", tmp_path / "names.txt"
+        ).status
+        == 2
+    )
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize(("extra", "words"), [
-    ((), "either --pred_dir"), (("--pred_dir", "a", "--cam_dir", "b"), "either --pred_dir"),
-    (("--pred_dir", "a", "--sweep"), "--sweep needs fused maps"),
-    (("--pred_dir", "nowhere"), "predictions nowhere do not exist")])
-def test_options_that_do_not_go_together(extra: tuple[str, ...], words: str, hand: Path, tmp_path: Path,
-                                          monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ((), "either --pred_dir"),
+        (("--pred_dir", "a", "--cam_dir", "b"), "either --pred_dir"),
+        (("--pred_dir", "a", "--sweep"), "--sweep needs fused maps"),
+        (("--pred_dir", "nowhere"), "predictions nowhere do not exist"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    extra: tuple[str, ...], words: str, hand: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = run(evaluate.main, "--data_root", hand, "--list", "two", *extra)
     assert done.status == 2 and len(done.lines) == 1 and words in done.lines[0]

@@ -1,4 +1,5 @@
-"""Segmentation networks as ONNX files and `torch.export` programs; programs that are not trusted."""
+"""Segmentation networks as ONNX files and `torch.export` programs; programs that are not
+trusted."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ from smaf.models.export import can_export, export_onnx, export_program
 
 SETTINGS = PredictSettings((1.0,), False, None, background=None, score=0.3, label_filter="logits")
 
-needs_export = pytest.mark.skipif(not can_export(), reason="this release of PyTorch does not export")
+needs_export = pytest.mark.skipif(
+    not can_export(), reason="this release of PyTorch does not export"
+)
 
 
 @needs_export
@@ -34,8 +37,11 @@ def test_exports_are_the_same_network(tmp_path: Path) -> None:
     save_segmenter(tmp_path / "s.pth", model, CLASSES, predict=SETTINGS)
     export_onnx(tmp_path / "s.onnx", model, CLASSES, predict=SETTINGS)
     export_program(tmp_path / "s.pt2", model, CLASSES, predict=SETTINGS)
-    networks = [TorchNetwork(tmp_path / "s.pth", "cpu"), OnnxNetwork(tmp_path / "s.onnx"),
-                ProgramNetwork(tmp_path / "s.pt2", "cpu")]
+    networks = [
+        TorchNetwork(tmp_path / "s.pth", "cpu"),
+        OnnxNetwork(tmp_path / "s.onnx"),
+        ProgramNetwork(tmp_path / "s.pt2", "cpu"),
+    ]
     assert all(n.segments and n.settings == SETTINGS and n.class_names == CLASSES for n in networks)
     for shape in ((1, 3, 97, 131), (3, 3, 64, 50), (2, 3, 128, 96)):
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -44,7 +50,9 @@ def test_exports_are_the_same_network(tmp_path: Path) -> None:
         for network in networks:
             logits = network.cam(images)
             assert logits.shape == (shape[0], 4, -(-shape[2] // 16), -(-shape[3] // 16))
-            np.testing.assert_allclose(np.roll(logits, 1, axis=1), expected, atol=1e-4 * max(1, np.abs(expected).max()))
+            np.testing.assert_allclose(
+                np.roll(logits, 1, axis=1), expected, atol=1e-4 * max(1, np.abs(expected).max())
+            )
 
 
 @needs_export
@@ -59,8 +67,11 @@ def test_deeplab_exports(tmp_path: Path) -> None:
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         with torch.inference_mode():
             expected = model(torch.from_numpy(images[:, ::-1].copy())).numpy()
-        np.testing.assert_allclose(np.roll(network.cam(images), 1, axis=1), expected,
-                                   atol=1e-4 * max(1, np.abs(expected).max()))
+        np.testing.assert_allclose(
+            np.roll(network.cam(images), 1, axis=1),
+            expected,
+            atol=1e-4 * max(1, np.abs(expected).max()),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +81,25 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("this release of PyTorch does not export")
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("program") / "good.pt2"
-    model = build_segmenter("test_efficientnet", num_classes=4).to(memory_format=torch.channels_last)
+    model = build_segmenter("test_efficientnet", num_classes=4).to(
+        memory_format=torch.channels_last
+    )
     export_program(path, model, CLASSES, predict=SETTINGS)
     stem = model.state_dict()["backbone.body.conv_stem.weight"]
-    assert not stem.is_contiguous() and stem.is_contiguous(memory_format=torch.channels_last)  # as it was
+    assert not stem.is_contiguous() and stem.is_contiguous(
+        memory_format=torch.channels_last
+    )  # as it was
     return path
 
 
-def rewritten(source: Path, path: Path, change: Callable[[str, bytes], bytes], *, method: int = zipfile.ZIP_STORED,
-              more: Sequence[tuple[str, bytes]] = ()) -> Path:
+def rewritten(
+    source: Path,
+    path: Path,
+    change: Callable[[str, bytes], bytes],
+    *,
+    method: int = zipfile.ZIP_STORED,
+    more: Sequence[tuple[str, bytes]] = (),
+) -> Path:
     """A copy of a program with other contents."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w", method) as new:
         for name in old.namelist():
@@ -90,6 +111,7 @@ def rewritten(source: Path, path: Path, change: Callable[[str, bytes], bytes], *
 
 def in_model(old: str, new: str) -> Callable[[str, bytes], bytes]:
     """Replace text in the JSON of the graph; it must be there."""
+
     def change(name: str, content: bytes) -> bytes:
         if not name.endswith("models/model.json"):
             return content
@@ -100,8 +122,11 @@ def in_model(old: str, new: str) -> Callable[[str, bytes], bytes]:
 
 
 def in_facts(**facts: Any) -> Callable[[str, bytes], bytes]:
-    return lambda name, content: (json.dumps({**json.loads(content), **facts}).encode() if name.endswith("smaf.json")
-                                  else content)
+    return lambda name, content: (
+        json.dumps({**json.loads(content), **facts}).encode()
+        if name.endswith("smaf.json")
+        else content
+    )
 
 
 def same(_: str, content: bytes) -> bytes:
@@ -131,15 +156,38 @@ def test_programs_that_could_run_code_are_refused(program: Path, tmp_path: Path)
         (in_model(expression[1], "9**9**9**9"), "which is no arithmetic"),
         (in_model(expression[1], "Pow(9, Pow(9, 9))"), "which is no arithmetic"),
         (in_model('"guards_code": []', '"guards_code": ["open(1)"]'), "it holds code"),
-        (in_model('\\"builtins.dict\\", \\"context\\": \\"[]\\"',
-                  '\\"collections.defaultdict\\", \\"context\\": \\"[]\\"'), "not of plain tuples"),
-        (in_model('{"graph_module"', '{"a":' * 50_000 + '{"graph_module"'), "nested too deeply|not valid JSON"),
-        (in_model('{"graph_module"', '{"huge": ' + "9" * 5000 + ', "graph_module"'), "not valid JSON"),
+        (
+            in_model(
+                '\\"builtins.dict\\", \\"context\\": \\"[]\\"',
+                '\\"collections.defaultdict\\", \\"context\\": \\"[]\\"',
+            ),
+            "not of plain tuples",
+        ),
+        (
+            in_model('{"graph_module"', '{"a":' * 50_000 + '{"graph_module"'),
+            "nested too deeply|not valid JSON",
+        ),
+        (
+            in_model('{"graph_module"', '{"huge": ' + "9" * 5000 + ', "graph_module"'),
+            "not valid JSON",
+        ),
     ]
-    changes += [(in_model(conv, other), "which is no operator of this project's networks") for other in (
-        "torch.serialization.os.system", "torch.ops.aten.save.default", "torch.ops.aten.from_file.default",
-        "_operator.attrgetter", "_operator.methodcaller", "torch.ops.prims.device_put.default", "math.prod",
-        "torch.ops.higher_order.cond", "os.system", "system", "torch.ops.aten.conv2d.default.__class__")]
+    changes += [
+        (in_model(conv, other), "which is no operator of this project's networks")
+        for other in (
+            "torch.serialization.os.system",
+            "torch.ops.aten.save.default",
+            "torch.ops.aten.from_file.default",
+            "_operator.attrgetter",
+            "_operator.methodcaller",
+            "torch.ops.prims.device_put.default",
+            "math.prod",
+            "torch.ops.higher_order.cond",
+            "os.system",
+            "system",
+            "torch.ops.aten.conv2d.default.__class__",
+        )
+    ]
     for change, words in changes:
         with pytest.raises(InputError, match=words) as caught:
             ProgramNetwork(rewritten(program, tmp_path / "bad.pt2", change), "cpu")
@@ -149,16 +197,22 @@ def test_programs_that_could_run_code_are_refused(program: Path, tmp_path: Path)
 
 def model_json(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
-        return archive.read(next(n for n in archive.namelist() if n.endswith("models/model.json"))).decode()
+        return archive.read(
+            next(n for n in archive.namelist() if n.endswith("models/model.json"))
+        ).decode()
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_archives_that_hold_other_things_are_refused(program: Path, tmp_path: Path) -> None:
     path = tmp_path / "bad.pt2"
-    for name, words in (("archive/data/constants/custom_obj_0", "more than a program"), ("a/../../x", "path out of"),
-                        ("archive/data/aotinductor/model/x.so", "more than a program"),
-                        ("archive/code.py", "more than a program"), ("archive/models/model.json", "twice")):
+    for name, words in (
+        ("archive/data/constants/custom_obj_0", "more than a program"),
+        ("a/../../x", "path out of"),
+        ("archive/data/aotinductor/model/x.so", "more than a program"),
+        ("archive/code.py", "more than a program"),
+        ("archive/models/model.json", "twice"),
+    ):
         with pytest.raises(InputError, match=words):
             ProgramNetwork(rewritten(program, path, same, more=[(name, b"{}")]), "cpu")
     with pytest.raises(InputError, match="packed by deflate"):
@@ -181,10 +235,18 @@ def test_wrong_facts_of_a_program_are_named(program: Path, tmp_path: Path) -> No
         nan = np.full(len(content) // 4, np.nan, np.float32)
         return nan.tobytes() if name.endswith("weights/weight_0") else content
 
-    cases = [(in_facts(classes=["a"] * 3), "the name 'a' twice"), (in_facts(mean=[0.5]), "expected 3 numbers"),
-             (in_facts(classes=list("abcdefgh")), "the network has 4 channels, what the file says of it asks for 9"),
-             (in_facts(predict={}), "predict has no scales"), (in_facts(std=[0, 1, 1]), "expected 3 numbers"),
-             (in_facts(extra=1), "unknown entry 'extra'"), (broken, "holds NaN, infinite or too large values")]
+    cases = [
+        (in_facts(classes=["a"] * 3), "the name 'a' twice"),
+        (in_facts(mean=[0.5]), "expected 3 numbers"),
+        (
+            in_facts(classes=list("abcdefgh")),
+            "the network has 4 channels, what the file says of it asks for 9",
+        ),
+        (in_facts(predict={}), "predict has no scales"),
+        (in_facts(std=[0, 1, 1]), "expected 3 numbers"),
+        (in_facts(extra=1), "unknown entry 'extra'"),
+        (broken, "holds NaN, infinite or too large values"),
+    ]
     for change, words in cases:
         with pytest.raises(InputError, match=words) as caught:
             ProgramNetwork(rewritten(program, tmp_path / "bad.pt2", change), "cpu")
@@ -200,7 +262,9 @@ def test_what_no_program_can_hold_is_refused_when_it_is_written(tmp_path: Path) 
 
     model = build_segmenter("test_efficientnet", num_classes=4)
     model.aspp = Sorting()
-    with pytest.raises(InputError, match=r"a\.pt2: test_efficientnet cannot be written as a program \(.*sort"):
+    with pytest.raises(
+        InputError, match=r"a\.pt2: test_efficientnet cannot be written as a program \(.*sort"
+    ):
         export_program(tmp_path / "a.pt2", model, CLASSES)
     assert not list(tmp_path.iterdir())
 
@@ -222,7 +286,9 @@ def test_wrong_onnx_files_are_named(tmp_path: Path) -> None:
 
     def says(**change: Any) -> Callable[[Any], None]:
         def edit(proto: Any) -> None:
-            next(e for e in proto.metadata_props if e.key == "smaf").value = json.dumps({**facts, **change})
+            next(e for e in proto.metadata_props if e.key == "smaf").value = json.dumps(
+                {**facts, **change}
+            )
 
         return edit
 
@@ -238,11 +304,20 @@ def test_wrong_onnx_files_are_named(tmp_path: Path) -> None:
     def no_facts(proto: Any) -> None:
         del proto.metadata_props[:]
 
-    refused("the network has 7 channels, what the file says of it asks for 4", says(classes=["a", "b", "c"]))
-    refused("the network has 7 channels, what the file says of it asks for 9", says(classes=list("abcdefgh")))
+    refused(
+        "the network has 7 channels, what the file says of it asks for 4",
+        says(classes=["a", "b", "c"]),
+    )
+    refused(
+        "the network has 7 channels, what the file says of it asks for 9",
+        says(classes=list("abcdefgh")),
+    )
     refused("have cam .*, expected logits", says(segments=True, predict=None))
     refused("mean is .*, expected 3 numbers", says(mean=[0.5]))
-    refused("scales is .*, expected 1 to 16 numbers", says(predict={**facts["predict"], "scales": [1e6]}))
+    refused(
+        "scales is .*, expected 1 to 16 numbers",
+        says(predict={**facts["predict"], "scales": [1e6]}),
+    )
     refused("holds values that are not finite", nan)
     refused("expected any number of 3 channels and any size", fixed)
     refused("were not exported by this project", no_facts)
@@ -253,10 +328,14 @@ def test_wrong_onnx_files_are_named(tmp_path: Path) -> None:
             OnnxNetwork(tmp_path / "bad.onnx")
 
 
-def test_releases_of_pytorch_that_cannot_export_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_releases_of_pytorch_that_cannot_export_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch, "__version__", "2.6.0+cu124")
     model = build_segmenter("test_efficientnet", num_classes=4)
     for export in (export_onnx, export_program):
-        with pytest.raises(InputError, match=r"exports need PyTorch 2\.13 or newer, this is 2\.6\.0"):
+        with pytest.raises(
+            InputError, match=r"exports need PyTorch 2\.13 or newer, this is 2\.6\.0"
+        ):
             export(tmp_path / "a", model, CLASSES)
     assert not list(tmp_path.iterdir())

@@ -37,7 +37,9 @@ def test_release_steps(golden: Callable[[str], Path]) -> None:
     optimiser = make_optimiser(parameter_groups(model, settings, head=("fc8",)), settings)
     for step in range(22):  # two more than the schedule has
         set_poly_rate(optimiser, step, 20)
-        np.testing.assert_allclose([g["lr"] for g in optimiser.param_groups], stored["lr"][step], rtol=1e-9)
+        np.testing.assert_allclose(
+            [g["lr"] for g in optimiser.param_groups], stored["lr"][step], rtol=1e-9
+        )
         for parameter in model.parameters():
             parameter.grad = torch.ones_like(parameter)
         optimiser.step()
@@ -45,24 +47,39 @@ def test_release_steps(golden: Callable[[str], Path]) -> None:
 
 
 def test_groups_hold_each_trainable_parameter_once() -> None:
-    model = nn.ModuleDict({"body": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), "cov_feat": nn.Conv2d(4, 2, 1),
-                           "fc8": nn.Conv2d(2, 3, 1, bias=False)})
+    model = nn.ModuleDict(
+        {
+            "body": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)),
+            "cov_feat": nn.Conv2d(4, 2, 1),
+            "fc8": nn.Conv2d(2, 3, 1, bias=False),
+        }
+    )
     model["body"][1].bias.requires_grad_(False)
-    groups = parameter_groups(model, OptimSettings(lr=0.1, head_factor=5.0), head=("cov_feat", "fc8"))
+    groups = parameter_groups(
+        model, OptimSettings(lr=0.1, head_factor=5.0), head=("cov_feat", "fc8")
+    )
     kept = {g["name"]: [tuple(p.shape) for p in g["params"]] for g in groups}
-    assert kept == {"weights": [(4, 3, 3, 3)], "biases": [(4,), (4,)], "head weights": [(2, 4, 1, 1), (3, 2, 1, 1)],
-                    "head biases": [(2,)]}
+    assert kept == {
+        "weights": [(4, 3, 3, 3)],
+        "biases": [(4,), (4,)],
+        "head weights": [(2, 4, 1, 1), (3, 2, 1, 1)],
+        "head biases": [(2,)],
+    }
     np.testing.assert_allclose([g["lr"] for g in groups], [0.1, 0.2, 0.5, 1.0])
     assert [g["weight_decay"] for g in groups] == [5e-4, 0.0, 5e-4, 0.0]
 
 
 def test_empty_groups_are_left_out_and_adamw_keeps_the_factors() -> None:
-    model = nn.ModuleDict({"fc8": nn.Conv2d(2, 3, 1, bias=False), "body": nn.Conv2d(3, 2, 1, bias=False)})
+    model = nn.ModuleDict(
+        {"fc8": nn.Conv2d(2, 3, 1, bias=False), "body": nn.Conv2d(3, 2, 1, bias=False)}
+    )
     settings = OptimSettings(optimiser="adamw", lr=0.01)
     optimiser = make_optimiser(parameter_groups(model, settings, head=("fc8",)), settings)
     assert isinstance(optimiser, torch.optim.AdamW)
-    assert [(g["name"], round(g["lr"], 6)) for g in optimiser.param_groups] == [("weights", 0.01),
-                                                                               ("head weights", 0.1)]
+    assert [(g["name"], round(g["lr"], 6)) for g in optimiser.param_groups] == [
+        ("weights", 0.01),
+        ("head weights", 0.1),
+    ]
     set_poly_rate(optimiser, 5, 10, power=1.0)
     np.testing.assert_allclose([g["lr"] for g in optimiser.param_groups], [0.005, 0.05])
 

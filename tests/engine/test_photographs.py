@@ -1,4 +1,5 @@
-"""Which photographs `smaf predict` finds: trees, links, globs, hidden files, its own results; and where masks go."""
+"""Which photographs `smaf predict` finds: trees, links, globs, hidden files, its own results; and
+where masks go."""
 
 from __future__ import annotations
 
@@ -25,7 +26,10 @@ def photo(path: Path) -> Path:
 
 def found(*arguments: object) -> dict[str, str]:
     """Photograph → the place of its mask, both as text."""
-    return {str(p.path): p.place.as_posix() for p in find_photographs([str(argument) for argument in arguments])}
+    return {
+        str(p.path): p.place.as_posix()
+        for p in find_photographs([str(argument) for argument in arguments])
+    }
 
 
 @pytest.fixture()
@@ -38,13 +42,21 @@ def test_masks_mirror_folders_and_globs(here: Path) -> None:
     for name in ("n/a.jpg", "n/x/001.jpg", "n/y/001.JPG", "n/y/z/002.Jpeg"):
         photo(here / name)
     (here / "n/x/notes.txt").write_text("no photograph")
-    tree = {"n/a.jpg": "a", "n/x/001.jpg": "x/001", "n/y/001.JPG": "y/001", "n/y/z/002.Jpeg": "y/z/002"}
+    tree = {
+        "n/a.jpg": "a",
+        "n/x/001.jpg": "x/001",
+        "n/y/001.JPG": "y/001",
+        "n/y/z/002.Jpeg": "y/z/002",
+    }
     assert found("n") == found("n/") == found("n/*") == tree
     assert found("n/**/*.jpg") == {"n/a.jpg": "a", "n/x/001.jpg": "x/001"}
     assert found("n/*/00?.*") == {"n/x/001.jpg": "x/001", "n/y/001.JPG": "y/001"}
     assert found("n/y/z/002.Jpeg", "n/a.jpg") == {"n/y/z/002.Jpeg": "002", "n/a.jpg": "a"}
     assert found(here / "n/**/*.Jpeg") == {str(here / "n/y/z/002.Jpeg"): "y/z/002"}
-    assert found("n/x/001.jpg", "n", "./n/x", "n/y/../x/*.jpg") == {**tree, "n/x/001.jpg": "001"}  # each once
+    assert found("n/x/001.jpg", "n", "./n/x", "n/y/../x/*.jpg") == {
+        **tree,
+        "n/x/001.jpg": "001",
+    }  # each once
 
 
 def test_names_with_wildcards_dots_and_no_suffix(here: Path) -> None:
@@ -52,7 +64,11 @@ def test_names_with_wildcards_dots_and_no_suffix(here: Path) -> None:
         photo(here / name)
     photo(here / "plain.png").rename(here / "plain")
     assert found("[1]") == {"[1]/a[b].jpg": "a[b]"}
-    assert found("[1]/a[b].jpg", "v1.2.jpg", "plain") == {"[1]/a[b].jpg": "a[b]", "v1.2.jpg": "v1.2", "plain": "plain"}
+    assert found("[1]/a[b].jpg", "v1.2.jpg", "plain") == {
+        "[1]/a[b].jpg": "a[b]",
+        "v1.2.jpg": "v1.2",
+        "plain": "plain",
+    }
 
 
 def test_two_links_to_one_photograph_are_two(here: Path) -> None:
@@ -85,25 +101,51 @@ def test_links_in_circles_end(here: Path) -> None:
 
 
 def test_hidden_files_are_left_out_unless_named(here: Path) -> None:
-    for name in ("n/a.jpg", "n/.b.jpg", "n/.thumbnails/a.jpg", "n/__MACOSX/a.jpg", "n/@eaDir/a.jpg/thumb.jpg"):
+    for name in (
+        "n/a.jpg",
+        "n/.b.jpg",
+        "n/.thumbnails/a.jpg",
+        "n/__MACOSX/a.jpg",
+        "n/@eaDir/a.jpg/thumb.jpg",
+    ):
         photo(here / name)
     (here / "n/._a.jpg").write_bytes(b"\0\5\26\7Mac OS X")
     assert found("n") == {"n/a.jpg": "a"} == found("n/*.jpg")
     assert found("n/.b.jpg", "n/.thumbnails") == {"n/.b.jpg": ".b", "n/.thumbnails/a.jpg": "a"}
 
 
-@pytest.mark.parametrize(("files", "arguments", "words"), [
-    (("n/a.jpg", "n/a.png"), ("n",), ("n/a.jpg and n/a.png would both be written to a.png: rename one",)),
-    (("n/x/1.jpg", "n/y/1.jpg"), ("n/x", "n/y"), ("n/x/1.jpg and n/y/1.jpg would both be written to 1.png: name ",
-                                                   "/n, whose folders the masks mirror")),
-    (("n/x/1.jpg", "n/y/1.jpg"), ("n/x/1.jpg", "n/y/1.jpg"), ("would both be written to 1.png",)),
-    (("n/x/1.jpg",), ("n/z",), ("n/z names no photograph",)),
-    (("n/x/1.heic",), ("n",), ("n names no photograph",)),
-])
-def test_what_cannot_be_is_named(files: tuple[str, ...], arguments: tuple[str, ...], words: tuple[str, ...], here: Path
-                                 ) -> None:
+@pytest.mark.parametrize(
+    ("files", "arguments", "words"),
+    [
+        (
+            ("n/a.jpg", "n/a.png"),
+            ("n",),
+            ("n/a.jpg and n/a.png would both be written to a.png: rename one",),
+        ),
+        (
+            ("n/x/1.jpg", "n/y/1.jpg"),
+            ("n/x", "n/y"),
+            (
+                "n/x/1.jpg and n/y/1.jpg would both be written to 1.png: name ",
+                "/n, whose folders the masks mirror",
+            ),
+        ),
+        (
+            ("n/x/1.jpg", "n/y/1.jpg"),
+            ("n/x/1.jpg", "n/y/1.jpg"),
+            ("would both be written to 1.png",),
+        ),
+        (("n/x/1.jpg",), ("n/z",), ("n/z names no photograph",)),
+        (("n/x/1.heic",), ("n",), ("n names no photograph",)),
+    ],
+)
+def test_what_cannot_be_is_named(
+    files: tuple[str, ...], arguments: tuple[str, ...], words: tuple[str, ...], here: Path
+) -> None:
     for name in files:
-        photo(here / name) if not name.endswith("heic") else (here / name).parent.mkdir(parents=True)
+        photo(here / name) if not name.endswith("heic") else (here / name).parent.mkdir(
+            parents=True
+        )
     if files[0].endswith("heic"):
         (here / files[0]).write_bytes(b"\0\0\0\x18ftypheic")
     with pytest.raises(InputError) as caught:
@@ -116,7 +158,11 @@ def test_photographs_of_another_kind_are_told(here: Path) -> None:
     for name in ("IMG_1.HEIC", "IMG_2.heic", "notes.txt"):
         (here / "n" / name).write_bytes(b"\0\0\0\x18ftypheic")
     done = run(predict.main, "n", "--out", "out", "--device", "cpu")
-    assert done.status == 0 and "2 files of n were left out, n/IMG_1.HEIC first" in done.err and "convert" in done.err
+    assert (
+        done.status == 0
+        and "2 files of n were left out, n/IMG_1.HEIC first" in done.err
+        and "convert" in done.err
+    )
 
 
 def test_masks_and_overlays_are_no_photographs(here: Path) -> None:
@@ -124,7 +170,9 @@ def test_masks_and_overlays_are_no_photographs(here: Path) -> None:
     photo(here / "n/b_overlay.jpg")  # a photograph that is only called so
     write_mask(here / "n/true.png", np.zeros((12, 16), dtype=np.uint8))
     Image.new("L", (16, 12)).save(here / "n/grey.png")
-    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16)).convert("RGB").quantize(8).save(here / "n/p.png")
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(12, 16)).convert("RGB").quantize(8).save(
+        here / "n/p.png"
+    )
     assert set(found("n").values()) == {"a", "b_overlay", "grey", "p"}
     photo(here / "n/true_overlay.jpg")  # beside its mask, as version 0.3 wrote it
     assert set(found("n").values()) == {"a", "b_overlay", "grey", "p"}

@@ -19,7 +19,13 @@ from smaf.core.images import read_mask, voc_palette
 from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
 from smaf.engine.photographs import find_photographs
 from smaf.engine.predict import Predictor
-from smaf.models import LIGHT, PredictSettings, build_classifier, read_predict_settings, save_classifier
+from smaf.models import (
+    LIGHT,
+    PredictSettings,
+    build_classifier,
+    read_predict_settings,
+    save_classifier,
+)
 from smaf.models.export import can_export, export_onnx
 from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
 
@@ -61,7 +67,9 @@ def test_scores_and_masks_by_hand() -> None:
     """Red fills the left half: softmax(8, -8, 0) there, (-8, -8, 0) on the right."""
     settings = PredictSettings(scales=(1.0,), flip=True, long_side=None, background=0.4, score=0.5)
     predictor = Predictor(Colours(), settings)
-    maps = mean_maps(Colours().cam, red_left(), mean=Colours.mean, std=Colours.std, scales=(1.0,), flip=True)
+    maps = mean_maps(
+        Colours().cam, red_left(), mean=Colours.mean, std=Colours.std, scales=(1.0,), flip=True
+    )
     high = np.exp(8.0) / (np.exp(8.0) + 1.0 + np.exp(-8.0))
     assert maps.shape == (2, 48, 64)
     assert float(maps[0, 20, 10]) == pytest.approx(high, abs=1e-6) and float(maps[1].max()) < 1e-3
@@ -69,7 +77,9 @@ def test_scores_and_masks_by_hand() -> None:
     mask, scores = predictor(red_left())
     assert list(scores) == [0] and scores[0] == pytest.approx(high, abs=1e-5)
     assert mask.dtype == np.uint8 and (mask[:, :30] == 1).all() and (mask[:, 34:] == 0).all()
-    mask, scores = predictor(red_left(), [1])  # the user says green: its map alone counts, and it is scored
+    mask, scores = predictor(
+        red_left(), [1]
+    )  # the user says green: its map alone counts, and it is scored
     assert list(scores) == [1] and scores[1] < 1e-3 and 1 not in mask
     mask, scores = predictor(red_left(), [])
     assert scores == {} and not mask.any()
@@ -85,10 +95,24 @@ def test_peak_score_is_the_mean_of_the_strongest_hundredth() -> None:
 
 def test_files_of_a_folder(small: Path, weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = run(predict.main, small / "JPEGImages", "--weights", weights, "--out", out, "--labels",
-               small / "labels.csv", "--device", "cpu")
+    done = run(
+        predict.main,
+        small / "JPEGImages",
+        "--weights",
+        weights,
+        "--out",
+        out,
+        "--labels",
+        small / "labels.csv",
+        "--device",
+        "cpu",
+    )
     assert done.status == 0, done.err
-    names = {f"{i}.png" for i in PICTURES} | {f"{i}_overlay.jpg" for i in PICTURES} | {"predictions.json"}
+    names = (
+        {f"{i}.png" for i in PICTURES}
+        | {f"{i}_overlay.jpg" for i in PICTURES}
+        | {"predictions.json"}
+    )
     assert {path.name for path in out.iterdir()} == names
     said = report(out)
     assert said["classes"] == ["background", *CLASSES] and len(said["photographs"]) == len(PICTURES)
@@ -116,25 +140,50 @@ def test_a_photograph_named_twice_is_one(small: Path, tmp_path: Path) -> None:
 
 def test_labels_and_scores_choose_the_classes(small: Path, weights: Path, tmp_path: Path) -> None:
     photo, out = small / "JPEGImages/p3.jpg", tmp_path / "out"
-    assert run(predict.main, photo, "--weights", weights, "--out", out, "--labels", "tent,ball").status == 0
+    assert (
+        run(predict.main, photo, "--weights", weights, "--out", out, "--labels", "tent,ball").status
+        == 0
+    )
     assert [c["name"] for c in report(out)["photographs"][0]["classes"]] == ["ball", "tent"]
-    assert run(predict.main, photo, "--weights", weights, "--out", out, "--score", 0.001).status == 0
+    assert (
+        run(predict.main, photo, "--weights", weights, "--out", out, "--score", 0.001).status == 0
+    )
     every = report(out)["photographs"][0]["classes"]
     assert [c["name"] for c in every] == list(CLASSES) and report(out)["score"] == 0.001
     between = sorted(c["score"] for c in every)[1] + 1e-5  # the strongest alone
-    assert run(predict.main, photo, "--weights", weights, "--out", out, "--score", between).status == 0
+    assert (
+        run(predict.main, photo, "--weights", weights, "--out", out, "--score", between).status == 0
+    )
     best = max(every, key=lambda c: c["score"])["name"]
     assert [c["name"] for c in report(out)["photographs"][0]["classes"]] == [best]
 
 
-def test_unknown_labels_are_ignored_with_one_warning(small: Path, weights: Path, tmp_path: Path) -> None:
+def test_unknown_labels_are_ignored_with_one_warning(
+    small: Path, weights: Path, tmp_path: Path
+) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("image,labels\np0.jpg,ball;zebra\np1.jpg,box;okapi\n")
     photos = [small / "JPEGImages/p0.jpg", small / "JPEGImages/p1.jpg"]
-    done = run(predict.main, *photos, "--weights", weights, "--out", tmp_path / "out", "--labels", table)
-    assert done.status == 0 and done.err.count("warning:") == 1 and "okapi, zebra ignored" in done.err
-    assert [[c["name"] for c in e["classes"]] for e in report(tmp_path / "out")["photographs"]] == [["ball"], ["box"]]
-    done = run(predict.main, photos[0], "--weights", weights, "--out", tmp_path / "out", "--labels", "zebra")
+    done = run(
+        predict.main, *photos, "--weights", weights, "--out", tmp_path / "out", "--labels", table
+    )
+    assert (
+        done.status == 0 and done.err.count("warning:") == 1 and "okapi, zebra ignored" in done.err
+    )
+    assert [[c["name"] for c in e["classes"]] for e in report(tmp_path / "out")["photographs"]] == [
+        ["ball"],
+        ["box"],
+    ]
+    done = run(
+        predict.main,
+        photos[0],
+        "--weights",
+        weights,
+        "--out",
+        tmp_path / "out",
+        "--labels",
+        "zebra",
+    )
     assert done.status == 2 and "which have ball, box, tent" in done.lines[0]
 
 
@@ -143,33 +192,62 @@ def test_crf_finds_the_edge_within_a_cell() -> None:
     """Red ends at column 29, in the middle of a cell of four pixels."""
     pixels = np.zeros((48, 64, 3), dtype=np.uint8)
     pixels[:, :29, 0] = 255
-    settings = PredictSettings(scales=(1.0,), flip=False, long_side=None, background=0.02, score=0.5)
-    columns = [Predictor(Colours(), settings, crf)(Image.fromarray(pixels))[0].mean(axis=0)
-               for crf in (False, True)]
+    settings = PredictSettings(
+        scales=(1.0,), flip=False, long_side=None, background=0.02, score=0.5
+    )
+    columns = [
+        Predictor(Colours(), settings, crf)(Image.fromarray(pixels))[0].mean(axis=0)
+        for crf in (False, True)
+    ]
     edges = [int((column > 0.5).sum()) for column in columns]
     assert edges[0] > 29 and edges[1] == 29
 
 
-def test_bad_photograph_does_not_stop_the_others(small: Path, weights: Path, tmp_path: Path) -> None:
+def test_bad_photograph_does_not_stop_the_others(
+    small: Path, weights: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no photograph")
-    done = run(predict.main, broken, small / "JPEGImages/p0.jpg", "--weights", weights, "--out", tmp_path / "out",
-               "--labels", "ball")
-    assert done.status == 2 and "error: 1 of 2 photographs were left out" in done.err and "broken.jpg" in done.err
+    done = run(
+        predict.main,
+        broken,
+        small / "JPEGImages/p0.jpg",
+        "--weights",
+        weights,
+        "--out",
+        tmp_path / "out",
+        "--labels",
+        "ball",
+    )
+    assert (
+        done.status == 2
+        and "error: 1 of 2 photographs were left out" in done.err
+        and "broken.jpg" in done.err
+    )
     assert (tmp_path / "out/p0.png").is_file() and len(report(tmp_path / "out")["photographs"]) == 1
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("nowhere.jpg",), "nowhere.jpg names no photograph"),
-    (("{small}/JPEGImages/p0.jpg", "{other}/p0.png"), "would both be written to p0.png"),
-    (("{small}/JPEGImages/p0.jpg", "--labels", "{other}/t.csv"), "has no line for p0.jpg"),
-    (("{small}/JPEGImages/p0.jpg", "--weights", "nothing.pth"), "weights nothing.pth does not exist"),
-    (("{small}/JPEGImages/p0.jpg", "--score", "1.5"), "--score 1.5: expected"),
-    (("{other}/p0.png", "--out", "{other}", "--labels", "ball"), "would replace"),
-    (("{other}/p0.png", "{other}/p0_overlay.jpg", "--out", "{other}", "--labels", "ball"), "would replace"),
-])
-def test_bad_input_is_one_line(words: tuple[str, ...], message: str, small: Path, weights: Path,
-                               tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere.jpg",), "nowhere.jpg names no photograph"),
+        (("{small}/JPEGImages/p0.jpg", "{other}/p0.png"), "would both be written to p0.png"),
+        (("{small}/JPEGImages/p0.jpg", "--labels", "{other}/t.csv"), "has no line for p0.jpg"),
+        (
+            ("{small}/JPEGImages/p0.jpg", "--weights", "nothing.pth"),
+            "weights nothing.pth does not exist",
+        ),
+        (("{small}/JPEGImages/p0.jpg", "--score", "1.5"), "--score 1.5: expected"),
+        (("{other}/p0.png", "--out", "{other}", "--labels", "ball"), "would replace"),
+        (
+            ("{other}/p0.png", "{other}/p0_overlay.jpg", "--out", "{other}", "--labels", "ball"),
+            "would replace",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(
+    words: tuple[str, ...], message: str, small: Path, weights: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other"
     other.mkdir()
     red_left().save(other / "p0.png")
@@ -194,17 +272,24 @@ def test_settings_travel_with_the_weights(weights: Path, tmp_path: Path) -> None
 
 
 def test_import_is_quick() -> None:
-    """`import smaf` loads nothing heavy; 0.3 s is the promise, the interpreter's own start included here."""
+    """`import smaf` loads nothing heavy; 0.3 s is the promise, the interpreter's own start included
+    here."""
     best = 9.0
     for _ in range(3):
         started = time.monotonic()
-        subprocess.run([sys.executable, "-c", "import smaf, sys; assert 'torch' not in sys.modules"], check=True)
+        subprocess.run(
+            [sys.executable, "-c", "import smaf, sys; assert 'torch' not in sys.modules"],
+            check=True,
+        )
         best = min(best, time.monotonic() - started)
     assert best < 0.3
 
 
 def test_prediction_does_without_pytorchs_start_up() -> None:
-    subprocess.run([sys.executable, "-c", "import smaf.predict, sys; assert 'torch' not in sys.modules"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import smaf.predict, sys; assert 'torch' not in sys.modules"],
+        check=True,
+    )
 
 
 @pytest.mark.skipif(not can_export(), reason="this release of PyTorch does not export")
@@ -215,7 +300,10 @@ def test_onnx_is_the_same_network(tmp_path: Path) -> None:
     export_onnx(tmp_path / "w.onnx", model, CLASSES, predict=SETTINGS)
     save_classifier(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS)
     ours, theirs = OnnxNetwork(tmp_path / "w.onnx"), TorchNetwork(tmp_path / "w.pth", "cpu")
-    assert ours.settings == theirs.settings == SETTINGS and ours.class_names == theirs.class_names == CLASSES
+    assert (
+        ours.settings == theirs.settings == SETTINGS
+        and ours.class_names == theirs.class_names == CLASSES
+    )
     assert (ours.mean, ours.std) == (theirs.mean, theirs.std)
     for shape in ((1, 3, 97, 131), (3, 3, 64, 50), (2, 3, 128, 96)):
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -245,10 +333,23 @@ def test_bad_onnx_is_named(fault: str, small: Path, tmp_path: Path) -> None:
     if fault == "foreign":
         import onnx
 
-        graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["a"], ["b"])], "g", *(
-            [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])] for name in "ab"))
-        onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8), path)
-    done = run(predict.main, small / "JPEGImages/p0.jpg", "--weights", path, "--out", tmp_path / "out")
+        graph = onnx.helper.make_graph(
+            [onnx.helper.make_node("Identity", ["a"], ["b"])],
+            "g",
+            *(
+                [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1])]
+                for name in "ab"
+            ),
+        )
+        onnx.save(
+            onnx.helper.make_model(
+                graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8
+            ),
+            path,
+        )
+    done = run(
+        predict.main, small / "JPEGImages/p0.jpg", "--weights", path, "--out", tmp_path / "out"
+    )
     assert done.status == 2 and len(done.lines) == 1 and "w.onnx" in done.lines[0]
 
 
@@ -256,17 +357,30 @@ def test_bad_onnx_is_named(fault: str, small: Path, tmp_path: Path) -> None:
 def test_shipped_weights(name: str) -> None:
     path = shipped_weights()[name].with_suffix(".pth")
     assert path.stat().st_size <= 12e6 and path.with_suffix(".md").is_file()
-    assert read_predict_settings(path) == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
+    assert (
+        read_predict_settings(path) == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
+    )
     state = torch.load(path, weights_only=True)
-    assert all(v.dtype == torch.float16 for v in state["state_dict"].values() if v.is_floating_point())
+    assert all(
+        v.dtype == torch.float16 for v in state["state_dict"].values() if v.is_floating_point()
+    )
 
 
-@pytest.mark.parametrize("words, name", [
-    ((), predict.SEGMENTER), (("--labels", "cat,person"), predict.CLASSIFIER),
-    (("--threshold", 0.3), predict.CLASSIFIER), (("--weights", predict.CLASSIFIER), predict.CLASSIFIER)])
-def test_what_is_known_decides_which_network_predicts(words: tuple[object, ...], name: str, small: Path, tmp_path: Path
-                                                      ) -> None:
-    good(run(predict.main, small / "JPEGImages/p0.jpg", "--out", tmp_path, "--device", "cpu", *words))
+@pytest.mark.parametrize(
+    "words, name",
+    [
+        ((), predict.SEGMENTER),
+        (("--labels", "cat,person"), predict.CLASSIFIER),
+        (("--threshold", 0.3), predict.CLASSIFIER),
+        (("--weights", predict.CLASSIFIER), predict.CLASSIFIER),
+    ],
+)
+def test_what_is_known_decides_which_network_predicts(
+    words: tuple[object, ...], name: str, small: Path, tmp_path: Path
+) -> None:
+    good(
+        run(predict.main, small / "JPEGImages/p0.jpg", "--out", tmp_path, "--device", "cpu", *words)
+    )
     facts = json.loads((tmp_path / "predictions.json").read_text())
     assert facts["weights"] == name
     assert facts["classes"] == ["background", "cat", "cow", "dog", "horse", "sheep", "person"]
@@ -275,12 +389,17 @@ def test_what_is_known_decides_which_network_predicts(words: tuple[object, ...],
 def test_labels_can_act_on_the_logits() -> None:
     """Where the label says green, red's share goes to green; found classes are handled alike."""
     views = {"scales": (1.0,), "flip": True, "long_side": None, "background": 0.4, "score": 0.5}
-    maps = {kind: Predictor(Colours(), PredictSettings(**views, label_filter=kind)) for kind in ("maps", "logits")}
+    maps = {
+        kind: Predictor(Colours(), PredictSettings(**views, label_filter=kind))
+        for kind in ("maps", "logits")
+    }
     yellow = np.zeros((48, 64, 3), dtype=np.uint8)
     yellow[:, :32, :2] = 255
     yellow[:, 16:32, 1] = 190  # green falls behind red there
     for labels in ([1], [0, 1], None):
-        masks = {kind: predictor(Image.fromarray(yellow), labels)[0] for kind, predictor in maps.items()}
+        masks = {
+            kind: predictor(Image.fromarray(yellow), labels)[0] for kind, predictor in maps.items()
+        }
         if labels == [1]:
             assert (masks["logits"][:, :30] == 2).all() and (masks["maps"][:, 18:30] == 0).all()
         else:
@@ -290,9 +409,17 @@ def test_labels_can_act_on_the_logits() -> None:
 @needs_crf
 def test_crf_has_a_threshold_of_its_own() -> None:
     views = {"scales": (1.0,), "flip": True, "long_side": None, "score": 0.5}
-    masks = [Predictor(Colours(), PredictSettings(**views, background=low, crf_background=crf), True)(red_left())[0]
-             for low, crf in ((0.3, None), (0.9, 0.3), (0.9, None))]
+    masks = [
+        Predictor(Colours(), PredictSettings(**views, background=low, crf_background=crf), True)(
+            red_left()
+        )[0]
+        for low, crf in ((0.3, None), (0.9, 0.3), (0.9, None))
+    ]
     assert np.array_equal(masks[0], masks[1]) and (masks[0] == 1).any()
-    plain = [Predictor(Colours(), PredictSettings(**views, background=0.3, crf_background=crf))(red_left())[0]
-             for crf in (None, 0.99)]
+    plain = [
+        Predictor(Colours(), PredictSettings(**views, background=0.3, crf_background=crf))(
+            red_left()
+        )[0]
+        for crf in (None, 0.99)
+    ]
     assert np.array_equal(*plain)

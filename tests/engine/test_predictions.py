@@ -1,4 +1,5 @@
-"""`smaf predict`'s output folder: runs that go on where they stopped, what they leave alone, names, memory."""
+"""`smaf predict`'s output folder: runs that go on where they stopped, what they leave alone, names,
+memory."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ SETTINGS = PredictSettings(scales=(1.0,), flip=False, long_side=None, background
 
 
 class Colours:
-    """Two classes: red and green, background where neither is bright. Calls `on_call` with the number of its calls."""
+    """Two classes: red and green, background where neither is bright. Calls `on_call` with the
+    number of its calls."""
 
     class_names, mean, std, segments = ("red", "green"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), False
 
@@ -39,7 +41,9 @@ class Colours:
         return 8.0 * np.concatenate([images[:, :2], np.zeros_like(images[:, :1])], axis=1)
 
 
-def photo(path: Path, left: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (16, 12)) -> Path:
+def photo(
+    path: Path, left: tuple[int, int, int] = (255, 0, 0), size: tuple[int, int] = (16, 12)
+) -> Path:
     """The left half in a colour, the rest black."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new("RGB", size)
@@ -48,15 +52,29 @@ def photo(path: Path, left: tuple[int, int, int] = (255, 0, 0), size: tuple[int,
     return path
 
 
-def go(*photographs: object, out: Path, labels: str | None = None, network: Colours | None = None,
-       overwrite: bool = False, settings: PredictSettings = SETTINGS, crf: bool = False) -> tuple[Done, int]:
+def go(
+    *photographs: object,
+    out: Path,
+    labels: str | None = None,
+    network: Colours | None = None,
+    overwrite: bool = False,
+    settings: PredictSettings = SETTINGS,
+    crf: bool = False,
+) -> tuple[Done, int]:
     """Predict as the command does; how it ended, and how often the network ran."""
     network = network or Colours()
 
     def main(argv: Sequence[str] | None) -> None:
         found = find_photographs(argv or [])
-        predict(Predictor(network, settings, crf), found, Labels.read(labels, network.class_names), out=out,
-                weights="colours", weights_file=Path(__file__), overwrite=overwrite)
+        predict(
+            Predictor(network, settings, crf),
+            found,
+            Labels.read(labels, network.class_names),
+            out=out,
+            weights="colours",
+            weights_file=Path(__file__),
+            overwrite=overwrite,
+        )
 
     return run(main, *photographs), network.calls
 
@@ -75,7 +93,9 @@ def test_a_tree_and_its_second_run(tmp_path: Path) -> None:
     photo(n / "x/001.png")
     photo(n / "y/001.png", (0, 255, 0))
     assert go(n, out=out)[1] == 2
-    assert (read_mask(out / "x/001.png")[:, :8] == 1).all() and (read_mask(out / "y/001.png")[:, :8] == 2).all()
+    assert (read_mask(out / "x/001.png")[:, :8] == 1).all() and (
+        read_mask(out / "y/001.png")[:, :8] == 2
+    ).all()
     assert (out / "x/001_overlay.jpg").is_file() and masks(out) == ["x/001.png", "y/001.png"]
     before = stamps(out / "x")
     done, calls = go(n / "**/*.png", out=out)
@@ -84,16 +104,24 @@ def test_a_tree_and_its_second_run(tmp_path: Path) -> None:
     photo(n / "y/001.png", (255, 0, 0))  # changed since
     done, calls = go(n, out=out)
     assert calls == 2 and "1 of 3 photographs are done" in done.err and stamps(out / "x") == before
-    assert (read_mask(out / "y/001.png")[:, :8] == 1).all() and masks(out) == ["z.png", "x/001.png", "y/001.png"]
+    assert (read_mask(out / "y/001.png")[:, :8] == 1).all() and masks(out) == [
+        "z.png",
+        "x/001.png",
+        "y/001.png",
+    ]
     assert go(n / "z.png", out=out)[1] == 0 and len(masks(out)) == 3  # earlier entries stay
 
 
 @pytest.mark.parametrize("out", ["n", "n/predictions"])
-def test_into_the_folder_of_the_photographs_twice(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_into_the_folder_of_the_photographs_twice(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("n/a.jpg", "n/x/b.jpg", "n/c_overlay.jpg"):
         photo(Path(name))
-    originals = {name: Path(name).read_bytes() for name in ("n/a.jpg", "n/x/b.jpg", "n/c_overlay.jpg")}
+    originals = {
+        name: Path(name).read_bytes() for name in ("n/a.jpg", "n/x/b.jpg", "n/c_overlay.jpg")
+    }
     assert go("n", out=Path(out))[1] == 3
     for _ in range(2):
         done, calls = go("n", out=Path(out))
@@ -112,7 +140,11 @@ def test_masks_without_a_record_are_known_by_themselves(tmp_path: Path) -> None:
     done, calls = go(n, out=tmp_path / "out")
     assert done.status == 0 and calls == 1 and "left out 2 masks and overlays" in done.err
     done, calls = go(n, out=n)
-    assert done.status == 2 and calls == 0 and "holds a.png, which no recorded prediction made" in done.lines[-1]
+    assert (
+        done.status == 2
+        and calls == 0
+        and "holds a.png, which no recorded prediction made" in done.lines[-1]
+    )
 
 
 def test_photographs_and_true_masks_are_not_replaced(tmp_path: Path) -> None:
@@ -149,7 +181,9 @@ def test_stopped_and_gone_on(error: BaseException, tmp_path: Path) -> None:
     assert done.status == 0 and calls == 2 and "2 of 4 photographs are done" in done.err
     assert masks(tmp_path / "out") == ["a.png", "b.png", "c.png", "d.png"]
     after = stamps(tmp_path / "out")
-    assert all(after[name] == before[name] for name in ("a.png", "b.png", "a_overlay.jpg", "b_overlay.jpg"))
+    assert all(
+        after[name] == before[name] for name in ("a.png", "b.png", "a_overlay.jpg", "b_overlay.jpg")
+    )
 
 
 @pytest.mark.parametrize("fault", ["mask", "overlay", "other size", "killed before the record"])
@@ -181,9 +215,17 @@ def test_other_settings_never_mix(tmp_path: Path) -> None:
     other = PredictSettings(scales=(1.0,), flip=True, long_side=None, background=0.4, score=0.3)
     done, calls = go(n / "a.png", out=out, settings=other)  # b.png would stay
     assert done.status == 2 and calls == 0 and len(masks(out)) == 2
-    assert "flip was False, is True; score was 0.5, is 0.3" in done.lines[-1] and "--overwrite" in done.lines[-1]
+    assert (
+        "flip was False, is True; score was 0.5, is 0.3" in done.lines[-1]
+        and "--overwrite" in done.lines[-1]
+    )
     done, calls = go(n, out=out, settings=other)
-    assert done.status == 0 and calls == 2 and report(out)["score"] == 0.3 and "score was 0.5" in done.err
+    assert (
+        done.status == 0
+        and calls == 2
+        and report(out)["score"] == 0.3
+        and "score was 0.5" in done.err
+    )
     photo(n / "c.png")
     done, calls = go(n / "c.png", out=out, overwrite=True)
     assert done.status == 0 and calls == 1 and masks(out) == ["c.png"]
@@ -198,16 +240,27 @@ def test_other_labels_are_another_result(tmp_path: Path) -> None:
     assert go(n, out=out, labels=str(table))[1] == 2
     table.write_text("image,labels\na.png,red\nb.png,green\n")
     assert go(n, out=out, labels=str(table))[1] == 1
-    assert (read_mask(out / "a.png")[:, :8] == 1).all() and not (read_mask(out / "b.png") == 1).any()
+    assert (read_mask(out / "a.png")[:, :8] == 1).all() and not (
+        read_mask(out / "b.png") == 1
+    ).any()
     assert [entry["labels"] for entry in report(out)["photographs"]] == [["red"], ["green"]]
     assert go(n, out=out)[1] == 2  # without labels the scores decide
 
 
 def test_another_photograph_of_the_same_name(tmp_path: Path) -> None:
-    a, b, out = photo(tmp_path / "a/1.png"), photo(tmp_path / "b/1.png", (0, 255, 0)), tmp_path / "out"
+    a, b, out = (
+        photo(tmp_path / "a/1.png"),
+        photo(tmp_path / "b/1.png", (0, 255, 0)),
+        tmp_path / "out",
+    )
     go(a, out=out)
     done, calls = go(b, out=out)
-    assert done.status == 2 and calls == 0 and "would replace" in done.lines[-1] and str(a) in done.lines[-1]
+    assert (
+        done.status == 2
+        and calls == 0
+        and "would replace" in done.lines[-1]
+        and str(a) in done.lines[-1]
+    )
     copy = tmp_path / "c/1.png"
     copy.parent.mkdir()
     copy.write_bytes(a.read_bytes())
@@ -217,8 +270,16 @@ def test_another_photograph_of_the_same_name(tmp_path: Path) -> None:
     assert go(b, out=out)[1] == 1
 
 
-@pytest.mark.parametrize("text", ["[]", '{"a": 1}', "{", '{"photographs": [{"photograph": "a", "mask": "../a.png", '
-                                  '"overlay": "a_overlay.jpg"}]}', '{"photographs": [{"mask": "a.png"}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"a": 1}',
+        "{",
+        '{"photographs": [{"photograph": "a", "mask": "../a.png", "overlay": "a_overlay.jpg"}]}',
+        '{"photographs": [{"mask": "a.png"}]}',
+    ],
+)
 def test_a_foreign_record_is_left_alone(text: str, tmp_path: Path) -> None:
     photo(tmp_path / "n/a.png")
     write_mask(tmp_path / "a.png", np.ones((2, 2), dtype=np.uint8))
@@ -226,11 +287,20 @@ def test_a_foreign_record_is_left_alone(text: str, tmp_path: Path) -> None:
     (tmp_path / "out/predictions.json").write_text(text)
     for overwrite in (False, True):
         done, calls = go(tmp_path / "n", out=tmp_path / "out", overwrite=overwrite)
-        assert done.status == 2 and calls == 0 and "predictions.json" in done.lines[-1] and len(done.lines) == 1
-    assert (tmp_path / "out/predictions.json").read_text() == text and (tmp_path / "a.png").is_file()
+        assert (
+            done.status == 2
+            and calls == 0
+            and "predictions.json" in done.lines[-1]
+            and len(done.lines) == 1
+        )
+    assert (tmp_path / "out/predictions.json").read_text() == text and (
+        tmp_path / "a.png"
+    ).is_file()
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
 def test_memory_errors_belong_to_the_photograph(error: Exception, tmp_path: Path) -> None:
     for name in "abc":
         photo(tmp_path / f"n/{name}.png")
@@ -245,18 +315,33 @@ def test_memory_errors_belong_to_the_photograph(error: Exception, tmp_path: Path
     assert masks(tmp_path / "out") == ["a.png", "c.png"]
     left_out = report(tmp_path / "out")["left_out"]
     assert [Path(entry["photograph"]).name for entry in left_out] == ["b.png", "d.png"]
-    assert "needs more memory" in left_out[0]["reason"] and "is a link to nowhere.png" in left_out[1]["reason"]
+    assert (
+        "needs more memory" in left_out[0]["reason"]
+        and "is a link to nowhere.png" in left_out[1]["reason"]
+    )
     (tmp_path / "n/d.png").unlink()
-    assert go(tmp_path / "n", out=tmp_path / "out")[1] == 1 and report(tmp_path / "out")["left_out"] == []
+    assert (
+        go(tmp_path / "n", out=tmp_path / "out")[1] == 1
+        and report(tmp_path / "out")["left_out"] == []
+    )
 
 
 LONG = "x" * 251
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file systems have no such names")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems' file systems have no such names"
+)
 def test_names_of_every_kind(tmp_path: Path) -> None:
     n, out = tmp_path / "n", tmp_path / "out"
-    names = ["a\nb.png", "\udcff\udcfe.png", "e\u0301.png", LONG + ".png", "é" * 125 + ".png", "[1] 'x' ~.png"]
+    names = [
+        "a\nb.png",
+        "\udcff\udcfe.png",
+        "e\u0301.png",
+        LONG + ".png",
+        "é" * 125 + ".png",
+        "[1] 'x' ~.png",
+    ]
     for name in names:
         photo(n / name)
     done, calls = go(n, out=out)
@@ -266,7 +351,9 @@ def test_names_of_every_kind(tmp_path: Path) -> None:
     for entry in report(out)["photographs"]:
         assert (out / entry["mask"]).is_file() and (out / entry["overlay"]).is_file()
         assert Path(entry["photograph"]).is_file()
-    overlays = [name for name in os.listdir(out) if name.startswith("xxx") and name.endswith("_overlay.jpg")]
+    overlays = [
+        name for name in os.listdir(out) if name.startswith("xxx") and name.endswith("_overlay.jpg")
+    ]
     assert len(overlays) == 1 and len(overlays[0]) == 255 and "~" in overlays[0]
     assert go(n, out=out)[1] == 0
 
@@ -275,7 +362,9 @@ def test_names_that_do_not_fit_are_told_before_any_work(tmp_path: Path) -> None:
     photo(tmp_path / "n/a.png")
     photo(tmp_path / "long.png").rename(tmp_path / "n" / ("y" * 253))
     done, calls = go(tmp_path / "n/a.png", tmp_path / "n" / ("y" * 253), out=tmp_path / "out")
-    assert done.status == 2 and calls == 0 and "too long" in done.lines[-1] and "yyy" in done.lines[-1]
+    assert (
+        done.status == 2 and calls == 0 and "too long" in done.lines[-1] and "yyy" in done.lines[-1]
+    )
 
 
 def test_a_mask_is_not_called_like_a_folder_of_masks(tmp_path: Path) -> None:
@@ -285,33 +374,53 @@ def test_a_mask_is_not_called_like_a_folder_of_masks(tmp_path: Path) -> None:
     assert done.status == 2 and calls == 0 and "called like the folder x.png" in done.lines[-1]
 
 
-def test_upper_and_lower_case_on_a_file_system_that_ignores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upper_and_lower_case_on_a_file_system_that_ignores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo(tmp_path / "n/a.png")
     photo(tmp_path / "n/A.jpg")
     assert len({p.name.lower() for p in (tmp_path / "n").iterdir()}) == 2
-    assert go(tmp_path / "n", out=tmp_path / "out")[0].status == (0 if sys.platform == "linux" else 2)
+    assert go(tmp_path / "n", out=tmp_path / "out")[0].status == (
+        0 if sys.platform == "linux" else 2
+    )
     monkeypatch.setattr("smaf.engine.predictions._ignores_case", lambda folder: True)
     done, calls = go(tmp_path / "n", out=tmp_path / "other")
-    assert done.status == 2 and calls == 0 and "does not tell upper from lower case" in done.lines[-1]
+    assert (
+        done.status == 2 and calls == 0 and "does not tell upper from lower case" in done.lines[-1]
+    )
 
 
-@pytest.mark.parametrize("text", ["red,green", "Red, GREEN", "['red', 'green']", '["Red"; "green"]', "red green",
-                                  "background,red,green"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "red,green",
+        "Red, GREEN",
+        "['red', 'green']",
+        '["Red"; "green"]',
+        "red green",
+        "background,red,green",
+    ],
+)
 def test_labels_as_people_write_them(text: str) -> None:
     labels = Labels.read(text, Colours.class_names)
     assert labels.of(Path("a.png")) == [0, 1]
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("gren", ("none of these is a class", "did you mean 'green'", "red, green")),
-    ("zebra", ("none of these is a class", "red, green")),
-    ("labels.csv", ("labels.csv does not exist",)),
-    ("labels.xlsx", ("labels.xlsx does not exist",)),
-    ("some/labels", ("some/labels does not exist",)),
-    (".", ("--labels . is no file",)),
-    (",".join(["zebra"] * 100), ("none of these is a class",)),
-])
-def test_labels_that_fit_nothing_are_an_error(text: str, words: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gren", ("none of these is a class", "did you mean 'green'", "red, green")),
+        ("zebra", ("none of these is a class", "red, green")),
+        ("labels.csv", ("labels.csv does not exist",)),
+        ("labels.xlsx", ("labels.xlsx does not exist",)),
+        ("some/labels", ("some/labels does not exist",)),
+        (".", ("--labels . is no file",)),
+        (",".join(["zebra"] * 100), ("none of these is a class",)),
+    ],
+)
+def test_labels_that_fit_nothing_are_an_error(
+    text: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
     done, calls = go(photo(tmp_path / "a.png"), out=tmp_path / "out", labels=text)
     assert done.status == 2 and calls == 0 and len(done.lines) == 1
     assert all(word in done.lines[0] for word in words)
@@ -329,7 +438,10 @@ def test_a_table_and_a_tree(tmp_path: Path) -> None:
     photo(n / "y/b.png")
     table.write_text("image,labels\n\u00e9.png,red\nb.png,\n", encoding="utf-8")
     done, _ = go(n, out=tmp_path / "out", labels=str(table))
-    assert done.status == 0 and "b.png: background only: its labels name no class of the weights" in done.err
+    assert (
+        done.status == 0
+        and "b.png: background only: its labels name no class of the weights" in done.err
+    )
     assert (read_mask(tmp_path / "out/x/e\u0301.png")[:, :8] == 1).all()
     photo(n / "x/b.png")
     done, calls = go(n, out=tmp_path / "out", labels=str(table))
@@ -340,7 +452,9 @@ def test_a_table_and_a_tree(tmp_path: Path) -> None:
 def test_overlays_of_large_photographs_are_smaller(tmp_path: Path) -> None:
     mask = np.zeros((30, 70_000), dtype=np.uint8)
     mask[:, :35_000] = 1
-    write_overlay(tmp_path / "o.jpg", Image.new("RGB", (70_000, 30)), mask)  # JPEG's own limit is 65,535
+    write_overlay(
+        tmp_path / "o.jpg", Image.new("RGB", (70_000, 30)), mask
+    )  # JPEG's own limit is 65,535
     with Image.open(tmp_path / "o.jpg") as overlay:
         assert overlay.size == (MAX_OVERLAY, 2) and overlay.getpixel((3000, 0)) == (0, 0, 0)
         assert overlay.getpixel((1000, 1)) != (0, 0, 0)

@@ -1,4 +1,5 @@
-"""Stage 3: values, palette, class names, dense CRF, and maps from a folder instead of a classifier."""
+"""Stage 3: values, palette, class names, dense CRF, and maps from a folder instead of a
+classifier."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def test_masks_are_argmax_over_background_and_maps(small: Path, cams: Path, tmp_
 
 
 def test_hand_made_maps(small: Path, tmp_path: Path) -> None:
-    """Values above, at and below the threshold; the map of a class that the label denies has no say."""
+    """Values above, at and below the threshold; the map of a class that the label denies has no
+    say."""
     cams = tmp_path / "cams"
     for image_id, (w, h, shown) in PICTURES.items():
         plane = np.zeros((h, w), dtype=np.float32)
@@ -54,8 +56,11 @@ def test_hand_made_maps(small: Path, tmp_path: Path) -> None:
         assert not mask[1:].any()
 
 
-def test_classifier_and_its_stored_maps_agree(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
-    """They differ only where rounding to a thousandth decides, so where two values are that close."""
+def test_classifier_and_its_stored_maps_agree(
+    small: Path, classifier: Path, cams: Path, tmp_path: Path
+) -> None:
+    """They differ only where rounding to a thousandth decides, so where two values are that
+    close."""
     good(stage3(small, tmp_path / "a", "--weights", classifier))
     good(stage3(small, tmp_path / "b", "--cam_dir", cams))
     ours, stored = masks_of(tmp_path / "a"), masks_of(tmp_path / "b")
@@ -82,7 +87,9 @@ def test_map_of_another_size_is_refused(small: Path, cams: Path, tmp_path: Path)
     write_fused(folder / "p1.npz", {1: np.zeros((30, 20), dtype=np.float32)}, (30, 20))
     done = stage3(small, tmp_path / "masks", "--cam_dir", folder)
     assert done.status == 2
-    assert done.lines[-1].startswith(f"error: fused map {folder}/p1.npz is 20×30 pixels, its photograph is 48×60")
+    assert done.lines[-1].startswith(
+        f"error: fused map {folder}/p1.npz is 20×30 pixels, its photograph is 48×60"
+    )
     assert not (tmp_path / "masks/p1.png").exists()
 
 
@@ -91,26 +98,41 @@ def test_crf_keeps_what_was_before(small: Path, cams: Path, tmp_path: Path) -> N
     good(stage3(small, tmp_path / "plain", "--cam_dir", cams))
     out = tmp_path / "one"
     good(stage3(small, out, "--cam_dir", cams, "--crf", "--num_workers", 1))
-    plain, before, refined = masks_of(tmp_path / "plain"), masks_of(out / "before_crf"), masks_of(out)
+    plain, before, refined = (
+        masks_of(tmp_path / "plain"),
+        masks_of(out / "before_crf"),
+        masks_of(out),
+    )
     for image_id in PICTURES:
         assert np.array_equal(plain[image_id], before[image_id])
         photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
-        assert np.array_equal(refined[image_id], refine_mask(photo, before[image_id], num_classes=4))
+        assert np.array_equal(
+            refined[image_id], refine_mask(photo, before[image_id], num_classes=4)
+        )
     assert any((before[i] != refined[i]).any() for i in PICTURES)
     (out / "p2.png").unlink()
     stamp = stamps(out)
     good(stage3(small, out, "--cam_dir", cams, "--crf", "--num_workers", 1))
     assert {name for name, value in stamps(out).items() if stamp.get(name) != value} == {
-        "p2.png", "run.json", "classes.txt"}
+        "p2.png",
+        "run.json",
+        "classes.txt",
+    }
 
 
 @needs_crf
 @pytest.mark.slow
 def test_crf_in_two_processes_gives_the_same(small: Path, cams: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
-        good(stage3(small, tmp_path / str(workers), "--cam_dir", cams, "--crf", "--num_workers", workers))
+        good(
+            stage3(
+                small, tmp_path / str(workers), "--cam_dir", cams, "--crf", "--num_workers", workers
+            )
+        )
     for image_id in PICTURES:
-        assert (tmp_path / f"1/{image_id}.png").read_bytes() == (tmp_path / f"2/{image_id}.png").read_bytes()
+        assert (tmp_path / f"1/{image_id}.png").read_bytes() == (
+            tmp_path / f"2/{image_id}.png"
+        ).read_bytes()
 
 
 @needs_crf
@@ -124,8 +146,9 @@ def test_large_photograph_is_refined_at_a_smaller_size() -> None:
     assert refined.shape == (40, 40) and np.array_equal(refined, mask)
 
 
-def test_crf_without_its_package_says_so(small: Path, cams: Path, tmp_path: Path,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crf_without_its_package_says_so(
+    small: Path, cams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("smaf.ops.crf.crf_available", lambda: False)
     done = stage3(small, tmp_path / "masks", "--cam_dir", cams, "--crf")
     assert done.status == 2 and "pip install pydensecrf2" in done.lines[0]

@@ -20,44 +20,81 @@ pytestmark = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not 
 
 
 def refine(small: Path, cams: Path, out: Path, *extra: object):
-    return run(refine_fusion.main, "--data_root", small, "--list", "all", "--cam_dir", cams, "--out", out,
-               "--num_workers", 0, *extra)
+    return run(
+        refine_fusion.main,
+        "--data_root",
+        small,
+        "--list",
+        "all",
+        "--cam_dir",
+        cams,
+        "--out",
+        out,
+        "--num_workers",
+        0,
+        *extra,
+    )
 
 
 def test_files_are_what_the_operation_gives(small: Path, cams: Path, tmp_path: Path) -> None:
     good(refine(small, cams, tmp_path / "r", "--background", 0.3, "--saliency_weight", 0.6))
     for image_id, (w, h, shown) in PICTURES.items():
         photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
-        saliency = np.array(Image.open(small / "SALImages" / f"{image_id}.png"), dtype=np.float32) / 255
-        expected = crf_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3), background=0.3,
-                            saliency=saliency, saliency_weight=0.6)
+        saliency = (
+            np.array(Image.open(small / "SALImages" / f"{image_id}.png"), dtype=np.float32) / 255
+        )
+        expected = crf_cams(
+            photo,
+            read_fused(cams / f"{image_id}.npz", num_classes=3),
+            background=0.3,
+            saliency=saliency,
+            saliency_weight=0.6,
+        )
         refined = read_fused(tmp_path / "r" / f"{image_id}.npz", num_classes=3)
         assert set(refined) == set(shown) and refined[shown[0]].shape == (h, w)
         for c in shown:
             assert np.abs(refined[c] - expected[c]).max() < 6e-4
     before = stamps(tmp_path / "r")
     good(refine(small, cams, tmp_path / "r", "--background", 0.3, "--saliency_weight", 0.6))
-    assert {k: v for k, v in stamps(tmp_path / "r").items() if k.endswith(".npz")} == \
-           {k: v for k, v in before.items() if k.endswith(".npz")}
+    assert {k: v for k, v in stamps(tmp_path / "r").items() if k.endswith(".npz")} == {
+        k: v for k, v in before.items() if k.endswith(".npz")
+    }
     done = refine(small, cams, tmp_path / "r", "--background", 0.4)
     assert done.status == 2 and "other settings" in done.lines[0]
 
 
-def test_refined_maps_train_the_student(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+def test_refined_maps_train_the_student(
+    small: Path, classifier: Path, cams: Path, tmp_path: Path
+) -> None:
     good(refine(small, cams, tmp_path / "r"))
-    good(stage2(small, classifier, tmp_path / "r", tmp_path / "s", "--steps", 2, "--soft_background", "--cells",
-                "centres"))
+    good(
+        stage2(
+            small,
+            classifier,
+            tmp_path / "r",
+            tmp_path / "s",
+            "--steps",
+            2,
+            "--soft_background",
+            "--cells",
+            "centres",
+        )
+    )
     assert (tmp_path / "s/classifier.pth").is_file()
 
 
 def test_stage3_on_maps(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
     """From stored maps and from the classifier: the same masks but where rounding decides."""
     good(stage3(small, tmp_path / "a", "--cam_dir", cams, "--threshold", 0.3, "--crf", "maps"))
-    good(stage3(small, tmp_path / "b", "--weights", classifier, "--threshold", 0.3, "--crf", "maps"))
+    good(
+        stage3(small, tmp_path / "b", "--weights", classifier, "--threshold", 0.3, "--crf", "maps")
+    )
     for image_id, (w, h, _) in PICTURES.items():
         photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
-        expected = refined_mask(refine_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3),
-                                            background=0.3), (h, w))
+        expected = refined_mask(
+            refine_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3), background=0.3),
+            (h, w),
+        )
         assert np.array_equal(read_mask(tmp_path / "a" / f"{image_id}.png"), expected)
         assert np.array_equal(read_mask(tmp_path / "b" / f"{image_id}.png"), expected)
     assert (tmp_path / "b/before_crf/p0.npz").is_file()
@@ -70,12 +107,15 @@ def test_missing_saliency_is_named(small: Path, cams: Path, tmp_path: Path) -> N
     shutil.copytree(small, root)
     (root / "SALImages/p2.png").unlink()
     done = refine(root, cams, tmp_path / "r", "--saliency_weight", 1)
-    assert done.status == 2 and "p2.png" in done.lines[0] and not list((tmp_path / "r").glob("*.npz"))
+    assert (
+        done.status == 2 and "p2.png" in done.lines[0] and not list((tmp_path / "r").glob("*.npz"))
+    )
     good(refine(root, cams, tmp_path / "r"))  # without saliency it is not needed
 
 
 def test_smaller_size_shrinks_the_kernels() -> None:
-    """At half the side the refined map is about the whole one: the square's edge is found in both."""
+    """At half the side the refined map is about the whole one: the square's edge is found in
+    both."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 20, (80, 120, 3)).astype(np.uint8)
     pixels[20:60, 30:90] += 150
@@ -94,27 +134,37 @@ def test_saliency_speaks_for_classes_and_never_against() -> None:
     photo = Image.fromarray(np.full((20, 30, 3), 90, dtype=np.uint8))
     cam = np.full((20, 30), 0.3, dtype=np.float32)
     plain = crf_cams(photo, {0: cam}, background=0.3)[0]
-    quiet = crf_cams(photo, {0: cam}, background=0.3, saliency=np.zeros((20, 30), dtype=np.float32))[0]
-    loud = crf_cams(photo, {0: cam}, background=0.3, saliency=np.ones((20, 30), dtype=np.float32))[0]
+    quiet = crf_cams(
+        photo, {0: cam}, background=0.3, saliency=np.zeros((20, 30), dtype=np.float32)
+    )[0]
+    loud = crf_cams(photo, {0: cam}, background=0.3, saliency=np.ones((20, 30), dtype=np.float32))[
+        0
+    ]
     assert np.array_equal(plain, quiet) and plain == pytest.approx(0.5, abs=1e-3)
     assert (loud > 0.9).all()
     assert crf_cams(photo, {}, background=0.3) == {}
 
 
 def test_saliency_alone_needs_no_crf(small: Path, cams: Path, tmp_path: Path) -> None:
-    """Probabilities of [0.25, map · odds^weight]: where saliency is 1 (odds at most 19), by hand."""
-    good(refine(small, cams, tmp_path / "r", "--no_crf", "--saliency_weight", 0.5, "--background", 0.25))
+    """Probabilities of [0.25, map · odds^weight]: where saliency is 1 (odds at most 19), by
+    hand."""
+    good(
+        refine(
+            small, cams, tmp_path / "r", "--no_crf", "--saliency_weight", 0.5, "--background", 0.25
+        )
+    )
     saliency = np.array(Image.open(small / "SALImages/p0.png")) > 0
     cam = read_fused(cams / "p0.npz", num_classes=3)[0]
     refined = read_fused(tmp_path / "r/p0.npz", num_classes=3)[0]
-    strength = np.maximum(cam, 1e-4) * np.where(saliency, 19.0 ** 0.5, 1.0)
+    strength = np.maximum(cam, 1e-4) * np.where(saliency, 19.0**0.5, 1.0)
     assert np.abs(refined - strength / (strength + 0.25)).max() < 6e-4
     done = refine(small, cams, tmp_path / "n", "--no_crf")
     assert done.status == 2 and "refines nothing" in done.lines[0]
 
 
 def test_label_and_size_are_held_before_the_crf(small: Path, cams: Path, tmp_path: Path) -> None:
-    """A map of a class that the label denies has no say; one of another size is an error that names it."""
+    """A map of a class that the label denies has no say; one of another size is an error that names
+    it."""
     import shutil
 
     folder = tmp_path / "cams"
@@ -127,7 +177,9 @@ def test_label_and_size_are_held_before_the_crf(small: Path, cams: Path, tmp_pat
     a, b = (read_fused(tmp_path / name / "p0.npz", num_classes=3) for name in "ab")
     assert set(a) == set(b) == {shown} and np.array_equal(a[shown], b[shown])
     for name, source in (("c", folder), ("d", cams)):
-        good(stage3(small, tmp_path / name, "--cam_dir", source, "--threshold", 0.3, "--crf", "maps"))
+        good(
+            stage3(small, tmp_path / name, "--cam_dir", source, "--threshold", 0.3, "--crf", "maps")
+        )
     assert np.array_equal(*(read_mask(tmp_path / name / "p0.png") for name in "cd"))
     write_fused(folder / "p0.npz", {shown: own[:-1]}, (h - 1, w))
     done = refine(small, folder, tmp_path / "e")

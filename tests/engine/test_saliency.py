@@ -19,9 +19,18 @@ def flatten(root: Path, ids: tuple[str, ...], value: int) -> None:
         Image.new("L", Image.open(path).size, value).save(path)
 
 
-@pytest.mark.parametrize(("values", "flat"), [
-    ([[0, 0]], True), ([[255, 255]], True), ([[128, 128]], True), ([[0, 15]], True), ([[0, 16]], False),
-    ([[0, 1]], False), ([[0]], False)])
+@pytest.mark.parametrize(
+    ("values", "flat"),
+    [
+        ([[0, 0]], True),
+        ([[255, 255]], True),
+        ([[128, 128]], True),
+        ([[0, 15]], True),
+        ([[0, 16]], False),
+        ([[0, 1]], False),
+        ([[0]], False),
+    ],
+)
 def test_what_is_flat(values: list[list[int]], flat: bool, tmp_path: Path) -> None:
     """0 and 1 alone are read as 0 and 255; a single pixel cannot be otherwise."""
     Image.fromarray(np.array(values, dtype=np.uint8)).save(tmp_path / "s.png")
@@ -33,7 +42,11 @@ def test_some_are_told_once(tmp_path: Path) -> None:
     flatten(root, ("p1", "p4"), 0)
     done = good(stage0(root, tmp_path / "out", "--steps", 1))
     said = [line for line in done.lines if "all black or all white" in line]
-    assert len(said) == 1 and "2 of 6 saliency maps" in said[0] and "SALImages/p1.png is the first" in said[0]
+    assert (
+        len(said) == 1
+        and "2 of 6 saliency maps" in said[0]
+        and "SALImages/p1.png is the first" in said[0]
+    )
 
 
 @pytest.mark.parametrize("value", [0, 255])
@@ -66,6 +79,24 @@ def test_maps_as_detectors_write_them_train_the_same(tmp_path: Path) -> None:
 def test_refine_fusion_looks_at_them(cams: Path, tmp_path: Path) -> None:
     root = make_set(tmp_path / "set")
     flatten(root, tuple(f"p{k}" for k in range(8)), 255)
-    done = run(refine_fusion.main, "--data_root", root, "--list", "all", "--cam_dir", cams, "--num_workers", 0,
-               "--no_crf", "--saliency_weight", 0.5, "--out", tmp_path / "a")
-    assert done.status == 2 and "8 of 8 saliency maps" in done.lines[-1] and not (tmp_path / "a/p0.npz").exists()
+    done = run(
+        refine_fusion.main,
+        "--data_root",
+        root,
+        "--list",
+        "all",
+        "--cam_dir",
+        cams,
+        "--num_workers",
+        0,
+        "--no_crf",
+        "--saliency_weight",
+        0.5,
+        "--out",
+        tmp_path / "a",
+    )
+    assert (
+        done.status == 2
+        and "8 of 8 saliency maps" in done.lines[-1]
+        and not (tmp_path / "a/p0.npz").exists()
+    )

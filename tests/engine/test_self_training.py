@@ -1,4 +1,5 @@
-"""Stage 2: the loss falls towards its target, the teacher runs only where it is needed, prototypes are means."""
+"""Stage 2: the loss falls towards its target, the teacher runs only where it is needed, prototypes
+are means."""
 
 from __future__ import annotations
 
@@ -9,7 +10,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_set import ADAMW, TRAIN, good, make_set, run, same, stage1, stage2, weights_of, write_list
+from small_set import (
+    ADAMW,
+    TRAIN,
+    good,
+    make_set,
+    run,
+    same,
+    stage1,
+    stage2,
+    weights_of,
+    write_list,
+)
 
 from smaf import options, train_fusion
 from smaf.core.record import checksum
@@ -30,17 +42,33 @@ def teachers_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def counting(self: SelfTrainingTask, *rest: Any) -> None:
         start(self, *rest)
         if self.teacher is not None:
-            self.teacher.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+            self.teacher.register_forward_hook(
+                lambda module, inputs, output: passes.append(len(inputs[0]))
+            )
 
     monkeypatch.setattr(SelfTrainingTask, "__init__", counting)
     return passes
 
 
-@pytest.mark.parametrize(("parts", "expected"), [
-    ((), []), (("--ema",), []), (("--rectify", "cosine"), [2, 2, 2]), (("--rectify", "proda"), [2, 2, 2]),
-    (("--moving_prototype",), [2, 2, 2])])
-def test_teacher_runs_only_where_needed(parts: tuple[str, ...], expected: list[int], teachers_passes: list[int],
-                                        small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ((), []),
+        (("--ema",), []),
+        (("--rectify", "cosine"), [2, 2, 2]),
+        (("--rectify", "proda"), [2, 2, 2]),
+        (("--moving_prototype",), [2, 2, 2]),
+    ],
+)
+def test_teacher_runs_only_where_needed(
+    parts: tuple[str, ...],
+    expected: list[int],
+    teachers_passes: list[int],
+    small: Path,
+    classifier: Path,
+    cams: Path,
+    tmp_path: Path,
+) -> None:
     good(stage2(small, classifier, cams, tmp_path / "out", "--steps", 3, *ADAMW, *parts))
     assert teachers_passes == expected
     assert (tmp_path / "out/prototypes_eps.npz").exists() == bool(expected)
@@ -48,21 +76,53 @@ def test_teacher_runs_only_where_needed(parts: tuple[str, ...], expected: list[i
 
 
 def test_ema_follows_the_student(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
-    """One step: teacher = 0.9 · start + 0.1 · student for parameters; a decay of 0 makes it the student."""
-    good(stage2(small, classifier, cams, tmp_path / "a", "--steps", 1, *ADAMW, "--ema", "--ema_decay", 0.9))
-    start, student, teacher = (weights_of(path) for path in (classifier, tmp_path / "a/classifier.pth",
-                                                             tmp_path / "a/classifier_ema.pth"))
+    """One step: teacher = 0.9 · start + 0.1 · student for parameters; a decay of 0 makes it the
+    student."""
+    good(
+        stage2(
+            small,
+            classifier,
+            cams,
+            tmp_path / "a",
+            "--steps",
+            1,
+            *ADAMW,
+            "--ema",
+            "--ema_decay",
+            0.9,
+        )
+    )
+    start, student, teacher = (
+        weights_of(path)
+        for path in (classifier, tmp_path / "a/classifier.pth", tmp_path / "a/classifier_ema.pth")
+    )
     key = "fc8.weight"
     assert torch.allclose(teacher[key], 0.9 * start[key] + 0.1 * student[key], atol=1e-6)
     assert not torch.equal(teacher[key], start[key])
-    good(stage2(small, classifier, cams, tmp_path / "b", "--steps", 1, *ADAMW, "--ema", "--ema_decay", 0))
-    assert same(weights_of(tmp_path / "b/classifier.pth"), weights_of(tmp_path / "b/classifier_ema.pth"))
+    good(
+        stage2(
+            small, classifier, cams, tmp_path / "b", "--steps", 1, *ADAMW, "--ema", "--ema_decay", 0
+        )
+    )
+    assert same(
+        weights_of(tmp_path / "b/classifier.pth"), weights_of(tmp_path / "b/classifier_ema.pth")
+    )
 
 
-def test_prototypes_are_means_over_images(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
-    good(stage2(small, classifier, cams, tmp_path / "out", "--steps", 1, *ADAMW, "--rectify", "proda"))
-    stored = read_prototypes(tmp_path / "out/prototypes_eps.npz", class_names=("ball", "box", "tent"), channels=128,
-                             source=checksum([checksum(classifier.read_bytes()), *TRAIN, 64]))
+def test_prototypes_are_means_over_images(
+    small: Path, classifier: Path, cams: Path, tmp_path: Path
+) -> None:
+    good(
+        stage2(
+            small, classifier, cams, tmp_path / "out", "--steps", 1, *ADAMW, "--rectify", "proda"
+        )
+    )
+    stored = read_prototypes(
+        tmp_path / "out/prototypes_eps.npz",
+        class_names=("ball", "box", "tent"),
+        channels=128,
+        source=checksum([checksum(classifier.read_bytes()), *TRAIN, 64]),
+    )
     data = open_data(small)
     model = options.trained_classifier(str(classifier), data)
     means: dict[int, list[np.ndarray]] = {t: [] for t in range(4)}
@@ -81,7 +141,8 @@ def test_prototypes_are_means_over_images(small: Path, classifier: Path, cams: P
 
 
 class _Halves(Classifier):
-    """Features: red, green and blue. The left half of each map is class 0, the right half background."""
+    """Features: red, green and blue. The left half of each map is class 0, the right half
+    background."""
 
     mean, std, output_stride = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1
 
@@ -91,12 +152,13 @@ class _Halves(Classifier):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         cam = torch.zeros(len(images), 4, *images.shape[2:])
         cam[:, 0, :, : images.shape[3] // 2] = 1.0
-        cam[:, 3, :, images.shape[3] // 2:] = 1.0
+        cam[:, 3, :, images.shape[3] // 2 :] = 1.0
         return cam.mean(dim=(2, 3)), cam, images
 
 
 def test_prototypes_worked_out_by_hand(tmp_path: Path) -> None:
-    """Left halves are red in one image and green in the other, right halves blue: class 0 is their mean."""
+    """Left halves are red in one image and green in the other, right halves blue: class 0 is their
+    mean."""
     root = make_set(tmp_path / "set")
     for image_id, colour in (("p0", (255, 0, 0)), ("p1", (0, 255, 0))):
         (root / "JPEGImages" / f"{image_id}.jpg").unlink()
@@ -113,13 +175,44 @@ def test_cams_move_to_their_target(classifier: Path, tmp_path: Path, losses: lis
     write_list(root, "two", ("p0", "p1"))
     cams = tmp_path / "cams"
     good(stage1(root, classifier, cams, "--list", "two"))
-    good(run(train_fusion.main, "--data_root", root, "--list", "two", "--weights", classifier, "--cam_dir", cams,
-             "--out", tmp_path / "out", "--crop", 64, "--resize_long", 60, 60, "--batch_size", 2, "--num_workers", 0,
-             "--device", "cpu", "--steps", 15, "--optimiser", "adamw", "--lr", 0.002))
+    good(
+        run(
+            train_fusion.main,
+            "--data_root",
+            root,
+            "--list",
+            "two",
+            "--weights",
+            classifier,
+            "--cam_dir",
+            cams,
+            "--out",
+            tmp_path / "out",
+            "--crop",
+            64,
+            "--resize_long",
+            60,
+            60,
+            "--batch_size",
+            2,
+            "--num_workers",
+            0,
+            "--device",
+            "cpu",
+            "--steps",
+            15,
+            "--optimiser",
+            "adamw",
+            "--lr",
+            0.002,
+        )
+    )
     assert np.mean(losses[-3:]) < 0.5 * losses[0]
 
 
-def test_maps_of_another_class_list_are_refused(small: Path, classifier: Path, cams: Path, tmp_path: Path) -> None:
+def test_maps_of_another_class_list_are_refused(
+    small: Path, classifier: Path, cams: Path, tmp_path: Path
+) -> None:
     names = tmp_path / "names.txt"
     names.write_text("tent\nbox\nball\n")  # as many, in another order
     good(stage2(small, classifier, cams, tmp_path / "right", "--steps", 1))
@@ -129,4 +222,7 @@ def test_maps_of_another_class_list_are_refused(small: Path, classifier: Path, c
     torch.save(saved, other)
     done = stage2(small, other, cams, tmp_path / "wrong", "--steps", 1, "--classes", names)
     assert done.status == 2
-    assert f"{cams} was made with the classes ball, box, tent; the data set keeps tent, box, ball" in done.lines[0]
+    assert (
+        f"{cams} was made with the classes ball, box, tent; the data set keeps tent, box, ball"
+        in done.lines[0]
+    )

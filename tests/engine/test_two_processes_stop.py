@@ -1,4 +1,5 @@
-"""Two real processes under `python -m smaf.launch` that are stopped, or meet what they cannot read."""
+"""Two real processes under `python -m smaf.launch` that are stopped, or meet what they cannot
+read."""
 
 from __future__ import annotations
 
@@ -16,9 +17,13 @@ pytestmark = pytest.mark.slow
 
 
 def start(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-m", "smaf.launch", "2", *map(str, words), "--device", "cpu"],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [sys.executable, "-m", "smaf.launch", "2", *map(str, words), "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 @pytest.mark.parametrize("options", [("--data_root", "nowhere"), ("--steps", "few")])
@@ -29,26 +34,61 @@ def test_bad_input_is_one_line(options: tuple[str, ...]) -> None:
     assert line.startswith("error: ") and options[1] in line
 
 
-def test_a_photograph_that_one_of_two_processes_cannot_read(small: Path, tmp_path: Path, classifier: Path) -> None:
+def test_a_photograph_that_one_of_two_processes_cannot_read(
+    small: Path, tmp_path: Path, classifier: Path
+) -> None:
     """Both are in their process group by then, and only the second one meets it."""
     photo = small / "JPEGImages/broken.jpg"
     photo.write_bytes(b"")
     write_list(small, "some", ("p0", "broken"))
     try:
-        process = start("gen_fusion", "--data_root", small, "--list", "some", "--weights", classifier,
-                        "--out", tmp_path / "maps", "--scales", 1.0)
+        process = start(
+            "gen_fusion",
+            "--data_root",
+            small,
+            "--list",
+            "some",
+            "--weights",
+            classifier,
+            "--out",
+            tmp_path / "maps",
+            "--scales",
+            1.0,
+        )
         _, err = process.communicate(timeout=120)
     finally:
         photo.unlink()
-    lines = [line for line in err.replace("\r", "\n").splitlines() if "%|" not in line and line.strip()]
+    lines = [
+        line for line in err.replace("\r", "\n").splitlines() if "%|" not in line and line.strip()
+    ]
     assert process.returncode == 2 and len(lines) == 1 and "broken" in lines[0], err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stop_reaches_the_processes_and_they_write_their_checkpoint(small: Path, tmp_path: Path,
-                                                                      number: signal.Signals) -> None:
-    process = start("train_eps", "--data_root", small, "--list", "train", "--out", tmp_path / "run", *NETWORK,
-                    "--crop", 64, "--resize_long", 48, 72, "--batch_size", 2, "--steps", 100000, "--num_workers", 0)
+def test_a_stop_reaches_the_processes_and_they_write_their_checkpoint(
+    small: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(
+        "train_eps",
+        "--data_root",
+        small,
+        "--list",
+        "train",
+        "--out",
+        tmp_path / "run",
+        *NETWORK,
+        "--crop",
+        64,
+        "--resize_long",
+        48,
+        72,
+        "--batch_size",
+        2,
+        "--steps",
+        100000,
+        "--num_workers",
+        0,
+    )
     deadline = time.monotonic() + 120
     while not list((tmp_path / "run").glob("tensorboard/*")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -61,7 +101,11 @@ def test_a_stop_reaches_the_processes_and_they_write_their_checkpoint(small: Pat
         while not (tmp_path / "run/checkpoint.pth").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
     else:
-        lines = [line for line in err.replace("\r", "\n").splitlines() if "%|" not in line and line.strip()]
+        lines = [
+            line
+            for line in err.replace("\r", "\n").splitlines()
+            if "%|" not in line and line.strip()
+        ]
         assert process.returncode == 130, err
         assert lines == ["stopped: run the same command again, it goes on where it stopped"], err
     assert (tmp_path / "run/checkpoint.pth").is_file()

@@ -13,12 +13,18 @@ from smaf.models import HEADS, Classifier, build_classifier
 
 CLASSES = 20
 # name, output stride, backbone's channels
-BACKBONES = [("resnet38", 8, 4096), ("tf_efficientnet_lite0", 16, 1280), ("resnet18", 8, 512), ("resnet18", 16, 512),
-             ("vit_tiny_patch16_224", 16, 192)]
+BACKBONES = [
+    ("resnet38", 8, 4096),
+    ("tf_efficientnet_lite0", 16, 1280),
+    ("resnet18", 8, 512),
+    ("resnet18", 16, 512),
+    ("vit_tiny_patch16_224", 16, 192),
+]
 
 
 def lively(name: str, **options: Any) -> Classifier:
-    """A random network in which no branch is silent: timm starts the last BatchNorm of a residual block at 0."""
+    """A random network in which no branch is silent: timm starts the last BatchNorm of a residual
+    block at 0."""
     torch.manual_seed(0)
     model = build_classifier(name, **options)
     for module in batchnorms(model):
@@ -26,14 +32,22 @@ def lively(name: str, **options: Any) -> Classifier:
     return model
 
 
-@pytest.fixture(params=[pytest.param((b, h), id=f"{b[0]}-{b[1]}-{h}") for b in BACKBONES for h in HEADS])
-def case(request: pytest.FixtureRequest, golden_resnet38: Callable[[str], Classifier]
-         ) -> tuple[Classifier, str, int, int]:
+@pytest.fixture(
+    params=[pytest.param((b, h), id=f"{b[0]}-{b[1]}-{h}") for b in BACKBONES for h in HEADS]
+)
+def case(
+    request: pytest.FixtureRequest, golden_resnet38: Callable[[str], Classifier]
+) -> tuple[Classifier, str, int, int]:
     """A classifier, its head, output stride and the channels of its backbone."""
     (name, stride, channels), head = request.param
     if name == "resnet38":
         return golden_resnet38(head), head, stride, channels
-    return lively(name, num_classes=CLASSES, head=head, output_stride=stride), head, stride, channels
+    return (
+        lively(name, num_classes=CLASSES, head=head, output_stride=stride),
+        head,
+        stride,
+        channels,
+    )
 
 
 def images(h: int, w: int, n: int = 1) -> Tensor:
@@ -73,7 +87,9 @@ def test_contract(case: tuple[Classifier, str, int, int]) -> None:
     still |= {id(p) for name in model.frozen for p in model.get_submodule(name).parameters()}
     for name, parameter in model.named_parameters():
         assert parameter.requires_grad == (id(parameter) not in still), name
-    assert model.frozen == (("conv1a", "b2", "b2_1", "b2_2") if model.backbone_name == "resnet38" else ())
+    assert model.frozen == (
+        ("conv1a", "b2", "b2_1", "b2_2") if model.backbone_name == "resnet38" else ()
+    )
 
     # a training step: gradients arrive at head and backbone, running statistics stay
     model.train()
@@ -81,7 +97,9 @@ def test_contract(case: tuple[Classifier, str, int, int]) -> None:
     with torch.enable_grad():
         model(images(33, 49, n=2))[1].square().mean().backward()
     own = dict(model.named_parameters())
-    assert {name for name, p in own.items() if p.grad is not None} == {n for n, p in own.items() if p.requires_grad}
+    assert {name for name, p in own.items() if p.grad is not None} == {
+        n for n, p in own.items() if p.requires_grad
+    }
     first = next(name for name, p in own.items() if p.requires_grad)
     for name in (first, "fc8.weight", *(["cov_feat.weight"] if head == "smaf" else [])):
         assert float(own[name].grad.abs().sum()) > 0, name

@@ -1,4 +1,5 @@
-"""Where a backbone's cells look, what training leaves alone, and the fast forms of EfficientNet-Lite0's layers."""
+"""Where a backbone's cells look, what training leaves alone, and the fast forms of
+EfficientNet-Lite0's layers."""
 
 from __future__ import annotations
 
@@ -15,13 +16,21 @@ from smaf.models.depthwise import DilatedDepthwise, speed_up_depthwise
 from smaf.models.lite0 import Conv2dSame, EfficientNetLite0, conv_norm
 from smaf.models.timm_backbone import TimmBackbone
 
-# TensorFlow's padding looks to the right, symmetric padding to the left, patches look straight ahead
-SHIFTS = [(LIGHT, 16, 7.5), (LIGHT, 8, 3.5), ("resnet18", 16, -7.5), ("resnet18", 8, -3.5), ("convnext_atto", 16, 0.0),
-          ("vit_tiny_patch16_224", 16, 0.0)]
+# TensorFlow's padding looks to the right, symmetric padding to the left, patches look straight
+# ahead
+SHIFTS = [
+    (LIGHT, 16, 7.5),
+    (LIGHT, 8, 3.5),
+    ("resnet18", 16, -7.5),
+    ("resnet18", 8, -3.5),
+    ("convnext_atto", 16, 0.0),
+    ("vit_tiny_patch16_224", 16, 0.0),
+]
 
 
 def looks_at(backbone: TimmBackbone, cell: int, side: int = 480) -> float:
-    """The column around which the pixels lie that a cell of the diagonal sees: the gradient's centre of mass."""
+    """The column around which the pixels lie that a cell of the diagonal sees: the gradient's
+    centre of mass."""
     torch.manual_seed(0)
     images = torch.randn(2, 3, side, side, requires_grad=True)
     features = backbone(images)
@@ -41,8 +50,8 @@ def test_shift_is_read_off_the_layers(name: str, stride: int, shift: float) -> N
 
 @pytest.mark.parametrize("name", [LIGHT, "resnet18"])
 def test_cells_look_where_resizing_takes_them_to_be(name: str) -> None:
-    """Cell 15 of 30 stands for the pixels 240..255. Random weights see some noise, and the image's edges cut what
-    EfficientNet sees unaligned."""
+    """Cell 15 of 30 stands for the pixels 240..255. Random weights see some noise, and the image's
+    edges cut what EfficientNet sees unaligned."""
     torch.manual_seed(0)
     backbone = TimmBackbone(name, output_stride=16).eval()
     aligned = looks_at(backbone, 15)
@@ -89,11 +98,17 @@ def test_folded_batchnorm_has_the_same_gradients(norm_trains: bool) -> None:
     torch.testing.assert_close(norm.bias.grad, plain[1].bias.grad)
 
 
-@pytest.mark.parametrize(("kernel", "dilation", "size"), [(3, 2, (8, 8)), (5, 2, (13, 9)), (3, 4, (6, 7)),
-                                                        (5, 2, (1, 3))])
-def test_phased_depthwise_is_the_dilated_one(kernel: int, dilation: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "size"),
+    [(3, 2, (8, 8)), (5, 2, (13, 9)), (3, 4, (6, 7)), (5, 2, (1, 3))],
+)
+def test_phased_depthwise_is_the_dilated_one(
+    kernel: int, dilation: int, size: tuple[int, int]
+) -> None:
     torch.manual_seed(0)
-    plain = nn.Conv2d(6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6)
+    plain = nn.Conv2d(
+        6, 6, kernel, padding=dilation * (kernel - 1) // 2, dilation=dilation, groups=6
+    )
     fast = nn.Sequential(copy.deepcopy(plain))
     names = list(fast.state_dict())
     speed_up_depthwise(fast)
@@ -109,9 +124,12 @@ def test_phased_depthwise_is_the_dilated_one(kernel: int, dilation: int, size: t
 
 
 def test_other_convolutions_stay() -> None:
-    kept = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 8, 3, padding=2, dilation=2),
-                         nn.Conv2d(8, 8, 3, padding=1, dilation=2, groups=8), nn.Conv2d(8, 8, 3, stride=2, padding=2,
-                                                                                         dilation=2, groups=8))
+    kept = nn.Sequential(
+        nn.Conv2d(4, 4, 3, padding=1, groups=4),
+        nn.Conv2d(4, 8, 3, padding=2, dilation=2),
+        nn.Conv2d(8, 8, 3, padding=1, dilation=2, groups=8),
+        nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2, groups=8),
+    )
     speed_up_depthwise(kept)
     assert not any(isinstance(m, DilatedDepthwise) for m in kept)
 
@@ -125,12 +143,21 @@ def test_frozen_layers_stay() -> None:
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     model(torch.randn(2, 3, 64, 64))[1].square().mean().backward()
     optimiser.step()
-    moved = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
-    assert not any(key.startswith(("backbone.body.conv_stem", "backbone.body.blocks.0.")) for key in moved)
-    assert "backbone.body.blocks.1.0.conv_pw.weight" in moved and "backbone.body.blocks.1.0.bn1.running_mean" in moved
+    moved = {
+        key for key, value in model.state_dict().items() if not torch.equal(value, before[key])
+    }
+    assert not any(
+        key.startswith(("backbone.body.conv_stem", "backbone.body.blocks.0.")) for key in moved
+    )
+    assert (
+        "backbone.body.blocks.1.0.conv_pw.weight" in moved
+        and "backbone.body.blocks.1.0.bn1.running_mean" in moved
+    )
 
 
 def test_unknown_layer_is_named() -> None:
     model = build_classifier(LIGHT, num_classes=3)
-    with pytest.raises(InputError, match=r"--freeze layer1: tf_efficientnet_lite0 has no such layer.*conv_stem"):
+    with pytest.raises(
+        InputError, match=r"--freeze layer1: tf_efficientnet_lite0 has no such layer.*conv_stem"
+    ):
         model.freeze(["layer1"])

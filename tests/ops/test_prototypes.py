@@ -31,10 +31,14 @@ def test_images_keep_their_own_means_in_order() -> None:
 
 def test_moving() -> None:
     before = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    moved = move_prototypes(before, torch.tensor([[10.0, 0.0], [10.0, 0.0]]), torch.tensor([0, 0]), momentum=0.1)
+    moved = move_prototypes(
+        before, torch.tensor([[10.0, 0.0], [10.0, 0.0]]), torch.tensor([0, 0]), momentum=0.1
+    )
     np.testing.assert_allclose(moved, [[1.9, 0.0], [1.0, 1.0]], rtol=1e-6)
     assert torch.equal(before, torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
-    assert torch.equal(move_prototypes(before, torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)), before)
+    assert torch.equal(
+        move_prototypes(before, torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)), before
+    )
 
 
 def test_weights() -> None:

@@ -1,4 +1,5 @@
-"""Maps of large photographs in pieces are the maps of the whole, and so are masks, scores and overlays."""
+"""Maps of large photographs in pieces are the maps of the whole, and so are masks, scores and
+overlays."""
 
 from __future__ import annotations
 
@@ -6,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smaf.ops import SizedMaps, bounded_photo, cams_to_mask, crf_available, normalise_maps, peak_scores, refine_cams
+from smaf.ops import (
+    SizedMaps,
+    bounded_photo,
+    cams_to_mask,
+    crf_available,
+    normalise_maps,
+    peak_scores,
+    refine_cams,
+)
 from smaf.ops.views import MAX_VIEW_PIXELS, upsample
 from smaf.report import pictures
 from smaf.report.pictures import overlay_mask
@@ -34,7 +43,7 @@ def test_pieces_are_the_whole(whole: tuple[int, int], cap: int) -> None:
 def test_an_ordinary_photograph_is_one_piece_with_the_same_numbers() -> None:
     sized = SizedMaps(maps(), (500, 375))
     full = upsample(maps()[None], (375, 500))[0]
-    (part, piece), = sized.pieces()
+    ((part, piece),) = sized.pieces()
     assert part == (slice(0, 375), slice(0, 500)) and np.array_equal(piece, full)
     assert np.array_equal(sized.peak_scores(), peak_scores(full))
     assert np.array_equal(sized.maxima(), full.max(axis=(1, 2)))
@@ -42,18 +51,25 @@ def test_an_ordinary_photograph_is_one_piece_with_the_same_numbers() -> None:
 
 
 def test_scores_and_masks_of_a_large_photograph() -> None:
-    """The first class's strongest hundredth lies in one piece, the second is constant, the third everywhere."""
+    """The first class's strongest hundredth lies in one piece, the second is constant, the third
+    everywhere."""
     small = maps()
     small[0, 30:, 40:] += 1.0
     small[1] = 0.25
     sized, full = SizedMaps(small, LARGE), upsample(small[None], LARGE[::-1])[0]
     np.testing.assert_allclose(sized.peak_scores(), peak_scores(full), rtol=1e-5)
     maxima = sized.maxima()
-    mask = sized.mask(lambda piece: cams_to_mask(normalise_maps(piece, [0, 1, 4], maxima=maxima), threshold=0.3))
+    mask = sized.mask(
+        lambda piece: cams_to_mask(normalise_maps(piece, [0, 1, 4], maxima=maxima), threshold=0.3)
+    )
     whole = cams_to_mask(normalise_maps(full, [0, 1, 4]), threshold=0.3)
     assert mask.dtype == np.uint8 and mask.shape == LARGE[::-1] and (mask != whole).mean() < 1e-5
     assert set(np.unique(mask)) == {1, 2, 5}
-    assert not SizedMaps(small[:0], LARGE).mask(lambda piece: cams_to_mask({}, size=piece.shape[1:])).any()
+    assert (
+        not SizedMaps(small[:0], LARGE)
+        .mask(lambda piece: cams_to_mask({}, size=piece.shape[1:]))
+        .any()
+    )
 
 
 @pytest.mark.parametrize("band", [1, 7, 50, 10_000])

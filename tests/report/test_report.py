@@ -1,4 +1,5 @@
-"""Pictures against colours worked out by hand; pages and PNGs as files that a browser would open."""
+"""Pictures against colours worked out by hand; pages and PNGs as files that a browser would
+open."""
 
 from __future__ import annotations
 
@@ -26,7 +27,10 @@ CLASSES = ("cat", "dog")
 
 def test_colour_mask_uses_vocs_palette_and_white_grey_for_255() -> None:
     mask = np.array([[0, 1], [15, 255]], dtype=np.uint8)
-    assert colour_mask(mask).tolist() == [[[0, 0, 0], [128, 0, 0]], [[192, 128, 128], [224, 224, 224]]]
+    assert colour_mask(mask).tolist() == [
+        [[0, 0, 0], [128, 0, 0]],
+        [[192, 128, 128], [224, 224, 224]],
+    ]
 
 
 def test_overlay_mask_blends_inside_leaves_background_and_draws_the_contour() -> None:
@@ -40,7 +44,9 @@ def test_overlay_mask_blends_inside_leaves_background_and_draws_the_contour() ->
     ring = mask == 1
     ring[2, 2] = False
     assert picture[ring].tolist() == [[255, 255, 255]] * 8
-    assert (overlay_mask(GREY, np.full((5, 6), 1, dtype=np.uint8), alpha=1.0) == (128, 0, 0)).all()  # no frame
+    assert (
+        overlay_mask(GREY, np.full((5, 6), 1, dtype=np.uint8), alpha=1.0) == (128, 0, 0)
+    ).all()  # no frame
 
 
 def test_overlays_refuse_another_size_or_type_and_a_bad_alpha() -> None:
@@ -95,18 +101,42 @@ class _Page(HTMLParser):
         self.words += data
 
     def count(self, tag: str, **attrs: str) -> int:
-        return sum(name == tag and all(found.get(k.rstrip("_")) == v for k, v in attrs.items())
-                   for name, found in self.tags)
+        return sum(
+            name == tag and all(found.get(k.rstrip("_")) == v for k, v in attrs.items())
+            for name, found in self.tags
+        )
 
 
 def _page(path: Path) -> tuple[str, _Page]:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     flat = colour_mask(np.ones((300, 400), dtype=np.uint8))
-    rows = [Row("2007_1", ("cat",), [("photograph", noise), ("mask after CRF", None), ("truth", flat)]),
-            Row("<script>alert(1)</script>", ("dog", "\"<b>'"), [("photograph", noise[:, :100]), ("truth", flat)])]
-    write_page(path, title="A & B", intro=["one < two", "three"], rows=rows, classes=CLASSES,
-               ladder=[("CAM", {"miou": .47051, "precision": 0.5, "recall": np.array([1, np.nan, 0.5]), "accuracy": 1}),
-                       ("<i>CRF</i>", {"miou": float("nan"), "precision": None})])
+    rows = [
+        Row("2007_1", ("cat",), [("photograph", noise), ("mask after CRF", None), ("truth", flat)]),
+        Row(
+            "<script>alert(1)</script>",
+            ("dog", "\"<b>'"),
+            [("photograph", noise[:, :100]), ("truth", flat)],
+        ),
+    ]
+    write_page(
+        path,
+        title="A & B",
+        intro=["one < two", "three"],
+        rows=rows,
+        classes=CLASSES,
+        ladder=[
+            (
+                "CAM",
+                {
+                    "miou": 0.47051,
+                    "precision": 0.5,
+                    "recall": np.array([1, np.nan, 0.5]),
+                    "accuracy": 1,
+                },
+            ),
+            ("<i>CRF</i>", {"miou": float("nan"), "precision": None}),
+        ],
+    )
     html = path.read_text(encoding="utf-8")
     return html, _Page(html)
 
@@ -114,13 +144,31 @@ def _page(path: Path) -> tuple[str, _Page]:
 def test_page_has_scores_a_legend_and_a_cell_for_each_image_and_caption(tmp_path: Path) -> None:
     html, page = _page(tmp_path / "report" / "index.html")
     assert page.count("section", class_="row") == 2
-    assert page.count("figure") == 6 and page.count("img") == 4 and page.count("div", class_="missing") == 2
-    assert page.words.count("mask after CRF") == 2  # the second row has none and says so: the grid stays aligned
+    assert (
+        page.count("figure") == 6
+        and page.count("img") == 4
+        and page.count("div", class_="missing") == 2
+    )
+    assert (
+        page.words.count("mask after CRF") == 2
+    )  # the second row has none and says so: the grid stays aligned
     assert os.listdir(tmp_path / "report") == ["index.html"]
-    for text in ("47.05", "50.00", "75.00", "100.00", "one < two", "A & B", "background", "cat", "dog"):
+    for text in (
+        "47.05",
+        "50.00",
+        "75.00",
+        "100.00",
+        "one < two",
+        "A & B",
+        "background",
+        "cat",
+        "dog",
+    ):
         assert text in page.words
     assert html.count("<td>–</td>") == 4
-    assert html.count("background:rgb(128,0,0)") == 2  # cat in the legend and beside the first image
+    assert (
+        html.count("background:rgb(128,0,0)") == 2
+    )  # cat in the legend and beside the first image
 
 
 def test_page_escapes_what_it_is_given_and_loads_nothing(tmp_path: Path) -> None:
@@ -128,19 +176,33 @@ def test_page_escapes_what_it_is_given_and_loads_nothing(tmp_path: Path) -> None
     assert "<script>alert(1)</script>" in page.words and page.count("script") == 0
     assert page.count("b") == 0 and "<i>CRF</i>" in page.words
     assert "http://" not in html and "https://" not in html and page.count("link") == 0
-    assert all((found["src"] or "").startswith("data:image/") for tag, found in page.tags if tag == "img")
+    assert all(
+        (found["src"] or "").startswith("data:image/") for tag, found in page.tags if tag == "img"
+    )
 
 
 def test_page_embeds_pictures_of_at_most_240_pixels_one_a_caption(tmp_path: Path) -> None:
     _, page = _page(tmp_path / "index.html")
     sources = [found["src"] or "" for tag, found in page.tags if tag == "img"]
-    pictures = [Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) for source in sources]
-    assert [(p.format, p.size) for p in pictures] == [("JPEG", (240, 180)), ("PNG", (240, 180)),
-                                                      ("JPEG", (100, 300)), ("PNG", (240, 180))]
+    pictures = [
+        Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) for source in sources
+    ]
+    assert [(p.format, p.size) for p in pictures] == [
+        ("JPEG", (240, 180)),
+        ("PNG", (240, 180)),
+        ("JPEG", (100, 300)),
+        ("PNG", (240, 180)),
+    ]
     assert pictures[1].getpixel((0, 0)) == (128, 0, 0)  # a mask keeps its colours
     with pytest.raises(ValueError, match="two pictures"):
-        write_page(tmp_path / "index.html", title="", intro=[], ladder=[], classes=CLASSES,
-                   rows=[Row("1", (), [("CAM", None), ("CAM", None)])])
+        write_page(
+            tmp_path / "index.html",
+            title="",
+            intro=[],
+            ladder=[],
+            classes=CLASSES,
+            rows=[Row("1", (), [("CAM", None), ("CAM", None)])],
+        )
 
 
 def test_gallery_has_the_size_of_its_grid_and_the_pictures_in_it(tmp_path: Path) -> None:
@@ -150,7 +212,11 @@ def test_gallery_has_the_size_of_its_grid_and_the_pictures_in_it(tmp_path: Path)
     plain = Image.open(tmp_path / "plain.png")
     assert plain.size == (8 + 2 * (240 + 8), 36 + 120 + 8 + 480 + 8)  # 36 for the titles, gaps of 8
     assert plain.getpixel((8, 36)) == (200, 0, 0) and plain.getpixel((257, 164)) == (0, 0, 200)
-    assert plain.getpixel((8, 164)) == (255, 255, 255) and plain.getpixel((8, 164 + 240)) == (200, 0, 0)
+    assert plain.getpixel((8, 164)) == (255, 255, 255) and plain.getpixel((8, 164 + 240)) == (
+        200,
+        0,
+        0,
+    )
     titles = ["a", "a name that is far too long for a row of a hundred and twenty pixels " * 2]
     write_gallery(tmp_path / "titled.png", [[red, red], [red, red]], ["photograph", "mask"], titles)
     titled = Image.open(tmp_path / "titled.png")
@@ -161,8 +227,12 @@ def test_gallery_has_the_size_of_its_grid_and_the_pictures_in_it(tmp_path: Path)
 
 def test_gallery_refuses_uneven_rows_and_titles(tmp_path: Path) -> None:
     cell = np.zeros((2, 2, 3), dtype=np.uint8)
-    for rows, columns, titles in (([[cell], [cell, cell]], ["a"], None), ([], ["a"], None), ([[cell]], ["a"], []),
-                                  ([[cell[..., 0]]], ["a"], None)):
+    for rows, columns, titles in (
+        ([[cell], [cell, cell]], ["a"], None),
+        ([], ["a"], None),
+        ([[cell]], ["a"], []),
+        ([[cell[..., 0]]], ["a"], None),
+    ):
         with pytest.raises(ValueError, match="expected"):
             write_gallery(tmp_path / "gallery.png", rows, columns, titles)
     assert os.listdir(tmp_path) == []
@@ -173,13 +243,17 @@ def test_sweep_plot_marks_the_best_and_names_the_list_and_checks() -> None:
     line, _, best = figure.axes[0].lines
     assert np.asarray(line.get_xydata()).tolist() == [[0.1, 40.0], [0.2, 60.0], [0.3, 50.0]]
     assert np.asarray(best.get_xydata()).tolist() == [[0.2, 60.0]]
-    assert "a threshold belongs to the list it was chosen on: tr$a$in" in [text.get_text() for text in figure.texts]
+    assert "a threshold belongs to the list it was chosen on: tr$a$in" in [
+        text.get_text() for text in figure.texts
+    ]
     for thresholds, mious, wanted in (([0.1], [0.1, 0.2], 0.1), ([], [], 0.1), ([0.1], [0.2], 0.3)):
         with pytest.raises(ValueError, match="expected"):
             sweep_figure(thresholds, mious, list_name="train", best=wanted)
 
 
-def test_sweep_plot_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_plot_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "sweep.png"
     plot_sweep(path, [0.2], [0.5], list_name="train", best=0.2)
     before = path.read_bytes()
@@ -196,4 +270,6 @@ def test_framework_is_1800_pixels_wide_and_within_its_sheet(tmp_path: Path) -> N
     assert picture.shape == (HEIGHT, 1800)
     margin = picture.copy()
     margin[20:-20, 20:-20] = 255
-    assert margin.min() == 255 and picture.min() < 60  # nothing reaches the margin, so nothing is clipped
+    assert (
+        margin.min() == 255 and picture.min() < 60
+    )  # nothing reaches the margin, so nothing is clipped
