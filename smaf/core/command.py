@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from smaf.core.errors import InputError
-from smaf.core.files import read_lines, write_bytes
+from smaf.core.files import write_bytes
+from smaf.core.recipes import with_recipes
 from smaf.core.terminal import STOPPED, messages, ready_to_stop, sigterm, streams
 
 _DISK = {
@@ -40,43 +41,31 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads `@FILE` as options, one or more a line; what follows a # is a comment."""
+    """Reads `--recipe NAME` and `@FILE` as options, see :mod:`smaf.core.recipes`."""
+
+    command = ""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        words = sys.argv[1:] if args is None else args
-        return super().parse_known_args(self._with_recipes(words, ()), namespace)
-
-    def _with_recipes(self, words: Sequence[str], within: tuple[str, ...]) -> list[str]:
-        result = []
-        for word in words:
-            if not word.startswith("@"):
-                result.append(word)
-                continue
-            if word in within:
-                self.error(f"recipe {word[1:]} reads itself")
-            for line in read_lines(Path(word[1:]), "recipe", "name a file of options after the @"):
-                try:
-                    options = shlex.split(line, comments=True)
-                except ValueError as error:
-                    self.error(f"recipe line {line!r} cannot be read ({error}): close the quotes")
-                result += self._with_recipes(options, (*within, word))
-        return result
+        words = with_recipes(sys.argv[1:] if args is None else args, self.command)
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         _tell(f"error: {message} (see {self.prog} --help)")
         self.exit(2)
 
 
-def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser whose `--help` shows every default, and that reads recipe files as
-    `@FILE`."""
-    return _Parser(
-        prog=f"smaf {prog}",
+def make_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """Return a command's parser; its `--help` shows every default, and it reads recipes."""
+    parser = _Parser(
+        prog=f"smaf {command}",
         description=description,
         formatter_class=_Formatter,
         allow_abbrev=False,
-        epilog="@FILE reads options from a recipe file; later options win.",
+        epilog="@FILE reads options from a file, --recipe NAME those that the package ships; "
+        "later options win.",
     )
+    parser.command = command
+    return parser
 
 
 def _one_line(error: BaseException) -> str:

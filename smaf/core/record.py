@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,10 @@ from smaf.core.files import read_json, write_json
 RECORD = "run.json"
 CONTENTS = "contents of "  # begins the names of settings that are checksums
 _FIX = "delete the folder or use --overwrite"
+# Versions before 0.5 did not write which settings do not decide the result: these, and the list
+FREE_BEFORE = tuple(
+    "num_workers device checkpoint_minutes val_every val_list val_long_side".split()
+)
 
 
 def _git_commit() -> str | None:
@@ -51,16 +55,28 @@ def checksum(value: Any) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+def _today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as this version calls them: before 0.5 some flags were recorded as `no_…`."""
+    return {
+        key.removeprefix("no_"): not value if key.startswith("no_") else value
+        for key, value in settings.items()
+    }
+
+
 class RunRecord:
     """`run.json` in an output folder: one entry a run, newest last.
 
-    `settings` are those that decide the result. A folder made with other settings is refused: a run
-    goes on where it stopped, or starts afresh with `--overwrite`; the two never mix.
+    `settings` are the run's; those in `free` do not decide its result. A folder made with other
+    settings is refused: a run goes on where it stopped, or starts afresh with `--overwrite`; the
+    two never mix.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], *, free: Collection[str] = ()
+    ) -> None:
         self.path = folder / RECORD
         self.settings = {key: _plain(value) for key, value in settings.items()}
+        self.free = sorted(free)
         self.started = time.time()
 
     def _runs(self) -> list[dict[str, Any]]:
@@ -81,23 +97,22 @@ class RunRecord:
         runs = self._runs()
         return runs[-1] if runs else None
 
-    def check_same(self, *, free: tuple[str, ...] = ()) -> None:
-        """Raise :class:`InputError` where the folder was made with other settings (those in `free`
-        may differ).
+    def check_same(self, *, but: Collection[str] = ()) -> None:
+        """Raise :class:`InputError` where the folder was made with other settings.
 
-        A setting that one of the two does not have is not compared: another version of the project
-        made the folder.
+        Those that are free, and those in `but`, may differ. A setting that one of the two does not
+        have is not compared: another version of the project made the folder.
         """
         entry = self.previous()
         if entry is None:
             return
-        before = entry["settings"]
+        before, passed_over = _today(entry["settings"]), {*self.free, *but}
         changed = [
             f"{key} changed"
             if key.startswith(CONTENTS)
             else f"{key} was {before[key]!r}, is {value!r}"
             for key, value in sorted(self.settings.items())
-            if key in before and key not in free and before[key] != value
+            if key in before and key not in passed_over and before[key] != value
         ]
         if changed:
             raise InputError(
@@ -120,6 +135,7 @@ class RunRecord:
             "finished": finished,
             "command": sys.argv,
             "settings": self.settings,
+            "free": self.free,
             "versions": versions,
             "git": _git_commit(),
             "machine": platform.platform(),

@@ -1,32 +1,148 @@
-"""Output folders: one run at a time in each, results of one kind of settings, runs that go on where
-they stopped."""
+"""Output folders: their places, one run at a time in each, results of one kind of settings.
+
+A run goes on where it stopped. Its record (`run.json`) says with which settings it was made; which
+of them decide the result is marked where the options are declared (:mod:`smaf.core.options`).
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smaf.core.errors import InputError
 from smaf.core.files import drop_leftovers
-from smaf.core.record import CONTENTS, RECORD, RunRecord, checksum
+from smaf.core.options import Declared, Role
+from smaf.core.record import CONTENTS, FREE_BEFORE, RECORD, RunRecord, checksum
 from smaf.engine import distributed
 from smaf.engine.locks import locked
 
+if TYPE_CHECKING:
+    from smaf.data.layout import DataRoot
+    from smaf.engine.plans import StagePlan
+
 log = logging.getLogger("smaf")
-_DERIVED = (
-    "evaluation_*.json",
-    "evaluation_*.png",
-    "results.tgz",
-)  # what other commands make of a folder's results
-LIST, LABELS = (
-    f"{CONTENTS}--list",
-    f"{CONTENTS}--labels",
-)  # checksums of a list's ids, and of their labels
-# Settings that say how a run goes, not what it gives
-FREE = ("num_workers", "device", "checkpoint_minutes", "val_every", "val_list", "val_long_side")
+CLASSIFIER = "classifier.pth"
+EMA_CLASSIFIER = "classifier_ema.pth"
+SEGMENTER = "segmenter.pth"
+# What other commands make of a folder's results
+_DERIVED = ("evaluation_*.json", "evaluation_*.png", "results.tgz")
+# Checksums of a list's ids, and of their labels
+LIST, LABELS = f"{CONTENTS}--list", f"{CONTENTS}--labels"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the stages of one run write, and read from each other."""
+
+    logdir: Path
+    data_root: Path
+
+    @property
+    def eps(self) -> Path:
+        """Stage 0's classifier."""
+        return self.logdir / "eps_cls_mode" / CLASSIFIER
+
+    @property
+    def fused(self) -> Path:
+        """Stage 1's fused maps."""
+        return self.logdir / "cam_o_vec"
+
+    @property
+    def refined(self) -> Path:
+        """Fused maps refined by edges and saliency."""
+        return self.logdir / "cam_refined"
+
+    @property
+    def student(self) -> Path:
+        """Stage 2's classifier."""
+        return self.logdir / "proda_model" / CLASSIFIER
+
+    @property
+    def masks(self) -> Path:
+        """Stage 3's pseudo masks."""
+        return self.data_root / "pseudo_mask" / "fused"
+
+    @property
+    def segmenter(self) -> Path:
+        """Stage 4's network."""
+        return self.logdir / "segmenter" / SEGMENTER
+
+    def segmented(self, list_name: str) -> Path:
+        """Stage 4's masks of a list."""
+        return self.logdir / f"segmented_{Path(list_name).stem}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a stage writes, and what it does with what is there.
+
+    A run goes on where an earlier one stopped; `overwrite` starts afresh, `resume` demands that
+    there is a checkpoint to go on from.
+    """
+
+    folder: Path
+    overwrite: bool = False
+    resume: bool = False
+
+    @staticmethod
+    def of(place: Output | Path | str) -> Output:
+        """`place` itself, or the output in that folder."""
+        return place if isinstance(place, Output) else Output(Path(place))
+
+    def check_resume(self, checkpoint: str) -> None:
+        """Raise :class:`InputError` where a checkpoint is demanded and there is none."""
+        if not self.resume:
+            return
+        if self.overwrite:
+            raise InputError("--resume and --overwrite exclude each other: choose one")
+        if not (self.folder / checkpoint).is_file():
+            raise InputError(
+                f"--resume: {self.folder / checkpoint} does not exist: start without --resume, or "
+                "name the folder of the stopped run"
+            )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run's record holds: all `values`, of which those in `free` do not decide the result."""
+
+    values: Mapping[str, Any]
+    free: frozenset[str] = frozenset()
+
+
+def settings_of(data: DataRoot, plan: StagePlan) -> Settings:
+    """The settings of a stage. What files hold counts, not where they lie: checksums for them."""
+    ids = data.ids(plan.list_name)
+    values: dict[str, Any] = {}
+    for declared in plan.options():
+        if declared.about.role is Role.CONTENTS:
+            values |= _contents(declared, ids)
+        else:
+            values[declared.name] = declared.value
+    if plan.labels_decide:
+        values[LABELS] = checksum(data.labels_of(ids).tobytes())
+    values["class_list"] = list(data.classes.names)
+    values["source_classes"] = list(data.classes.source)
+    return Settings(
+        values, frozenset(o.name for o in plan.options() if o.about.role is Role.RUN)
+    )
+
+
+def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
+    """The checksum of what an option names; a name that is no file stands for itself."""
+    name, value = declared.name, declared.value
+    if name == "list":
+        return {LIST: checksum(ids)}
+    if declared.about.files:
+        names = [f"{image_id}{declared.about.files}" for image_id in ids]
+        return {f"{CONTENTS}--{name}": settings_digest(Path(value), names)} if value else {}
+    if value is not None and Path(value).is_file():
+        return {name: checksum(Path(value).read_bytes())}
+    return {name: value}
 
 
 class OutputRun:
@@ -35,6 +151,7 @@ class OutputRun:
     def __init__(self, folder: Path, record: RunRecord, images: int) -> None:
         self.folder, self.record, self.images = folder, record, images
         self.begun = False
+        self.todo: list[str] = []
 
     @property
     def was_finished(self) -> bool:
@@ -82,56 +199,30 @@ class OutputRun:
 
 @contextmanager
 def output_run(
-    folder: Path,
-    settings: Mapping[str, Any],
+    output: Output,
+    settings: Settings,
     *,
     results: Sequence[str],
     images: int,
-    overwrite: bool = False,
     per_image: bool = False,
 ) -> Iterator[OutputRun]:
-    """Hold an output folder for a run, and record the run there when the block ends without an
-    error.
+    """Hold an output folder for a run, and record the run where the block ends without an error.
 
     `results` are patterns of what such a run writes: with `overwrite` they are dropped, the record
     last, else what is there must have been made with the same settings. Where results are
-    `per_image` the list may change between runs.
-    Results without a record are neither taken nor dropped: the folder may be that of the true
-    masks. A new run's record is written before anything else.
+    `per_image` the list may change between runs. Results without a record are neither taken nor
+    dropped: the folder may be that of the true masks. A new run's record is written before
+    anything else.
     """
-    record = RunRecord(folder, settings)
+    folder = output.folder
+    record = RunRecord(folder, settings.values, free=settings.free)
     run = OutputRun(folder, record, images)
     with ExitStack() as stack:
 
         def start() -> None:
             stack.enter_context(locked(folder))
-            found = [
-                path
-                for pattern in results
-                for path in folder.glob(pattern)
-                if not path.name.startswith(".")
-            ]
-            if found and not record.path.is_file():
-                raise InputError(
-                    f"output folder {folder} holds {found[0].name}, which no recorded run made (it "
-                    f"has no {RECORD}): choose another folder with --out"
-                )
-            if overwrite:
-                made_of_them = [path for pattern in _DERIVED for path in folder.glob(pattern)]
-                for path in [*made_of_them, *found, record.path]:
-                    path.unlink(missing_ok=True)
-            for part in {(folder / pattern).parent for pattern in results} - {folder}:
-                drop_leftovers(part)
-            before = record.previous()
-            free = (*FREE, LIST) if per_image else FREE
-            if (
-                per_image
-                and before is not None
-                and before["settings"].get(LIST) != record.settings.get(LIST)
-            ):
-                free = (*free, LABELS)  # they are another list's
-            record.check_same(free=free)
-            if before is None:
+            _clear(output, record, results)
+            if _check_same(record, per_image=per_image) is None:
                 run.begin()
 
         distributed.first_alone(start)
@@ -142,6 +233,58 @@ def output_run(
         distributed.wait_for_all()  # the others' next stage reads the record
 
 
+def _clear(output: Output, record: RunRecord, results: Sequence[str]) -> None:
+    """Drop what killed runs left, and with `overwrite` the results; refuse those of no run."""
+    folder = output.folder
+    paths = [path for pattern in results for path in folder.glob(pattern)]
+    found = [path for path in paths if not path.name.startswith(".")]
+    if found and not record.path.is_file():
+        raise InputError(
+            f"output folder {folder} holds {found[0].name}, which no recorded run made (it has no "
+            f"{RECORD}): choose another folder with --out"
+        )
+    if output.overwrite:
+        made_of_them = [path for pattern in _DERIVED for path in folder.glob(pattern)]
+        for path in [*made_of_them, *found, record.path]:
+            path.unlink(missing_ok=True)
+    for below in {(folder / pattern).parent for pattern in results} - {folder}:
+        drop_leftovers(below)
+
+
+def _check_same(record: RunRecord, *, per_image: bool) -> dict[str, Any] | None:
+    """Refuse a folder of other settings; return the entry of the last run in it."""
+    before = record.previous()
+    if per_image and before is not None:
+        same_list = before["settings"].get(LIST) == record.settings.get(LIST)
+        record.check_same(but=(LIST,) if same_list else (LIST, LABELS))
+    else:
+        record.check_same()
+    return before
+
+
+@contextmanager
+def image_run(
+    output: Output,
+    settings: Settings,
+    *,
+    ids: Sequence[str],
+    results: Sequence[str],
+    check: Callable[[str], object],
+    what: str,
+) -> Iterator[OutputRun]:
+    """:func:`output_run` of a stage whose results are files of single images.
+
+    `todo` of the run it gives are the images that this process must work on, those whose results
+    `check` does not accept (:meth:`OutputRun.left`). `what` is what messages call the results.
+    """
+    with output_run(output, settings, results=results, images=len(ids), per_image=True) as run:
+        run.begin()
+        run.todo = run.left(distributed.share(ids), check)
+        yield run
+    if distributed.rank() == 0:
+        log.info("wrote %d %s to %s", len(ids), what, output.folder)
+
+
 def settings_digest(folder: Path, names: Sequence[str]) -> str:
     """What tells the results of one folder from others: the settings of the run that made them.
 
@@ -149,15 +292,9 @@ def settings_digest(folder: Path, names: Sequence[str]) -> str:
     where it lies.
     """
     entry = RunRecord(folder, {}).previous()
-    if entry is not None:
-        facts: Any = {
-            key: value
-            for key, value in entry["settings"].items()
-            if key not in (*FREE, LIST, LABELS)
-        }
-    else:
-        facts = [
-            [name, (folder / name).stat().st_size if (folder / name).is_file() else None]
-            for name in names
-        ]
-    return checksum(facts)
+    if entry is None:
+        files = [folder / name for name in names]
+        sizes = [path.stat().st_size if path.is_file() else None for path in files]
+        return checksum([list(pair) for pair in zip(names, sizes, strict=True)])
+    passed_over = {LIST, LABELS, *entry.get("free", FREE_BEFORE)}
+    return checksum({key: v for key, v in entry["settings"].items() if key not in passed_over})

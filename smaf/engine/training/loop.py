@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from smaf.core.device import autocast
 from smaf.core.errors import InputError
-from smaf.core.parallel import end_with_parent
-from smaf.data.streams import StreamSampler, TrainingStream
+from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, Role, option, part
+from smaf.data.streams import TrainingStream
 from smaf.engine import distributed
-from smaf.engine.checkpoint import (
+from smaf.engine.training.state import (
     CHECKPOINT,
     REMEDY,
     random_states,
-    read_checkpoint,
+    read_state,
     set_random_states,
-    write_checkpoint,
+    write_state,
 )
-from smaf.engine.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
+from smaf.engine.training.batches import explained, naming, open_batches
+from smaf.engine.training.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
 from smaf.models import Trainable
+
+from smaf.engine.training.stops import StopAfterStep
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -43,18 +42,18 @@ log = logging.getLogger("smaf")
 
 
 @dataclass(frozen=True)
-class LoopSettings:
-    """`batch_size` photographs a forward pass and process, `accumulate` passes a step; precision
-    fp32, bf16, fp16."""
+class LoopSettings(Options):
+    """How long and on how much a network is trained; defaults are the published recipe's."""
 
-    steps: int = 20_000
-    batch_size: int = 8
-    accumulate: int = 1
-    precision: str = "fp32"
-    optim: OptimSettings = field(default_factory=OptimSettings)
-    num_workers: int = 2
-    checkpoint_minutes: float = 5.0
-    val_every: int = 1000
+    GROUP: ClassVar[str] = "training"
+
+    steps: int = option(20_000, "steps of the optimiser", within=POSITIVE)
+    batch_size: int = option(8, "photographs a forward pass and process", within=POSITIVE)
+    accumulate: int = option(1, "forward passes a step", within=POSITIVE)
+    checkpoint_minutes: float = option(
+        5.0, "minutes between checkpoints", within=NOT_NEGATIVE, role=Role.RUN
+    )
+    optim: OptimSettings = part(OptimSettings)
 
 
 class Task(Protocol):
@@ -76,146 +75,44 @@ class Task(Protocol):
         """Take it back."""
 
 
-class _StopAfterStep:
-    """Ctrl-C and SIGTERM wait for the end of the step, so that a checkpoint can be written."""
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what, and how.
 
-    def __init__(self) -> None:
-        self.asked = False
+    `save` writes the finished network to a folder; `validate` gives the mIoU of the network on a
+    list, computed by all processes together.
+    """
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        try:
-            before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: whoever runs it handles signals
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _ask(self, *_: object) -> None:
-        self.asked = True
-
-
-def _leave_signals_to_the_parent(_: int) -> None:
-    """In a worker: a stop that reaches the whole process group must not kill it before the step's
-    end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # PyTorch's own watch misses a parent that was killed while the worker's modules loaded
-    end_with_parent()
-
-
-def _worker_start() -> str:
-    """How workers are started: never forked from this process, whose threads a fork would break."""
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Say in one line what PyTorch says in forty of its loader's workers, and of BatchNorm."""
-    try:
-        yield
-    except (RuntimeError, ValueError, OSError) as error:
-        text = str(error)
-        if isinstance(error, InputError):
-            raise
-        if "Expected more than 1 value per channel" in text:
-            raise InputError(
-                "--batchnorm free needs more than one value a channel to train on: use a larger "
-                "--batch_size or --crop, or --batchnorm frozen"
-            ) from error
-        if re.search(r"/torch_\d+|shared memory|shm|Bus error", text):
-            raise InputError(
-                "the shared memory (/dev/shm) is too small for the processes that read "
-                "photographs: use --num_workers 0, or give the container more (docker run "
-                "--shm-size=2g)"
-            ) from error
-        if re.search(r"DataLoader worker .* (exited unexpectedly|is killed)", text):
-            raise InputError(
-                "a process that reads photographs was killed, most likely because the memory is "
-                "full: run the same command again with fewer --num_workers (0: none)"
-            ) from error
-        raise
-
-
-@contextmanager
-def _batches(
-    stream: TrainingStream, settings: LoopSettings, start: int
-) -> Iterator[Iterator[dict[str, Tensor]]]:
-    """The training's batches from step `start` on; the workers that read them are sent home at the
-    block's end."""
-    sampler = StreamSampler(
-        start=start,
-        steps=settings.steps,
-        batch_size=settings.batch_size,
-        accumulate=settings.accumulate,
-        rank=distributed.rank(),
-        world=distributed.world(),
-    )
-    # The loader draws a worker seed from the generator it is given; the global one stays as the
-    # checkpoint has it
-    batches = iter(
-        DataLoader(
-            stream,
-            batch_size=settings.batch_size,
-            sampler=sampler,
-            num_workers=settings.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_leave_signals_to_the_parent,
-            multiprocessing_context=_worker_start() if settings.num_workers else None,
-            generator=torch.Generator().manual_seed(0),
-        )
-    )
-    try:
-        yield batches
-    finally:
-        # An error that a worker raised holds on to the loader in a cycle. Python would wait at its
-        # exit for workers that nobody told to go and that do not hear its SIGTERM
-        shut_down = getattr(batches, "_shutdown_workers", None)
-        if shut_down is not None:
-            shut_down()
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file on errors of the disk that do not: TensorBoard's writer says "No space left on
-    device"."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
+    model: Trainable
+    task: Task
+    stream: TrainingStream
+    settings: LoopSettings
+    device: torch.device
+    save: Callable[[Path], None]
+    precision: str = "fp32"
+    num_workers: int = 0
+    validate: Callable[[], float] | None = None
+    val_every: int = 1000
 
 
 class Trainer:
-    """One training: model, task and optimiser, with a checkpoint every few minutes in `folder`."""
+    """Runs a training, with a checkpoint every few minutes in `folder`."""
 
-    def __init__(
-        self,
-        model: Trainable,
-        task: Task,
-        stream: TrainingStream,
-        *,
-        settings: LoopSettings,
-        folder: Path,
-        device: torch.device,
-        validate: Callable[[Any], float] | None = None,
-    ) -> None:
-        self.model = model.to(device)
-        self.model = self.model.to(memory_format=torch.channels_last)
-        self.task, self.stream, self.settings, self.folder = task, stream, settings, folder
-        self.device, self.validate = device, validate
-        groups = parameter_groups(model, settings.optim, head=model.head_modules)
-        self.optimiser = make_optimiser(groups, settings.optim)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=settings.precision == "fp16")
+    def __init__(self, training: Training, folder: Path) -> None:
+        self.training, self.settings, self.folder = training, training.settings, folder
+        self.task, self.device = training.task, training.device
+        self.model = training.model.to(self.device).to(memory_format=torch.channels_last)
+        optim = self.settings.optim
+        groups = parameter_groups(self.model, optim, head=self.model.head_modules)
+        self.optimiser = make_optimiser(groups, optim)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=training.precision == "fp16"
+        )
         self.step = 0
 
     def restore(self) -> bool:
         """Go on from the folder's checkpoint; False where there is none."""
-        state = read_checkpoint(self.folder)
+        state = read_state(self.folder)
         if state is None:
             return False
         try:
@@ -233,65 +130,36 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the checkpoint: weights, optimiser (with its rates), step, random states, the
-        task's state."""
+        """Write the checkpoint: weights, optimiser with rates, step, random states, task."""
         if distributed.rank() == 0:
-            write_checkpoint(
+            parts = {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
+            state: dict[str, Any] = {name: one.state_dict() for name, one in parts.items()}
+            write_state(
                 self.folder,
-                {
-                    "model": self.model.state_dict(),
-                    "optimiser": self.optimiser.state_dict(),
-                    "step": self.step,
-                    "scaler": self.scaler.state_dict(),
-                    "task": self.task.state_dict(),
-                    "random": random_states(),
-                },
+                {**state, "task": self.task.state_dict(), "step": self.step}
+                | {"random": random_states()},
             )
 
     def run(self) -> None:
-        """Train from the present step to the last."""
-        from torch.utils.tensorboard import SummaryWriter  # takes a second: not at import
-
-        network: nn.Module = self.model
-        if distributed.world() > 1:
-            # BatchNorm's buffers are frozen, or each process's own. Before PyTorch 2.13 the option
-            # has another name
-            options: dict[str, Any] = {"forward_sync_buffers": False}
-            if options.keys() - signature(DistributedDataParallel).parameters.keys():
-                options = {"broadcast_buffers": False}
-            network = DistributedDataParallel(self.model, **options)
-        first = distributed.rank() == 0
-        stop, saved = _StopAfterStep(), time.monotonic()
-        board = (
-            SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step) if first else None
-        )
-        bar = tqdm(
-            total=self.settings.steps,
-            initial=self.step,
-            unit="step",
-            disable=not first,
-            mininterval=1.0,
-        )
+        """Train from the present step to the last: set the rate, step, report, validate, save."""
+        network, stop, saved = self._network(), StopAfterStep(), time.monotonic()
+        workers = self.training.num_workers
         self.model.train()
         with (
             stop.listening(),
-            bar,
-            _told(),
-            _batches(self.stream, self.settings, self.step) as batches,
+            self._board() as board,
+            self._bar() as bar,
+            explained(),
+            open_batches(self.training.stream, self.settings, self.step, workers) as batches,
         ):
             while self.step < self.settings.steps:
-                optim = self.settings.optim
-                set_poly_rate(
-                    self.optimiser,
-                    self.step - self.step % optim.rate_every,
-                    self.settings.steps,
-                    power=optim.power,
-                )
+                self._set_rate()
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1
-                with _naming(self.folder / "tensorboard"):
+                with naming(self.folder / "tensorboard"):
                     self._report(bar, board, terms)
+                self._validate(board)
                 due = time.monotonic() - saved > 60 * self.settings.checkpoint_minutes
                 stopping = distributed.any_process(stop.asked)  # all stop after the same step
                 if self.step == self.settings.steps or stopping or due:
@@ -299,13 +167,49 @@ class Trainer:
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt
-        if board is not None:
-            with _naming(self.folder / "tensorboard"):
-                board.close()
 
-    def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """One step of the optimiser over `accumulate` batches; returns the means of the loss's
-        terms."""
+    def _network(self) -> nn.Module:
+        """The model, or what averages its gradients over the processes."""
+        if distributed.world() == 1:
+            return self.model
+        # BatchNorm's buffers are frozen, or each process's own. Before PyTorch 2.13 the option has
+        # another name
+        options: dict[str, Any] = {"forward_sync_buffers": False}
+        if options.keys() - signature(DistributedDataParallel).parameters.keys():
+            options = {"broadcast_buffers": False}
+        return DistributedDataParallel(self.model, **options)
+
+    @contextmanager
+    def _board(self) -> Iterator[SummaryWriter | None]:
+        """TensorBoard's writer, of the first process alone; closed where all went well."""
+        if distributed.rank() > 0:
+            yield None
+            return
+        from torch.utils.tensorboard import SummaryWriter  # takes a second: not at import
+
+        board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.step)
+        yield board
+        with naming(self.folder / "tensorboard"):
+            board.close()
+
+    def _bar(self) -> tqdm[Any]:
+        return tqdm(
+            total=self.settings.steps,
+            initial=self.step,
+            unit="step",
+            disable=distributed.rank() > 0,
+            mininterval=1.0,
+        )
+
+    def _set_rate(self) -> None:
+        optim = self.settings.optim
+        step = self.step - self.step % optim.rate_every
+        set_poly_rate(self.optimiser, step, self.settings.steps, power=optim.power)
+
+    def _step(
+        self, network: nn.Module, batches: Iterator[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """One step over `accumulate` batches; returns the means of the loss's terms."""
         sums: dict[str, Tensor] = {}
         for part in range(self.settings.accumulate):
             batch = {
@@ -314,12 +218,9 @@ class Trainer:
             }
             batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
             last = part == self.settings.accumulate - 1
-            with (
-                nullcontext()
-                if last or not isinstance(network, DistributedDataParallel)
-                else network.no_sync()
-            ):
-                with autocast(self.device, self.settings.precision):
+            parallel = isinstance(network, DistributedDataParallel)
+            with network.no_sync() if parallel and not last else nullcontext():
+                with autocast(self.device, self.training.precision):
                     loss, terms = self.task.loss(network, batch)
                 self.scaler.scale(loss / self.settings.accumulate).backward()
             for name, value in {"loss": loss, **terms}.items():
@@ -332,25 +233,31 @@ class Trainer:
     def _report(
         self, bar: tqdm[Any], board: SummaryWriter | None, terms: dict[str, Tensor]
     ) -> None:
+        """Show the loss, every ten steps; raise :class:`InputError` where it is not finite."""
         bar.update()
-        if (
-            self.step % 10 == 0 or self.step == self.settings.steps
-        ):  # reading a loss waits for the device
-            values = {name: value.item() for name, value in terms.items()}
-            if not all(abs(v) < float("inf") for v in values.values()):
-                raise InputError(
-                    f"{self.folder}: the loss is not finite at step {self.step}: lower --lr, or "
-                    "use --precision fp32; the last checkpoint is kept"
-                )
-            bar.set_postfix(loss=f"{values['loss']:.4f}")
-            if board is not None:
-                for name, value in values.items():
-                    board.add_scalar(f"train/{name}", value, self.step)
-                board.add_scalar("train/rate", self.optimiser.param_groups[0]["lr"], self.step)
+        if self.step % 10 and self.step != self.settings.steps:
+            return  # reading a loss waits for the device
+        values = {name: value.item() for name, value in terms.items()}
+        if not all(abs(v) < float("inf") for v in values.values()):
+            raise InputError(
+                f"{self.folder}: the loss is not finite at step {self.step}: lower --lr, or use "
+                "--precision fp32; the last checkpoint is kept"
+            )
+        bar.set_postfix(loss=f"{values['loss']:.4f}")
+        if board is not None:
+            for name, value in values.items():
+                board.add_scalar(f"train/{name}", value, self.step)
+            board.add_scalar("train/rate", self.optimiser.param_groups[0]["lr"], self.step)
+
+    def _validate(self, board: SummaryWriter | None) -> None:
+        """Validate where it is time, at the last step always."""
+        validate = self.training.validate
         last = self.step == self.settings.steps
-        if self.validate is not None and (last or self.step % self.settings.val_every == 0):
-            miou = self.validate(self.model)
-            self.model.train()
-            if board is not None:
+        if validate is None or (self.step % self.training.val_every and not last):
+            return
+        miou = validate()
+        self.model.train()
+        if board is not None:
+            with naming(self.folder / "tensorboard"):
                 board.add_scalar("val/miou", miou, self.step)
-                log.info("step %d: validation mIoU %.2f %%", self.step, 100 * miou)
+            log.info("step %d: validation mIoU %.2f %%", self.step, 100 * miou)

@@ -1,15 +1,16 @@
-"""The optimiser of stages 0 and 2: four groups, and the poly schedule."""
+"""The optimiser of all trainings: four groups of parameters, and the poly schedule."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from smaf.core.errors import InputError
+from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, option
 
 OPTIMISERS = ("sgd", "adamw")
 # Rate and decay factors; the published recipe's
@@ -22,18 +23,25 @@ _GROUPS = {
 
 
 @dataclass(frozen=True)
-class OptimSettings:
-    """`momentum` 5e-4 is the release's real momentum: its optimiser passes the weight decay in that
-    place, and what it calls momentum (0.9) is the poly power. `head_factor` is 10 in the release.
-    The rate is set every `rate_every` steps."""
+class OptimSettings(Options):
+    """The optimiser and its rates; the defaults are those of the published recipe."""
 
-    optimiser: str = "sgd"
-    lr: float = 0.01
-    momentum: float = 5e-4
-    weight_decay: float = 5e-4
-    power: float = 0.9
-    head_factor: float = 10.0
-    rate_every: int = 1
+    GROUP: ClassVar[str] = "optimiser"
+
+    optimiser: str = option("sgd", "optimiser", choices=OPTIMISERS)
+    lr: float = option(
+        0.01, "first rate of convolution weights; biases have twice as much", within=POSITIVE
+    )
+    momentum: float = option(
+        5e-4,
+        "SGD's momentum; the release of stages 0 and 2 passes its weight decay in this place, so "
+        "5e-4 is faithful there (what it calls momentum, 0.9, is --power)",
+        within=NOT_NEGATIVE,
+    )
+    weight_decay: float = option(5e-4, "decay of weights, not of biases", within=NOT_NEGATIVE)
+    power: float = option(0.9, "rate = lr · (1 - step/steps)^power", within=POSITIVE)
+    head_factor: float = option(10.0, "rate of new layers, times --lr", within=POSITIVE)
+    rate_every: int = option(1, "steps between changes of the rate", within=POSITIVE)
 
 
 def parameter_groups(

@@ -31,7 +31,7 @@ def set_random_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
 
 
-def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+def write_state(folder: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors, numbers, text, lists and dicts) to the folder's checkpoint."""
     with atomic_path(folder / CHECKPOINT, durable=True) as temporary, temporary.open("wb") as file:
         try:
@@ -44,7 +44,7 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
             raise
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+def read_state(folder: Path) -> dict[str, Any] | None:
     """Read the folder's checkpoint; None where there is none."""
     path = folder / CHECKPOINT
     if not path.is_file():

@@ -1,0 +1,186 @@
+"""What the plans of all stages share. A plan is all that decides a stage's result but its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+
+from smaf.core.command import make_parser
+from smaf.core.device import DEVICES, PRECISIONS, choose_device
+from smaf.core.options import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Options,
+    Range,
+    Role,
+    add_options,
+    option,
+    part,
+    plan_from,
+    redeclared,
+)
+from smaf.data.augment import Augmentation
+from smaf.engine.training.loop import LoopSettings
+from smaf.models import Trainable
+
+Stage = TypeVar("Stage", bound="StagePlan")
+Net = TypeVar("Net", bound=Trainable)
+AUTO = "auto"  # of --head: the weights' own
+
+
+@dataclass(frozen=True)
+class StagePlan(Options):
+    """Plan of a stage; subclasses add what theirs needs.
+
+    `labels_decide`: whether the image-level labels of the list take part in the result.
+    """
+
+    GROUP: ClassVar[str] = "stage"
+    command: ClassVar[str]
+    labels_decide: ClassVar[bool] = True
+
+    list_name: str = option(
+        "train_aug",
+        "name below ImageSets/Segmentation, or a .txt file of ids",
+        name="list",
+        role=Role.CONTENTS,
+    )
+    recipe: str | None = option(
+        None, "options by name, as light; those after it win", role=Role.RUN
+    )
+
+    @classmethod
+    def of(cls: type[Stage], recipe: str | None = None, **values: Any) -> Stage:
+        """The plan with the options of a recipe, and `values` by the options' names.
+
+        Raises :class:`InputError` for an unknown recipe or option, and a value out of range.
+
+        Example:
+            ``EpsPlan.of("light", list_name="train", steps=60)``
+        """
+        plan = cls()
+        if recipe is not None:
+            parser = make_parser(cls.command, "")
+            add_options(parser, plan)
+            plan = plan_from(plan, parser.parse_args(["--recipe", recipe]))
+        return plan.changed(**values)
+
+
+@dataclass(frozen=True)
+class Compute(Options):
+    """Where and how a stage computes."""
+
+    GROUP: ClassVar[str] = "computing"
+
+    device: str = option("auto", "where to compute", choices=DEVICES, role=Role.RUN)
+    precision: str = option("fp32", "mixed precision of forward passes", choices=PRECISIONS)
+    num_workers: int = option(
+        2, "processes that read photographs or run the CRF", within=NOT_NEGATIVE, role=Role.RUN
+    )
+
+    def choose_device(self) -> torch.device:
+        """The device; :class:`InputError` where it is not there."""
+        return choose_device(self.device)
+
+
+@dataclass(frozen=True)
+class Crops(Options):
+    """How photographs are resized, cut and jittered for training; defaults are EPS's."""
+
+    GROUP: ClassVar[str] = "crops"
+
+    resize_long: tuple[int, int] | None = option(
+        Augmentation().long_side,
+        "range of the photograph's longer side",
+        kind=int,
+        many=2,
+        metavar=("MIN", "MAX"),
+        within=POSITIVE,
+        ordered="length",
+    )
+    scale: tuple[float, float] | None = option(
+        None,
+        "range of the factor of the photograph's size",
+        kind=float,
+        many=2,
+        metavar=("MIN", "MAX"),
+        within=POSITIVE,
+        ordered="factor",
+    )
+    crop: int = option(
+        Augmentation().crop,
+        "side of the square crop, in pixels",
+        within=Range(lambda side: side >= 8, "at least 8 pixels"),
+    )
+    cells: str = option(
+        "corners",
+        "where a CAM's cells lie in the crop when it is compared with a map: corners as published, "
+        "centres where resizing takes them to be",
+        choices=("corners", "centres"),
+    )
+    jitter: bool = option(True, "colour jitter")
+
+    @property
+    def centres(self) -> bool:
+        """Whether a CAM's cells lie where resizing takes them to be."""
+        return self.cells == "centres"
+
+    def augmentation(self) -> Augmentation:
+        """The ranges that training draws from."""
+        ranges: dict[str, Any] = {"crop": self.crop, "centres": self.centres}
+        if not self.jitter:
+            ranges["jitter"] = None
+        if self.resize_long is None:
+            return Augmentation(scale=self.scale, **ranges)
+        return Augmentation(long_side=self.resize_long, **ranges)
+
+
+@dataclass(frozen=True)
+class Validation(Options):
+    """Which list is validated on while training, and how."""
+
+    GROUP: ClassVar[str] = "validation"
+
+    val_list: str | None = option(
+        None,
+        "list to validate on, where its masks exist; training never reads them",
+        role=Role.RUN,
+    )
+    val_long_side: int | None = option(
+        None,
+        "longer side of validation's photographs; default: their own",
+        kind=int,
+        within=POSITIVE,
+        role=Role.RUN,
+    )
+    val_every: int = option(1000, "steps between validations", within=POSITIVE, role=Role.RUN)
+
+
+@dataclass(frozen=True)
+class TrainingPlan(StagePlan):
+    """Plan of a stage that trains a network."""
+
+    seed: int = option(
+        1337, "seed of initial weights, order, crops and dropout", within=NOT_NEGATIVE
+    )
+    batchnorm: str = option("frozen", "BatchNorm in training", choices=("frozen", "free"))
+    freeze: tuple[str, ...] = option(
+        (), "layers of the backbone that stay as they are (conv_stem blocks.0)", metavar="LAYER"
+    )
+    loop: LoopSettings = part(LoopSettings, without=("rate_every",))
+    crops: Crops = part(Crops, without=("scale",))
+    validation: Validation = part(Validation)
+    compute: Compute = part(Compute)
+
+    def prepare(self, model: Net) -> Net:
+        """Freeze what the plan names, let gradients reach the rest; return the model."""
+        model.freeze_batchnorm = self.batchnorm == "frozen"
+        model.freeze(self.freeze)
+        return model.set_trainable()
+
+
+def listed_as(default: str) -> Any:
+    """The field `list_name` of a plan whose default list is another one."""
+    return redeclared(StagePlan, "list_name", default)
