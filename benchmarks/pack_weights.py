@@ -27,7 +27,7 @@ from smaf.core.errors import InputError
 from smaf.core.files import read_json
 from smaf.data.layout import open_data
 from smaf.engine.networks import TorchNetwork
-from smaf.models import PredictSettings, save_classifier, save_segmenter
+from smaf.models import PredictSettings, write_checkpoint
 from smaf.models.export import export_onnx
 from smaf.ops import LABEL_FILTERS, SCALES, mean_maps, peak_scores
 
@@ -95,8 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **views,
     )
     out = Path(args.out)
-    save = save_segmenter if network.segments else save_classifier
-    save(out, network.model, data.classes.names, predict=settings, half=True)
+    write_checkpoint(out, network.model, data.classes.names, predict=settings, half=True)
     export_onnx(
         out.with_suffix(".onnx"),
         network.model.float(),

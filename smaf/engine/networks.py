@@ -6,19 +6,15 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
 from smaf.core.network_facts import NetworkFacts, check_channels, parse_facts
 from smaf.core.onnx_weights import check_onnx_weights
 from smaf.core.predict_settings import PredictSettings
-
-if TYPE_CHECKING:  # PyTorch takes seconds to start, which ONNX files do without
-    from smaf.models import WeightsFile
 
 _FIX = "name a network of this project (.pth, .onnx, .pt2), or one of the shipped weights"
 
@@ -134,11 +130,16 @@ class TorchNetwork(_Network):
         import torch
 
         from smaf.core.device import choose_device
-        from smaf.models import Segmenter, open_weights
+        from smaf.models import Segmenter, build_network, read_checkpoint
 
         self.device, self.precision = choose_device(device), precision
-        weights = open_weights(path)
-        model, class_names = _build(weights)
+        checkpoint = read_checkpoint(path)
+        class_names, classifier = checkpoint.require_class_names(), checkpoint.classifier
+        if checkpoint.segmenter is None and classifier is not None and classifier.head == "cls":
+            raise InputError(
+                f"weights {path} are a plain-CAM network without a background channel: {_FIX}"
+            )
+        model = build_network(checkpoint)
         self.model: Any = model.to(self.device).to(memory_format=torch.channels_last)
         segments = isinstance(model, Segmenter)
         self.facts = NetworkFacts(
@@ -146,8 +147,8 @@ class TorchNetwork(_Network):
             tuple(model.mean),
             tuple(model.std),
             segments,
-            segments and model.bgr,
-            weights.predict,
+            isinstance(model, Segmenter) and model.bgr,
+            checkpoint.predict,
         )
 
     def _run(self, images: np.ndarray) -> np.ndarray:
@@ -163,53 +164,6 @@ class TorchNetwork(_Network):
             )
             logits = self.model(batch) if self.segments else self.model.forward_cam(batch)
             return np.asarray(logits.float().cpu())
-
-
-def _build(weights: WeightsFile) -> tuple[Any, tuple[str, ...]]:
-    """The classifier or segmentation network of a file, in evaluation mode, and its class names."""
-    from smaf.models import build_classifier, build_segmenter, fill_classifier, fill_segmenter
-
-    segmenter, classifier, path = weights.segmenter, weights.classifier, weights.path
-    if segmenter is not None:
-        names = segmenter.class_names or (
-            VOC_CLASSES if segmenter.num_classes == len(VOC_CLASSES) + 1 else ()
-        )
-        if not names:
-            raise InputError(
-                f"weights {path} do not name their {segmenter.num_classes - 1} classes: {_FIX}"
-            )
-        with _named(path):
-            network = build_segmenter(
-                segmenter.name,
-                num_classes=segmenter.num_classes,
-                output_stride=segmenter.output_stride,
-            )
-        fill_segmenter(network, weights)
-        return network.eval(), names
-    if classifier is None or not classifier.class_names:
-        raise InputError(f"weights {path} do not name their classes: {_FIX}")
-    if classifier.head == "cls":
-        raise InputError(
-            f"weights {path} are a plain-CAM network without a background channel: {_FIX}"
-        )
-    with _named(path):
-        model = build_classifier(
-            classifier.backbone,
-            num_classes=classifier.num_classes,
-            head=classifier.head,
-            output_stride=classifier.output_stride,
-        )
-    fill_classifier(model, weights)
-    return model.eval(), classifier.class_names
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with the network that it names."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"weights {path}: {error}") from error
 
 
 class ProgramNetwork(_Network):

@@ -56,6 +56,14 @@ class Classifier(Trainable):
         raise NotImplementedError
 
     @property
+    def described(self) -> str:
+        """Backbone, head and class count, in words for an error."""
+        return (
+            f"the backbone {self.backbone_name} with head {self.head} and "
+            f"{self.num_classes} classes"
+        )
+
+    @property
     def feature_channels(self) -> int:
         """D: channels of the features that `forward` returns."""
         return self.fc8.in_channels

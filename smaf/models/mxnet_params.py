@@ -30,6 +30,13 @@ _NAMES = {
 }
 
 
+def is_mxnet_params(path: Path) -> bool:
+    """Whether the file's first bytes are those of an MXNet NDArray list."""
+    require_file(path, "weights", "name the file that you downloaded or trained")
+    with path.open("rb") as file:
+        return file.read(8) == struct.pack("<Q", LIST_MAGIC)
+
+
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -125,3 +132,24 @@ def published_key(name: str) -> str | None:
     if match := re.fullmatch(r"bn(\w+?)_(branch\w+?)_(gamma|beta|moving_mean|moving_var)", plain):
         return f"{_block(match[1])}.bn_{match[2]}.{_NAMES[match[3]]}"
     raise KeyError(name)
+
+
+def read_resnet38_params(path: Path) -> dict[str, np.ndarray]:
+    """Read ResNet-38's ImageNet weights under the published keys, without the 1000-class layer.
+
+    Raises :class:`InputError` where the file is truncated, or of another network.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, array in read_mxnet_params(path).items():
+        try:
+            key = published_key(name)
+        except KeyError as error:
+            raise InputError(
+                f"weights {path} have {name!r}, which is not a name of ResNet-38: expected "
+                "ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+            ) from error
+        if key in arrays:
+            raise InputError(f"weights {path} have {key} twice: download the file again")
+        if key is not None:
+            arrays[key] = array
+    return arrays

@@ -53,6 +53,14 @@ class Segmenter(Trainable):
         self.backbone_name, self.num_classes = name, num_classes
         self.mean, self.std = tuple(mean), tuple(std)
 
+    @property
+    def described(self) -> str:
+        """Name and class count, in words for an error."""
+        return (
+            f"the network {self.backbone_name} with {self.num_classes} classes (background "
+            "included)"
+        )
+
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
         """(N, 3, H, W) → logits (N, T, h, w) at the output stride; in training mode the list of
         logits to learn."""

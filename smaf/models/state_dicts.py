@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from smaf.core.archives import check_members
 from smaf.core.errors import InputError
@@ -57,8 +57,6 @@ _KNOWN = (
 BODY = "backbone.body."  # what our networks put before a timm model's keys
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
-# Modules of an ImageNet network that ours do without
-_HEADS = {"fc", "classifier", "head", "head_dist", "fc_norm", "last_linear", "AuxLogits"}
 
 
 def load_torch(path: Path, what: str = "weights") -> Any:
@@ -239,71 +237,3 @@ def under_names_of(own: Collection[str], state: dict[str, Tensor]) -> dict[str, 
             if any(place + key in own for key in stripped):
                 return {place + key: tensor for key, tensor in stripped.items()}
     return state
-
-
-def fill(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    required: Collection[str],
-    *,
-    path: str | Path,
-    described: str,
-) -> None:
-    """Load `state` into `model` where all keys `required` are there and everything fits, else
-    change nothing.
-
-    Tensors that the network has no place for are told, but for those of an ImageNet network's head.
-    `described` says what the model is, for the error.
-    """
-    own = model.state_dict()
-    # num_batches_tracked is not in every release, and is not used
-    missing = sorted(
-        key for key in set(required) - set(state) if not key.endswith("num_batches_tracked")
-    )
-    taken = {key: tensor for key, tensor in state.items() if key in own}
-    other = sorted(key for key, tensor in taken.items() if tensor.shape != own[key].shape)
-    kinds = [
-        key
-        for key, tensor in taken.items()
-        if own[key].is_floating_point() and not tensor.is_floating_point()
-    ]
-    negative = [
-        key
-        for key, tensor in taken.items()
-        if key.endswith("running_var") and bool((tensor < 0).any())
-    ]
-    if missing or other or kinds or negative:
-        detail = (
-            f"{missing[0]} is missing"
-            if missing
-            else f"{other[0]} is {tuple(state[other[0]].shape)}, expected "
-            f"{tuple(own[other[0]].shape)}"
-            if other
-            else f"{kinds[0]} is of {str(state[kinds[0]].dtype).removeprefix('torch.')}, expected "
-            "floating point"
-            if kinds
-            else f"{negative[0]} is a variance below 0"
-        )
-        raise InputError(
-            f"weights {path} are not of {described}: {detail} ({len(missing)} missing, "
-            f"{len(other)} of another shape): name the right one, or other weights"
-        )
-    spare = [
-        key
-        for key in state
-        if key not in own
-        and key.removeprefix(BODY).partition(".")[0] not in _HEADS
-        and not key.endswith("num_batches_tracked")
-    ]
-    if spare:
-        log.warning(
-            "warning: weights %s hold %d tensors that %s has no place for (%s): are they of "
-            "another network?",
-            path,
-            len(spare),
-            described,
-            ", ".join(spare[:3]),
-        )
-    model.load_state_dict(
-        {key: tensor.to(own[key].dtype) for key, tensor in taken.items()}, strict=False
-    )

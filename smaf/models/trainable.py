@@ -38,6 +38,16 @@ class Trainable(nn.Module):
                     module.eval()
         return self
 
+    @property
+    def described(self) -> str:
+        """What the network is, in words for an error."""
+        raise NotImplementedError
+
+    def head_keys(self) -> set[str]:
+        """The keys of the state dict that belong to the layers in `head_modules`."""
+        places = tuple(f"{name}." for name in self.head_modules)
+        return {key for key in self.state_dict() if key.startswith(places)}
+
     def freeze(self, layers: Sequence[str]) -> None:
         """Add `layers` of the backbone (as `named_modules` calls them) to those that training
         leaves as they are.

@@ -18,7 +18,7 @@ from smaf.engine.loop import LoopSettings
 from smaf.engine.saliency import check_saliency
 from smaf.engine.training import RunFolder, train
 from smaf.engine.validation import validator
-from smaf.models import Classifier, save_classifier
+from smaf.models import Classifier, write_checkpoint
 from smaf.ops import classification_loss, eps_loss
 
 
@@ -99,5 +99,5 @@ def train_eps(
             run=run,
             device=device,
             validate=validate,
-            save=lambda path: save_classifier(path, model, data.classes.names),
+            save=lambda path: write_checkpoint(path, model, data.classes.names),
         )

@@ -24,7 +24,7 @@ from smaf.engine.loop import LoopSettings
 from smaf.engine.prototypes import PROTOTYPES, initial_prototypes, read_prototypes, write_prototypes
 from smaf.engine.training import EMA_CLASSIFIER, RunFolder, train
 from smaf.engine.validation import validator
-from smaf.models import Classifier, save_classifier
+from smaf.models import Classifier, write_checkpoint
 from smaf.ops import (
     class_prototypes,
     move_prototypes,
@@ -197,7 +197,7 @@ def train_fusion(
 
         def save_teacher(path: Path) -> None:
             if task.teacher is not None and settings.ema:
-                save_classifier(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
+                write_checkpoint(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
 
         return train(
             model,
@@ -207,6 +207,6 @@ def train_fusion(
             run=run,
             device=device,
             validate=validate,
-            save=lambda path: save_classifier(path, model, data.classes.names),
+            save=lambda path: write_checkpoint(path, model, data.classes.names),
             save_extra=save_teacher,
         )

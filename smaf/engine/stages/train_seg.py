@@ -26,7 +26,7 @@ from smaf.engine.inference import check_classes
 from smaf.engine.loop import LoopSettings
 from smaf.engine.training import SEGMENTER, RunFolder, train
 from smaf.engine.truth import check_shown, require_shown
-from smaf.models import Segmenter, save_segmenter
+from smaf.models import Segmenter, write_checkpoint
 from smaf.ops import ConfusionMatrix, segmentation_loss
 from smaf.ops.views import resize_view, working_size
 
@@ -181,6 +181,6 @@ def train_seg(
             run=run,
             device=device,
             validate=validate,
-            save=lambda path: save_segmenter(path, model, data.classes.names),
+            save=lambda path: write_checkpoint(path, model, data.classes.names),
             result_name=SEGMENTER,
         )
