@@ -94,7 +94,7 @@ def _write(
     half: bool,
 ) -> None:
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    extra = {} if predict is None else {"predict": asdict(predict)}
+    extra = {} if predict is None else {"predict": predict.to_dict()}
     stream = io.BytesIO()
     torch.save(
         {
