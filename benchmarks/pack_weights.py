@@ -25,11 +25,12 @@ from tqdm import tqdm
 from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json
+from smaf.core.views import LABEL_FILTERS, SCALES, Views
 from smaf.data.layout import open_data
 from smaf.engine.networks import TorchNetwork
 from smaf.models import PredictSettings, write_checkpoint
 from smaf.models.export import export_onnx
-from smaf.ops import LABEL_FILTERS, SCALES, mean_maps, peak_scores
+from smaf.ops import mean_maps, peak_scores
 
 
 def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -73,11 +74,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = TorchNetwork(Path(args.weights))
     chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
     ids = data.ids(args.list)
-    views = {"scales": tuple(args.scales), "flip": not args.no_flip, "long_side": args.long_side}
+    views = Views(
+        tuple(args.scales), not args.no_flip, args.long_side, label_filter=args.label_filter
+    )
     chosen, background = {"score": args.score}, args.threshold
     if args.score is None:
         maps = (
-            mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, **views)
+            mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, views=views)
             for i in tqdm(ids)
         )
         chosen = best_score(np.stack([peak_scores(planes) for planes in maps]), data.labels_of(ids))
@@ -88,11 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "a classifier needs --sweep or --threshold, a segmentation network neither"
         )
     settings = PredictSettings(
-        background=background,
-        score=chosen["score"],
-        label_filter=args.label_filter,
-        crf_background=args.crf_threshold,
-        **views,
+        views, background=background, score=chosen["score"], crf_background=args.crf_threshold
     )
     out = Path(args.out)
     write_checkpoint(out, network.model, data.classes.names, predict=settings, half=True)

@@ -26,6 +26,7 @@ from smaf import gen_pm, test_seg, train_seg
 from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import Views
 from smaf.data.layout import open_data
 from smaf.engine.networks import TorchNetwork
 from smaf.engine.predict import Predictor
@@ -147,12 +148,9 @@ class Run:
             for column, matrix in matrices.items():
                 scales = tuple(float(scale) for scale in SCALES) if column.views else (1.0,)
                 settings = PredictSettings(
-                    scales,
-                    column.views,
-                    448,
+                    Views(scales, column.views, 448, label_filter="logits"),
                     background=args.threshold,
                     score=args.score,
-                    label_filter="logits",
                     crf_background=args.crf_threshold,
                 )
                 matrix.update(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +25,11 @@ from tqdm import tqdm
 from smaf.core.classes import IGNORE
 from smaf.core.command import run_command
 from smaf.core.files import write_json, write_text
+from smaf.core.views import SCALES, Views
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import read_ahead
 from smaf.engine.networks import TorchNetwork
-from smaf.ops import SCALES, ConfusionMatrix, SizeStrata, cams_to_mask, view_logits
-from smaf.ops.views import ViewLogits
+from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask, view_logits
 
 THRESHOLDS = np.round(np.arange(0.1, 0.81, 0.02), 2)
 # Without mirror images the paper's four scales; with them every single scale, every pair, all
@@ -51,15 +52,11 @@ def views_of(
     Labels act on the logits, as in the light recipe.
     """
     shown = np.flatnonzero(label).tolist()
-    views = view_logits(
-        model.cam, photo, mean=model.mean, std=model.std, scales=SCALES, long_side=long_side
-    )
+    wanted = Views(long_side=long_side, label_filter="logits")
+    views = view_logits(model.cam, photo, mean=model.mean, std=model.std, views=wanted)
     result = {}
     for scale, logits in zip(SCALES, views.logits, strict=True):
-        maps = [
-            ViewLogits((one,), views.size, views.whole).maps(shown, label_filter="logits")
-            for one in (logits[:1], logits[1:])
-        ]
+        maps = [replace(views, logits=(one,)).maps(shown) for one in (logits[:1], logits[1:])]
         result[scale] = np.stack([maps[0], maps[1][..., ::-1]])
     return result
 

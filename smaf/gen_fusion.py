@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             data,
             list_name=args.list,
             views=options.views_from(args),
+            precision=args.precision,
             out=Path(args.out),
             facts=options.facts_from(args, data),
             device=device,

@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             data,
             list_name=args.list,
             views=options.views_from(args),
+            precision=args.precision,
             threshold=args.threshold,
             crf=args.crf,
             out=Path(args.out),

@@ -12,9 +12,9 @@ from smaf.core.device import DEVICES, PRECISIONS
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
 from smaf.core.record import CONTENTS, checksum
+from smaf.core.views import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES, Views
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
-from smaf.engine.inference import ViewSettings
 from smaf.engine.loop import LoopSettings
 from smaf.engine.optim import OPTIMISERS, OptimSettings
 from smaf.engine.outputs import LABELS, LIST, settings_digest
@@ -29,7 +29,6 @@ from smaf.models import (
     load_checkpoint,
     read_checkpoint,
 )
-from smaf.ops import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES
 
 DATA_ROOT = "dataset/VOC2012"
 LOGDIR = Path("smaf/logdir")
@@ -352,14 +351,13 @@ def prepare_training(model: Net, args: argparse.Namespace) -> Net:
     return model.set_trainable()
 
 
-def views_from(args: argparse.Namespace) -> ViewSettings:
+def views_from(args: argparse.Namespace) -> Views:
     """Stage 1's views."""
-    return ViewSettings(
+    return Views(
         scales=tuple(args.scales),
         flip=not args.no_flip,
         long_side=args.long_side,
         max_pixels=args.max_view_pixels,
-        precision=args.precision,
         label_filter=args.label_filter,
     )
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import ONE_VIEW, PAPER_VIEWS
 from smaf.engine.networks import open_network, shipped_weights
 from smaf.engine.photo_labels import Labels
 from smaf.engine.photographs import find_photographs
 from smaf.engine.predict import Predictor, predict
-from smaf.ops import SCALES
 
 CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
 MAX_SCALE, MAX_SIDE = 16, 65_536
-_CLASSIFIER = PredictSettings(SCALES, True, None, background=0.2, score=0.5)
-_SEGMENTER = PredictSettings((1.0,), False, None, background=None, score=0.5, label_filter="logits")
+_CLASSIFIER = PredictSettings(PAPER_VIEWS, background=0.2, score=0.5)
+_SEGMENTER = PredictSettings(replace(ONE_VIEW, label_filter="logits"), background=None, score=0.5)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -86,25 +86,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _settings(args: argparse.Namespace, own: PredictSettings) -> PredictSettings:
-    given = {
-        "scales": args.scales and tuple(args.scales),
-        "long_side": args.long_side,
-        "background": args.threshold,
-        "crf_background": args.threshold,
-        "score": args.score,
-    }
-    settings = replace(own, **{key: value for key, value in given.items() if value is not None})
-    for name, value in (("threshold", settings.background), ("score", settings.score)):
+    """How the network is used: as the options say, else as the weights' `own` settings do."""
+    for name, value in (("threshold", args.threshold), ("score", args.score)):
         if value is not None and not 0 < value < 1:
             raise InputError(f"--{name} {value}: expected a value between 0 and 1")
-    if (
-        not all(0 < scale <= MAX_SCALE for scale in settings.scales)
-        or not 0 < (settings.long_side or 1) <= MAX_SIDE
+    long_side = 1 if args.long_side is None else args.long_side
+    if not all(0 < scale <= MAX_SCALE for scale in args.scales or ()) or not (
+        0 < long_side <= MAX_SIDE
     ):
         raise InputError(
             f"--scales, --long_side: expected more than 0, at most {MAX_SCALE} and {MAX_SIDE}"
         )
-    return settings
+    views = {"scales": args.scales and tuple(args.scales), "long_side": args.long_side}
+    given = {
+        "views": replace(own.views, **{key: value for key, value in views.items() if value}),
+        "background": args.threshold,
+        "crf_background": args.threshold,
+        "score": args.score,
+    }
+    return replace(own, **{key: value for key, value in given.items() if value is not None})
 
 
 def main(argv: Sequence[str] | None = None) -> None:

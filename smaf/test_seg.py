@@ -10,6 +10,7 @@ from pathlib import Path
 from smaf import options
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
+from smaf.core.views import Views
 from smaf.engine.evaluation import evaluate_masks, write_evaluation
 from smaf.engine.networks import open_network
 from smaf.engine.seg_testing import save_for_server, segment_list
@@ -73,12 +74,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = options.data_from(args)
     ids, out = data.ids(args.list), Path(args.out)
     network = open_network(args.weights, args.device, args.precision)
-    views = options.ViewSettings(
+    views = Views(
         scales=tuple(args.scales),
         flip=args.flip,
         long_side=args.long_side,
         max_pixels=args.max_view_pixels,
-        precision=args.precision,
+        label_filter="logits",
     )
     facts = options.facts_from(args, data, labels=args.label_filter != "none")
     del facts["save_for_server"]
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         facts=facts,
         num_workers=args.num_workers,
         overwrite=args.overwrite,
-        label_filter=args.label_filter != "none",
+        use_labels=args.label_filter != "none",
         score=args.score,
     )
     if args.save_for_server:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from smaf.core.classes import MAX_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.fields import Fields, parse_json
-from smaf.core.predict_settings import LABEL_FILTERS, PredictSettings
+from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import LABEL_FILTERS, Views
 
 _FIX = "take the file as it was downloaded, or make it again"
 _MAX_SCALE, _MAX_SCALES, _MAX_SIDE = 8.0, 16, 65536
@@ -72,15 +73,18 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
     def given(key: str) -> bool:
         return fields.values.get(key) is not None
 
-    settings = PredictSettings(
+    views = Views(
         scales=fields.numbers("scales", 1 / 64, _MAX_SCALE, least=1, most=_MAX_SCALES),
         flip=fields.flag("flip"),
         long_side=fields.integer("long_side", 1, _MAX_SIDE) if given("long_side") else None,
-        background=fields.number("background", 0, 1) if given("background") else None,
-        score=fields.number("score", 0, 1),
         label_filter=fields.text("label_filter", LABEL_FILTERS)
         if "label_filter" in fields.values
         else "maps",
+    )
+    settings = PredictSettings(
+        views,
+        background=fields.number("background", 0, 1) if given("background") else None,
+        score=fields.number("score", 0, 1),
         crf_background=fields.number("crf_background", 0, 1) if given("crf_background") else None,
     )
     for key in ("background", "crf_background"):

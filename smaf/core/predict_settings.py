@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-LABEL_FILTERS = ("maps", "logits")
+from smaf.core.views import Views
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """The views; the background threshold of the fused maps (None: a segmentation network decides
-    by itself), and `crf_background` where CRF refines them (None: the same); the score from which a
-    class counts as shown; and `label_filter` of :func:`smaf.ops.fuse_cams`, one of
-    :data:`LABEL_FILTERS`. All were chosen on a list that the model card names. What a file says is
-    checked by :mod:`smaf.core.network_facts`."""
+    """How a network's maps become a mask. The values are chosen on a list that the model card
+    names.
 
-    scales: tuple[float, ...]
-    flip: bool
-    long_side: int | None
+    Args:
+        views: which views are fused.
+        background: threshold of a classifier's fused maps in 0..1; None for a segmentation network,
+            which decides between classes and background by itself.
+        score: from which a class counts as shown, in 0..1 (:func:`smaf.ops.peak_scores`).
+        crf_background: threshold where dense CRF refines the maps; None: the same.
+
+    What a file says is checked by :mod:`smaf.core.network_facts`.
+    """
+
+    views: Views
     background: float | None
     score: float
-    label_filter: str = "maps"
     crf_background: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat form that files hold; :func:`smaf.core.network_facts.parse_predict` reads it.
+
+        Example:
+            >>> list(PredictSettings(Views((1.0,)), 0.3, 0.5).to_dict())[:3]
+            ['scales', 'flip', 'long_side']
+        """
+        return {
+            "scales": self.views.scales,
+            "flip": self.views.flip,
+            "long_side": self.views.long_side,
+            "background": self.background,
+            "score": self.score,
+            "label_filter": self.views.label_filter,
+            "crf_background": self.crf_background,
+        }

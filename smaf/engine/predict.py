@@ -8,7 +8,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +20,12 @@ from smaf.core.errors import InputError, during, printable
 from smaf.core.files import drop_leftovers, write_bytes
 from smaf.core.images import read_image, write_mask
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import MAX_VIEW_PIXELS
 from smaf.engine.locks import locked
 from smaf.engine.photo_labels import Labels
 from smaf.engine.photographs import OVERLAY_COMMENT, Photograph
 from smaf.engine.predictions import Predictions, contents
 from smaf.ops import (
-    MAX_VIEW_PIXELS,
     SizedMaps,
     bounded_photo,
     cams_to_mask,
@@ -89,16 +89,10 @@ class Predictor:
         the classes and background.
         """
         s = self.settings
-        views = view_logits(
-            self.network.cam,
-            photo,
-            mean=self.network.mean,
-            std=self.network.std,
-            scales=s.scales,
-            flip=s.flip,
-            long_side=s.long_side,
+        logits = view_logits(
+            self.network.cam, photo, mean=self.network.mean, std=self.network.std, views=s.views
         )
-        maps = views.sized_maps()
+        maps = logits.sized_maps()
         scores = maps.peak_scores().tolist()
         classes = (
             [c for c, score in enumerate(scores) if score >= s.score]
@@ -107,8 +101,8 @@ class Predictor:
         )
         kept = (
             SizedMaps(maps.maps[classes], photo.size)
-            if s.label_filter == "maps"
-            else views.sized_maps(classes, label_filter=s.label_filter)
+            if s.views.label_filter == "maps"
+            else logits.sized_maps(classes)
         )
         if self.crf and classes:
             mask = self._refined(photo, kept, classes).mask(
@@ -243,7 +237,7 @@ def predict(
         "background": s.crf_background if predictor.crf and s.crf_background else s.background,
     }
     settings = {
-        **asdict(s),
+        **s.to_dict(),
         "crf": predictor.crf,
         "classes": names,
         "weights": contents(weights_file),

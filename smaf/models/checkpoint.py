@@ -126,7 +126,7 @@ def write_checkpoint(
         "state_dict": halved(state, path) if half else state,
     }
     if predict is not None:
-        content["predict"] = asdict(predict)
+        content["predict"] = predict.to_dict()
     stream = io.BytesIO()
     torch.save(content, stream)
     write_bytes(path, stream.getvalue(), durable=True)

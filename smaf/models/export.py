@@ -9,7 +9,6 @@ import json
 import logging
 import re
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def _facts(
             "std": list(model.std),
             "segments": segments,
             "bgr": isinstance(model, Segmenter) and model.bgr,
-            "predict": None if predict is None else asdict(predict),
+            "predict": None if predict is None else predict.to_dict(),
         }
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smaf.ops.crf import crf_available, crf_cams, crf_labels, crf_softmax, require_crf
-    from smaf.ops.fusion import class_maps, fuse_cams
+    from smaf.ops.fusion import class_maps, fuse_cams, torch_mean_maps
     from smaf.ops.losses import (
         classification_loss,
         eps_loss,
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from smaf.ops.reactivation import reactivation_target
     from smaf.ops.refine import bounded_photo, certain_mask, refine_cams, refine_mask, refined_mask
     from smaf.ops.views import (
-        LABEL_FILTERS,
-        MAX_VIEW_PIXELS,
-        SCALES,
         SizedMaps,
         cams_to_mask,
         mean_maps,
@@ -36,21 +33,17 @@ if TYPE_CHECKING:
 # PyTorch's start-up
 _PLACES = {
     "crf": "crf_available crf_cams crf_labels crf_softmax require_crf",
-    "fusion": "class_maps fuse_cams",
+    "fusion": "class_maps fuse_cams torch_mean_maps",
     "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
     "metrics": "ConfusionMatrix SizeStrata",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
     "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
-    "views": "LABEL_FILTERS MAX_VIEW_PIXELS SCALES SizedMaps cams_to_mask mean_maps normalise_maps "
-    "peak_scores view_logits",
+    "views": "SizedMaps cams_to_mask mean_maps normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
 __all__ = [
-    "LABEL_FILTERS",
-    "MAX_VIEW_PIXELS",
-    "SCALES",
     "ConfusionMatrix",
     "SizeStrata",
     "SizedMaps",
@@ -79,6 +72,7 @@ __all__ = [
     "saliency_estimate",
     "segmentation_loss",
     "self_training_loss",
+    "torch_mean_maps",
     "view_logits",
 ]
 

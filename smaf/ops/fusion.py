@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from smaf.core.tensors import normalise
-from smaf.ops.views import LABEL_FILTERS, MAX_VIEW_PIXELS, SCALES, resize_view, working_size
+from smaf.core.views import PAPER_VIEWS, Views, check_label_filter
+from smaf.ops.views import resize_view, working_size
 
 
 def class_maps(
@@ -21,16 +23,13 @@ def class_maps(
     classes: Sequence[int] | None = None,
     label_filter: str = "maps",
 ) -> Tensor:
-    """CAM logits (N, C+1, h, w) → softmax's foreground channels; (N, C, h, w) of a plain-CAM
-    network → its ReLU.
+    """CAM logits (N, C+1, h, w) → softmax's foreground channels (N, n, h, w), background dropped.
 
-    `classes` are those wanted, None all. With `label_filter="logits"` the softmax has these and the
-    background alone; see :func:`fuse_cams`.
+    Of a plain-CAM network (N, C, h, w) it is the ReLU. `classes` are the n wanted ones, None all.
+    With `label_filter="logits"` the softmax has these and the background alone; see
+    :class:`smaf.core.views.Views`.
     """
-    if label_filter not in LABEL_FILTERS:
-        raise ValueError(
-            f"label_filter {label_filter!r}: expected one of {', '.join(LABEL_FILTERS)}"
-        )
+    check_label_filter(label_filter)
     wanted = list(range(num_classes) if classes is None else classes)
     if cam.shape[1] == num_classes:
         return F.relu(cam[:, wanted])
@@ -41,15 +40,7 @@ def class_maps(
 
 @torch.inference_mode()
 def fuse_cams(
-    model: nn.Module,
-    image: Image.Image,
-    labels: np.ndarray | Tensor,
-    *,
-    scales: Sequence[float] = SCALES,
-    flip: bool = True,
-    long_side: int | None = None,
-    max_pixels: int = MAX_VIEW_PIXELS,
-    label_filter: str = "maps",
+    model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor, *, views: Views = PAPER_VIEWS
 ) -> dict[int, np.ndarray]:
     """Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
@@ -63,75 +54,68 @@ def fuse_cams(
             left as it was.
         image: PIL image, W×H; other modes are converted to RGB.
         labels: (C,), 1 where the image shows the class.
-        scales: factors of the image's size.
-        flip: also use each view's mirror image.
-        long_side: length of the longer side at scale 1; None is the photograph's own. Departs from
-            the paper.
-        max_pixels: cap on a view's pixels, which bounds memory; a warning says where it acts.
-        label_filter: `"maps"`, as published: softmax over all channels, then the labelled ones are
-            kept; `"logits"`: softmax over the labelled channels and background alone, so that a cow
-            that looks like a horse is no background. Departs from the paper.
+        views: which sizes and mirror images.
 
     Returns:
         `{class index: (H, W) float32 in [0, 1)}`, labelled classes only.
     """
     labels = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    num_classes = int(getattr(model, "num_classes", len(labels)))
+    num_classes = _num_classes(model)
     if labels.shape != (num_classes,):
         raise ValueError(f"expected labels ({num_classes},), got {labels.shape}")
-    if not scales or min(scales) <= 0:
-        raise ValueError(f"scales {tuple(scales)}: expected at least one, all above 0")
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    classes = np.flatnonzero(labels > 0)
-    if not len(classes):
+    classes = np.flatnonzero(labels > 0).tolist()
+    if not classes:
         return {}
-    total = _sum_views(
-        model,
-        image,
-        classes,
-        num_classes,
-        scales=scales,
-        flip=flip,
-        long_side=long_side,
-        max_pixels=max_pixels,
-        label_filter=label_filter,
-    )
+    total = _sum_views(model, image, classes, views)
     total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
-    return {int(c): plane for c, plane in zip(classes, total.cpu().numpy(), strict=True)}
+    return dict(zip(classes, total.cpu().numpy(), strict=True))
+
+
+@torch.inference_mode()
+def torch_mean_maps(
+    model: nn.Module,
+    image: Image.Image,
+    *,
+    classes: Sequence[int] | None = None,
+    views: Views = PAPER_VIEWS,
+) -> Tensor:
+    """Mean over the views of the softmax maps of `classes` (None: all), not normalised.
+
+    The way from a photograph to maps through PyTorch; :func:`smaf.ops.mean_maps` is the one through
+    NumPy, with the same values.
+
+    Args:
+        model: a classifier or segmentation network; its device is used, its mode left as it was.
+        image: PIL image, W×H; other modes are converted to RGB.
+        classes: indices of the n classes that are wanted, background not counted.
+        views: which sizes and mirror images.
+
+    Returns:
+        (n, H, W) float32 in 0..1 on the model's device (0 or more of a plain-CAM network).
+    """
+    wanted = list(range(_num_classes(model)) if classes is None else classes)
+    return _sum_views(model, image, wanted, views) / views.count
 
 
 def _sum_views(
-    model: nn.Module,
-    image: Image.Image,
-    classes: np.ndarray,
-    num_classes: int,
-    *,
-    scales: Sequence[float],
-    flip: bool,
-    long_side: int | None,
-    max_pixels: int,
-    label_filter: str,
+    model: nn.Module, image: Image.Image, classes: Sequence[int], views: Views
 ) -> Tensor:
-    """The views' softmax maps of `classes`, brought to the image's size, flipped back and summed:
-    (n, H, W)."""
-    size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
-    parameter = next(model.parameters())
-    channels_last = parameter.device.type == "cpu"
+    """The views' maps of `classes` at the image's size, flipped back and summed: (n, H, W)."""
+    if not classes:
+        return torch.zeros(0, image.height, image.width, device=_device(model))
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    size = working_size(image.size, views)
     training = model.training
     model.eval()
     try:
-        total = torch.zeros(len(classes), size[1], size[0], device=parameter.device)
-        for scale in scales:
-            view = normalise(resize_view(image, size, scale), *_statistics(model))[None].to(
-                parameter.device
+        total = torch.zeros(len(classes), size[1], size[0], device=_device(model))
+        for scale in views.scales:
+            logits = _logits(model, _view(model, resize_view(image, size, scale), views.flip))
+            maps = class_maps(
+                logits, _num_classes(model), classes=classes, label_filter=views.label_filter
             )
-            views = torch.cat([view, view.flip(3)]) if flip else view
-            if channels_last:
-                views = views.contiguous(memory_format=torch.channels_last)
-            cam = model.forward_cam(views).float()  # type: ignore[operator]
-            maps = class_maps(cam, num_classes, classes=classes.tolist(), label_filter=label_filter)
             maps = F.interpolate(maps, size=total.shape[1:], mode="bilinear", align_corners=False)
-            total += maps[0] + maps[1].flip(2) if flip else maps[0]
+            total += maps[0] + maps[1].flip(2) if views.flip else maps[0]
     finally:
         model.train(training)
     if size != image.size:  # the size cap or long_side acted
@@ -141,10 +125,33 @@ def _sum_views(
     return total
 
 
-def _statistics(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
+def _view(model: Any, image: Image.Image, flip: bool) -> Tensor:
+    """A view as the network takes it, (1 or 2, 3, h, w), the second its mirror image."""
     mean, std = getattr(model, "mean", None), getattr(model, "std", None)
     if mean is None or std is None:
         raise TypeError(
             f"{type(model).__name__} does not carry mean and std: build it with build_classifier"
         )
-    return mean, std
+    device = _device(model)
+    view = normalise(image, mean, std, bgr=getattr(model, "bgr", False))[None].to(device)
+    both = torch.cat([view, view.flip(3)]) if flip else view
+    # PyTorch's convolutions on the CPU are faster so
+    return both.contiguous(memory_format=torch.channels_last) if device.type == "cpu" else both
+
+
+def _logits(model: Any, images: Tensor) -> Tensor:
+    """(N, C+1, h, w) float32 logits, background last; (N, C, h, w) of a plain-CAM network."""
+    if hasattr(model, "forward_cam"):
+        return Tensor.float(model.forward_cam(images))
+    return Tensor.float(model(images)).roll(
+        -1, dims=1
+    )  # a segmentation network's background: first
+
+
+def _num_classes(model: Any) -> int:
+    """How many classes a network has without background, which a segmentation network counts."""
+    return int(model.num_classes) - (0 if hasattr(model, "forward_cam") else 1)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

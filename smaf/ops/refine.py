@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from smaf.core.classes import IGNORE
+from smaf.core.views import MAX_VIEW_PIXELS
 from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels
-from smaf.ops.views import MAX_VIEW_PIXELS, cams_to_mask
+from smaf.ops.views import cams_to_mask
 
 
 def refine_mask(

@@ -11,29 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from smaf.core.predict_settings import LABEL_FILTERS as LABEL_FILTERS
+from smaf.core.views import MAX_VIEW_PIXELS, PAPER_VIEWS, Views
 
-SCALES = (0.5, 1.0, 1.5, 2.0)
-MAX_VIEW_PIXELS = 2_000_000  # VOC's and COCO's largest views have 1.0 and 1.6 million
 _PIECE_WIDTH = 4096
 
 
-def working_size(
-    size: tuple[int, int],
-    scales: Sequence[float],
-    *,
-    long_side: int | None = None,
-    max_pixels: int = MAX_VIEW_PIXELS,
-) -> tuple[int, int]:
-    """The (width, height) that scale 1 has: the photograph's own, or `long_side` at its longer
-    side.
+def working_size(size: tuple[int, int], views: Views) -> tuple[int, int]:
+    """The (W, H) that scale 1 has: the photograph's own, or `views.long_side` at its longer side.
 
-    Where the largest view would have more than `max_pixels`, all are made smaller by one factor,
-    with a warning.
+    Where the largest view would have more than `views.max_pixels`, all are made smaller by one
+    factor, with a warning.
+
+    Example:
+        >>> working_size((500, 375), Views(long_side=250))
+        (250, 188)
     """
-    w, h = size
-    factor = 1.0 if long_side is None else long_side / max(w, h)
-    largest = w * h * (factor * max(scales)) ** 2
+    (w, h), max_pixels = size, views.max_pixels
+    factor = 1.0 if views.long_side is None else views.long_side / max(w, h)
+    largest = w * h * (factor * max(views.scales)) ** 2
     if largest > max_pixels:
         factor *= math.sqrt(max_pixels / largest)
         warnings.warn(
@@ -174,32 +169,29 @@ class ViewLogits:
     """A network's logits of a photograph's views; each is (1 or 2, C+1, h', w'), the second its
     mirror image's.
 
-    `size` and `whole` are (W, H) at scale 1 and of the photograph.
+    `size` and `whole` are (W, H) at scale 1 and of the photograph; `label_filter` is that of
+    :class:`smaf.core.views.Views`.
     """
 
     logits: tuple[np.ndarray, ...]
     size: tuple[int, int]
     whole: tuple[int, int]
+    label_filter: str = "maps"
 
-    def maps(
-        self, classes: Sequence[int] | None = None, *, label_filter: str = "maps"
-    ) -> np.ndarray:
-        """Maps of `classes` (None: all), the mean over the views of :func:`smaf.ops.fuse_cams`, not
-        normalised.
+    def maps(self, classes: Sequence[int] | None = None) -> np.ndarray:
+        """Mean over the views of the softmax maps of `classes` (None: all), not normalised.
 
         (n, H, W) float32 in 0..1. The views are brought to the size of scale 1, their mean to the
-        photograph's.
+        photograph's, as in :func:`smaf.ops.torch_mean_maps`.
         """
-        return self.sized_maps(classes, label_filter=label_filter).full()
+        return self.sized_maps(classes).full()
 
-    def sized_maps(
-        self, classes: Sequence[int] | None = None, *, label_filter: str = "maps"
-    ) -> SizedMaps:
+    def sized_maps(self, classes: Sequence[int] | None = None) -> SizedMaps:
         """:meth:`maps` at the size of scale 1, for photographs of any size."""
         total: np.ndarray | float = 0.0
         for logits in self.logits:
             wanted = list(range(logits.shape[1] - 1) if classes is None else classes)
-            if label_filter == "logits":
+            if self.label_filter == "logits":
                 shares = softmax(logits[:, [*wanted, logits.shape[1] - 1]])[:, :-1]
             else:
                 shares = softmax(logits)[:, wanted]
@@ -214,31 +206,26 @@ def view_logits(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    scales: Sequence[float] = SCALES,
-    flip: bool = True,
-    long_side: int | None = None,
-    max_pixels: int = MAX_VIEW_PIXELS,
+    views: Views = PAPER_VIEWS,
 ) -> ViewLogits:
-    """Run a network over the views of a photograph.
+    """Run a network over the views of a photograph: the way to maps without PyTorch.
 
     Args:
         cam: (n, 3, h, w) float32 normalised images → (n, C+1, h', w') logits, the last channel
             background.
         image: RGB, W×H.
         mean, std: of RGB in 0..1.
-        scales, flip, long_side, max_pixels: see :func:`smaf.ops.fuse_cams`.
+        views: which sizes and mirror images.
     """
-    size = working_size(image.size, scales, long_side=long_side, max_pixels=max_pixels)
+    size = working_size(image.size, views)
     logits = []
-    for scale in scales:
+    for scale in views.scales:
         pixels = np.asarray(resize_view(image, size, scale), dtype=np.float32) / 255.0
-        view = ((pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)).transpose(
-            2, 0, 1
-        )[None]
-        logits.append(
-            cam(np.ascontiguousarray(np.concatenate([view, view[..., ::-1]]) if flip else view))
-        )
-    return ViewLogits(tuple(logits), size, image.size)
+        normal = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+        view = normal.transpose(2, 0, 1)[None]
+        both = np.concatenate([view, view[..., ::-1]]) if views.flip else view
+        logits.append(cam(np.ascontiguousarray(both)))
+    return ViewLogits(tuple(logits), size, image.size, views.label_filter)
 
 
 def mean_maps(
@@ -247,22 +234,10 @@ def mean_maps(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    scales: Sequence[float] = SCALES,
-    flip: bool = True,
-    long_side: int | None = None,
-    max_pixels: int = MAX_VIEW_PIXELS,
+    views: Views = PAPER_VIEWS,
 ) -> np.ndarray:
     """All class maps of a photograph, (C, H, W) float32: :func:`view_logits`, then their mean."""
-    return view_logits(
-        cam,
-        image,
-        mean=mean,
-        std=std,
-        scales=scales,
-        flip=flip,
-        long_side=long_side,
-        max_pixels=max_pixels,
-    ).maps()
+    return view_logits(cam, image, mean=mean, std=std, views=views).maps()
 
 
 def peak_scores(maps: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from smaf.core.network_facts import (
     parse_segmenter,
 )
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import Views
 
 PREDICT: dict[str, Any] = {
     "scales": [0.5, 1],
@@ -49,7 +50,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def test_whole_facts_are_read() -> None:
-    settings = PredictSettings((0.5, 1.0), True, 448, 0.3, 0.5, "logits", None)
+    settings = PredictSettings(Views((0.5, 1.0), True, 448, label_filter="logits"), 0.3, 0.5)
     facts = parse_facts(json.dumps(FACTS), "weights x")
     assert facts == NetworkFacts(
         ("cat", "dog"), (0.5, 0.4, 0.3), (0.2, 0.2, 1.0), False, False, settings

@@ -16,12 +16,13 @@ import torch
 from small_set import CLASSES
 
 from smaf.core.errors import InputError
+from smaf.core.views import Views
 from smaf.engine.networks import OnnxNetwork, ProgramNetwork, TorchNetwork, shipped_weights
 from smaf.models import PredictSettings, build_segmenter, write_checkpoint
 from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.export import can_export, export_onnx, export_program
 
-SETTINGS = PredictSettings((1.0,), False, None, background=None, score=0.3, label_filter="logits")
+SETTINGS = PredictSettings(Views((1.0,), False, label_filter="logits"), None, 0.3)
 
 needs_export = pytest.mark.skipif(
     not can_export(), reason="this release of PyTorch does not export"

@@ -28,6 +28,7 @@ from smaf import evaluate, options
 from smaf.core import files
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
+from smaf.core.views import Views
 from smaf.data.layout import open_data
 from smaf.engine import inference
 from smaf.ops import fuse_cams
@@ -49,7 +50,7 @@ def test_maps_are_those_of_fuse_cams(small: Path, classifier: Path, cams: Path) 
     model = options.trained_classifier(str(classifier), data)
     for image_id, maps in maps_of(cams).items():
         expected = fuse_cams(
-            model, data.photo(image_id), data.all_labels[image_id], scales=(0.5, 1.0)
+            model, data.photo(image_id), data.all_labels[image_id], views=Views((0.5, 1.0))
         )
         assert tuple(maps) == PICTURES[image_id][2]
         for c, plane in maps.items():

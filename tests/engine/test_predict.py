@@ -16,6 +16,7 @@ from small_set import CLASSES, PICTURES, good, run
 
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
+from smaf.core.views import ONE_VIEW, Views
 from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
 from smaf.engine.photographs import find_photographs
 from smaf.engine.predict import Predictor
@@ -24,7 +25,7 @@ from smaf.models.export import can_export, export_onnx
 from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
 
 needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
-SETTINGS = PredictSettings(scales=(1.0, 2.0), flip=True, long_side=64, background=0.4, score=0.3)
+SETTINGS = PredictSettings(Views((1.0, 2.0), long_side=64), background=0.4, score=0.3)
 
 
 class Colours:
@@ -59,10 +60,10 @@ def report(out: Path) -> dict:
 
 def test_scores_and_masks_by_hand() -> None:
     """Red fills the left half: softmax(8, -8, 0) there, (-8, -8, 0) on the right."""
-    settings = PredictSettings(scales=(1.0,), flip=True, long_side=None, background=0.4, score=0.5)
+    settings = PredictSettings(Views((1.0,)), background=0.4, score=0.5)
     predictor = Predictor(Colours(), settings)
     maps = mean_maps(
-        Colours().cam, red_left(), mean=Colours.mean, std=Colours.std, scales=(1.0,), flip=True
+        Colours().cam, red_left(), mean=Colours.mean, std=Colours.std, views=Views((1.0,))
     )
     high = np.exp(8.0) / (np.exp(8.0) + 1.0 + np.exp(-8.0))
     assert maps.shape == (2, 48, 64)
@@ -186,9 +187,7 @@ def test_crf_finds_the_edge_within_a_cell() -> None:
     """Red ends at column 29, in the middle of a cell of four pixels."""
     pixels = np.zeros((48, 64, 3), dtype=np.uint8)
     pixels[:, :29, 0] = 255
-    settings = PredictSettings(
-        scales=(1.0,), flip=False, long_side=None, background=0.02, score=0.5
-    )
+    settings = PredictSettings(ONE_VIEW, background=0.02, score=0.5)
     columns = [
         Predictor(Colours(), settings, crf)(Image.fromarray(pixels))[0].mean(axis=0)
         for crf in (False, True)
@@ -311,9 +310,9 @@ def test_maps_are_stage_1s(classifier: Path, small: Path) -> None:
     network = TorchNetwork(classifier, "cpu")
     photo = Image.open(small / "JPEGImages/p3.jpg")
     for long_side in (None, 90):
-        views = {"scales": (0.5, 1.0, 1.5), "flip": True, "long_side": long_side}
-        maps = mean_maps(network.cam, photo, mean=network.mean, std=network.std, **views)
-        fused = fuse_cams(network.model, photo, np.array([1.0, 1.0, 0.0]), **views)
+        views = Views((0.5, 1.0, 1.5), long_side=long_side)
+        maps = mean_maps(network.cam, photo, mean=network.mean, std=network.std, views=views)
+        fused = fuse_cams(network.model, photo, np.array([1.0, 1.0, 0.0]), views=views)
         ours = normalise_maps(maps[:2] * 6, [0, 1])
         for c in (0, 1):
             assert np.abs(ours[c] - fused[c]).max() < 1e-5
@@ -382,9 +381,8 @@ def test_what_is_known_decides_which_network_predicts(
 
 def test_labels_can_act_on_the_logits() -> None:
     """Where the label says green, red's share goes to green; found classes are handled alike."""
-    views = {"scales": (1.0,), "flip": True, "long_side": None, "background": 0.4, "score": 0.5}
     maps = {
-        kind: Predictor(Colours(), PredictSettings(**views, label_filter=kind))
+        kind: Predictor(Colours(), PredictSettings(Views((1.0,), label_filter=kind), 0.4, 0.5))
         for kind in ("maps", "logits")
     }
     yellow = np.zeros((48, 64, 3), dtype=np.uint8)
@@ -402,18 +400,16 @@ def test_labels_can_act_on_the_logits() -> None:
 
 @needs_crf
 def test_crf_has_a_threshold_of_its_own() -> None:
-    views = {"scales": (1.0,), "flip": True, "long_side": None, "score": 0.5}
+    views = Views((1.0,))
     masks = [
-        Predictor(Colours(), PredictSettings(**views, background=low, crf_background=crf), True)(
+        Predictor(Colours(), PredictSettings(views, low, 0.5, crf_background=crf), True)(
             red_left()
         )[0]
         for low, crf in ((0.3, None), (0.9, 0.3), (0.9, None))
     ]
     assert np.array_equal(masks[0], masks[1]) and (masks[0] == 1).any()
     plain = [
-        Predictor(Colours(), PredictSettings(**views, background=0.3, crf_background=crf))(
-            red_left()
-        )[0]
+        Predictor(Colours(), PredictSettings(views, 0.3, 0.5, crf_background=crf))(red_left())[0]
         for crf in (None, 0.99)
     ]
     assert np.array_equal(*plain)

@@ -18,11 +18,12 @@ from small_set import Done, run, stamps
 
 from smaf.core.images import read_mask, write_mask
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import ONE_VIEW, Views
 from smaf.engine.photo_labels import Labels
 from smaf.engine.photographs import find_photographs
 from smaf.engine.predict import MAX_OVERLAY, Predictor, predict, write_overlay
 
-SETTINGS = PredictSettings(scales=(1.0,), flip=False, long_side=None, background=0.4, score=0.5)
+SETTINGS = PredictSettings(ONE_VIEW, background=0.4, score=0.5)
 
 
 class Colours:
@@ -212,7 +213,7 @@ def test_other_settings_never_mix(tmp_path: Path) -> None:
     for name in "ab":
         photo(n / f"{name}.png")
     go(n, out=out)
-    other = PredictSettings(scales=(1.0,), flip=True, long_side=None, background=0.4, score=0.3)
+    other = PredictSettings(Views((1.0,)), background=0.4, score=0.3)
     done, calls = go(n / "a.png", out=out, settings=other)  # b.png would stay
     assert done.status == 2 and calls == 0 and len(masks(out)) == 2
     assert (

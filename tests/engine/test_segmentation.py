@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from smaf.core.errors import InputError
 from smaf.core.fused_maps import write_fused
 from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import Views
 from smaf.data.layout import open_data
 from smaf.engine.networks import open_network
 from smaf.engine.predict import Predictor
@@ -195,13 +197,11 @@ def test_a_score_decides_which_classes_are_shown(
         open_data(small),
         open_network(str(segmenter), "cpu"),
     )
-    all_taken = PredictSettings((0.75, 1.0), True, 112, None, 0.0, label_filter="logits")
+    all_taken = PredictSettings(Views((0.75, 1.0), True, 112, label_filter="logits"), None, 0.0)
     first, second = sorted(Predictor(network, all_taken)(data.photo("p7"))[1].values())[
         -2:
     ]  # p7 shows two
-    between = PredictSettings(
-        (0.75, 1.0), True, 112, None, (first + second) / 2, label_filter="logits"
-    )
+    between = replace(all_taken, score=(first + second) / 2)
     scores(small, segmenter, tmp_path / "all", *views)
     scores(small, segmenter, tmp_path / "some", *views, "--score", between.score)
     for image_id in ("p6", "p7"):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from smaf.core.errors import InputError
+from smaf.core.views import Views
 from smaf.engine.networks import TorchNetwork
 from smaf.models import (
     DEEPLAB,
@@ -27,7 +28,7 @@ from smaf.models.state_dicts import load_torch
 
 NAMES = ("cat", "cow", "dog")
 SMALL = "test_efficientnet"
-SETTINGS = PredictSettings((1.0,), True, None, 0.3, 0.5)
+SETTINGS = PredictSettings(Views((1.0,)), 0.3, 0.5)
 NAN, INF = float("nan"), float("inf")
 
 

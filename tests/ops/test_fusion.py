@@ -4,6 +4,7 @@ hand."""
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, Views
 from smaf.ops import cams_to_mask, class_maps, fuse_cams
-from smaf.ops.views import MAX_VIEW_PIXELS, ViewLogits, resize_view, working_size
+from smaf.ops.views import ViewLogits, resize_view, working_size
 
 
 class TinyNetwork(nn.Module):
@@ -56,16 +58,14 @@ def test_one_view_by_hand() -> None:
 
     pixels = np.zeros((2, 4, 3), dtype=np.uint8)
     pixels[:, :2, 0] = 255
-    cams = fuse_cams(
-        Red(), Image.fromarray(pixels), np.array([1.0, 0.0]), scales=(1.0,), flip=False
-    )
+    cams = fuse_cams(Red(), Image.fromarray(pixels), np.array([1.0, 0.0]), views=ONE_VIEW)
     high, low = (
         np.exp(z) / (np.exp(z) + 2) for z in (2.0, -2.0)
     )  # (255/255 - 0.5) / 0.25 and (0 - 0.5) / 0.25
     expected = np.array([[high, high, low, low]] * 2) / (high + 1e-5)
     assert list(cams) == [0]
     np.testing.assert_allclose(cams[0], expected, rtol=1e-5)
-    both = fuse_cams(Red(), Image.fromarray(pixels), np.array([1.0, 1.0]), scales=(1.0,), flip=True)
+    both = fuse_cams(Red(), Image.fromarray(pixels), np.array([1.0, 1.0]), views=Views((1.0,)))
     np.testing.assert_allclose(
         both[0], 2 * np.array([[high, high, low, low]] * 2) / (2 * high + 1e-5), rtol=1e-5
     )
@@ -92,7 +92,7 @@ def test_views_have_the_papers_sizes() -> None:
         (2, 3, 58, 90),
     ]  # round: half to even
     network.views.clear()
-    fuse_cams(network, photo(45, 29), np.ones(2), flip=False, scales=(1.0,), long_side=90)
+    fuse_cams(network, photo(45, 29), np.ones(2), views=Views((1.0,), False, long_side=90))
     assert network.views == [(1, 3, 58, 90)]
 
 
@@ -105,7 +105,7 @@ def test_one_pixel() -> None:
 
 def test_no_labelled_class() -> None:
     assert fuse_cams(TinyNetwork(), photo(9, 7), np.zeros(2)) == {}
-    assert fuse_cams(TinyNetwork(), photo(9, 7), np.zeros(2), long_side=20) == {}
+    assert fuse_cams(TinyNetwork(), photo(9, 7), np.zeros(2), views=Views(long_side=20)) == {}
 
 
 def test_the_mode_is_left_as_it_was() -> None:
@@ -126,7 +126,7 @@ def test_size_cap_bounds_the_views_and_warns_once() -> None:
     image = Image.new("RGB", (6000, 4000), (255, 0, 0))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        cams = fuse_cams(network, image, np.array([1, 0]), max_pixels=100_000)
+        cams = fuse_cams(network, image, np.array([1, 0]), views=Views(max_pixels=100_000))
     assert [w.category for w in caught] == [RuntimeWarning] and "6000×4000" in str(
         caught[0].message
     )
@@ -136,10 +136,10 @@ def test_size_cap_bounds_the_views_and_warns_once() -> None:
     np.testing.assert_allclose(cams[0][::500, ::500], 1.0, atol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert working_size((500, 375), (0.5, 2.0)) == (500, 375)
-        assert working_size((640, 640), (2.0,)) == (640, 640)  # COCO's largest
+        assert working_size((500, 375), Views((0.5, 2.0))) == (500, 375)
+        assert working_size((640, 640), Views((2.0,))) == (640, 640)  # COCO's largest
     with pytest.warns(RuntimeWarning):
-        w, h = working_size((6000, 4000), (2.0,))
+        w, h = working_size((6000, 4000), Views((2.0,)))
     assert 4 * w * h <= 1.01 * MAX_VIEW_PIXELS and abs(w / h - 1.5) < 0.01
 
 
@@ -154,19 +154,23 @@ def test_labels_on_logits_leave_nothing_to_other_classes() -> None:
     torch.testing.assert_close(taken["maps"], torch.tensor([0.3]))
     torch.testing.assert_close(taken["logits"], torch.tensor([0.6]))
     views = ViewLogits((cam.numpy(),), (1, 1), (1, 1))
-    np.testing.assert_allclose(views.maps([1], label_filter="logits").ravel(), [5 / 7], rtol=1e-6)
+    on_logits = replace(views, label_filter="logits")
+    np.testing.assert_allclose(on_logits.maps([1]).ravel(), [5 / 7], rtol=1e-6)
     np.testing.assert_allclose(views.maps().ravel(), [0.3, 0.5], rtol=1e-6)
     network, image = TinyNetwork(), photo(40, 30)
-    both = [fuse_cams(network, image, np.ones(2), label_filter=kind) for kind in ("maps", "logits")]
+    both = [
+        fuse_cams(network, image, np.ones(2), views=Views(label_filter=kind))
+        for kind in ("maps", "logits")
+    ]
     for c in (0, 1):  # every class is labelled: no difference
         np.testing.assert_allclose(both[0][c], both[1][c], atol=1e-6)
     one = [
-        fuse_cams(network, image, np.array([1, 0]), label_filter=kind)
+        fuse_cams(network, image, np.array([1, 0]), views=Views(label_filter=kind))
         for kind in ("maps", "logits")
     ]
     assert np.abs(one[0][0] - one[1][0]).max() > 0.05
     with pytest.raises(ValueError, match="expected one of maps, logits"):
-        fuse_cams(network, image, np.ones(2), label_filter="masks")
+        fuse_cams(network, image, np.ones(2), views=Views(label_filter="masks"))
 
 
 def test_plain_cam_network_gives_relu() -> None:
@@ -184,7 +188,7 @@ def test_wrong_input_is_refused() -> None:
         fuse_cams(network, photo(4, 4), np.ones(3))
     for scales in ((), (1.0, 0.0)):
         with pytest.raises(ValueError, match="all above 0"):
-            fuse_cams(network, photo(4, 4), np.ones(2), scales=scales)
+            fuse_cams(network, photo(4, 4), np.ones(2), views=Views(scales))
     network.mean = None  # type: ignore[assignment]
     with pytest.raises(TypeError, match="does not carry mean and std"):
         fuse_cams(network, photo(4, 4), np.ones(2))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smaf.core.views import MAX_VIEW_PIXELS
 from smaf.ops import (
     SizedMaps,
     bounded_photo,
@@ -16,7 +17,7 @@ from smaf.ops import (
     peak_scores,
     refine_cams,
 )
-from smaf.ops.views import MAX_VIEW_PIXELS, upsample
+from smaf.ops.views import upsample
 from smaf.report import pictures
 from smaf.report.pictures import overlay_mask
 

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,28 +18,17 @@ from smaf.core.device import autocast
 from smaf.core.errors import InputError, MissingInputError, during
 from smaf.core.fused_maps import read_fused, write_fused, write_published
 from smaf.core.record import RunRecord
+from smaf.core.views import Views
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
 from smaf.engine.outputs import output_run
 from smaf.models import Classifier
-from smaf.ops import MAX_VIEW_PIXELS, SCALES, fuse_cams
+from smaf.ops import fuse_cams
 
 log = logging.getLogger("smaf")
 T = TypeVar("T")
 CAM_FORMATS = ("npz", "npy")
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """Which views are fused; see :func:`smaf.ops.fuse_cams`."""
-
-    scales: tuple[float, ...] = SCALES
-    flip: bool = True
-    long_side: int | None = None
-    max_pixels: int = MAX_VIEW_PIXELS
-    precision: str = "fp32"
-    label_filter: str = "maps"
 
 
 def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4) -> Iterator[T]:
@@ -62,7 +50,7 @@ Fused = tuple[str, dict[int, np.ndarray], tuple[int, int]]
 
 
 def fuse_list(
-    model: Classifier, data: DataRoot, ids: Sequence[str], views: ViewSettings
+    model: Classifier, data: DataRoot, ids: Sequence[str], views: Views, *, precision: str = "fp32"
 ) -> Generator[Fused, None, None]:
     """Yield (id, fused maps of the labelled classes, (H, W)) for each image, with a progress
     bar."""
@@ -80,20 +68,11 @@ def fuse_list(
     for image_id, photo, label in bar:
         with (
             during(f"fusing the views of {data.photo_path(image_id)}"),
-            autocast(device, views.precision),
+            autocast(device, precision),
             warnings.catch_warnings(record=True) as caught,
         ):
             warnings.simplefilter("always")
-            cams = fuse_cams(
-                model,
-                photo,
-                label,
-                scales=views.scales,
-                flip=views.flip,
-                long_side=views.long_side,
-                max_pixels=views.max_pixels,
-                label_filter=views.label_filter,
-            )
+            cams = fuse_cams(model, photo, label, views=views)
         for entry in caught:  # the size cap's, and others
             if (place := f"{entry.filename}:{entry.lineno}") not in told:
                 log.warning("warning: %s; said once", entry.message)
@@ -141,10 +120,11 @@ def gen_fusion(
     data: DataRoot,
     *,
     list_name: str,
-    views: ViewSettings,
+    views: Views,
     out: Path,
     facts: Mapping[str, Any],
     device: torch.device,
+    precision: str = "fp32",
     cam_format: str = "npz",
     overwrite: bool = False,
 ) -> None:
@@ -169,7 +149,7 @@ def gen_fusion(
         todo = run.left(share, lambda i: check_fused(out / f"{i}.{cam_format}", data, i))
         with (
             ThreadPoolExecutor(1) as writer,
-            closing(fuse_list(model, data, todo, views)) as results,
+            closing(fuse_list(model, data, todo, views, precision=precision)) as results,
         ):
             pending: Future[None] | None = None
             for image_id, cams, size in results:

@@ -17,10 +17,11 @@ from smaf.core.errors import InputError
 from smaf.core.files import write_text
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_mask, write_mask
+from smaf.core.views import Views
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
-from smaf.engine.inference import Fused, ViewSettings, check_fused, fuse_list, require_fused
+from smaf.engine.inference import Fused, check_fused, fuse_list, require_fused
 from smaf.engine.outputs import output_run
 from smaf.engine.refine import refine_list, refine_to_masks
 from smaf.models import Classifier
@@ -55,12 +56,13 @@ def gen_pm(
     data: DataRoot,
     *,
     list_name: str,
-    views: ViewSettings,
+    views: Views,
     threshold: float,
     crf: str,
     out: Path,
     facts: Mapping[str, Any],
     device: torch.device,
+    precision: str = "fp32",
     num_workers: int = 2,
     overwrite: bool = False,
     uncertain: str = "none",
@@ -124,7 +126,7 @@ def gen_pm(
         with closing(
             _stored(data, todo, source)
             if isinstance(source, Path)
-            else fuse_list(source, data, todo, views)
+            else fuse_list(source, data, todo, views, precision=precision)
         ) as results:
             for image_id, cams, size in results:
                 if keep_maps:

@@ -22,19 +22,12 @@ from smaf.core.errors import InputError, during
 from smaf.core.files import write_bytes, write_text
 from smaf.core.images import read_image, read_mask, write_mask
 from smaf.core.parallel import worker_pool
+from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
-from smaf.engine.inference import ViewSettings, read_ahead
+from smaf.engine.inference import read_ahead
 from smaf.engine.outputs import output_run
 from smaf.engine.predict import Network
-from smaf.ops import (
-    MAX_VIEW_PIXELS,
-    SizedMaps,
-    bounded_photo,
-    crf_cams,
-    refined_mask,
-    require_crf,
-    view_logits,
-)
+from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, require_crf, view_logits
 
 log = logging.getLogger("smaf")
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -44,32 +37,23 @@ _AHEAD = 3  # photographs a process whose probabilities wait for CRF
 def probabilities(
     network: Network,
     photo: Any,
-    views: ViewSettings,
+    views: Views,
     classes: Sequence[int] | None = None,
     score: float = 0.0,
 ) -> tuple[list[int], SizedMaps]:
     """Class indices, and for each its map in 0..1, the mean softmax over the views; background has
     what is left to 1.
 
-    With `classes` the softmax is over these and background alone; without, over those whose score
-    (:func:`smaf.ops.peak_scores`) reaches `score`.
+    With `classes` these are taken, without, those whose score (:func:`smaf.ops.peak_scores`)
+    reaches `score`. With `views.label_filter` `"logits"` the softmax is over these and background.
     """
-    logits = view_logits(
-        network.cam,
-        photo,
-        mean=network.mean,
-        std=network.std,
-        scales=views.scales,
-        flip=views.flip,
-        long_side=views.long_side,
-        max_pixels=views.max_pixels,
-    )
+    logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, views=views)
     if classes is None:
         maps = logits.sized_maps()
         if score <= 0:
             return list(range(len(maps.maps))), maps
         classes = np.flatnonzero(maps.peak_scores() >= score).tolist()
-    return list(classes), logits.sized_maps(classes, label_filter="logits")
+    return list(classes), logits.sized_maps(classes)
 
 
 def _mask(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
@@ -101,18 +85,18 @@ def segment_list(
     data: DataRoot,
     *,
     list_name: str,
-    views: ViewSettings,
+    views: Views,
     crf: bool,
     out: Path,
     facts: Mapping[str, Any],
     num_workers: int = 2,
     overwrite: bool = False,
-    label_filter: bool = False,
+    use_labels: bool = False,
     score: float = 0.0,
 ) -> None:
     """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1.
 
-    With `label_filter` only the image-level labels' classes are told apart, else those that reach
+    With `use_labels` only the image-level labels' classes are told apart, else those that reach
     `score`. Masks that are there stay. With `crf` the probabilities are refined in `num_workers`
     processes while the network goes on.
     """
@@ -130,7 +114,7 @@ def segment_list(
         require_crf()
     ids = data.ids(list_name)
     data.require(ids)
-    if label_filter:
+    if use_labels:
         data.labels_of(ids)  # names an image that has none
     with output_run(
         out, facts, results=("*.png",), images=len(ids), overwrite=overwrite, per_image=True
@@ -150,7 +134,7 @@ def segment_list(
             for image_id, photo in bar:
                 with during(f"segmenting {data.photo_path(image_id)}"):
                     shown = (
-                        np.flatnonzero(data.all_labels[image_id]).tolist() if label_filter else None
+                        np.flatnonzero(data.all_labels[image_id]).tolist() if use_labels else None
                     )
                     classes, maps = probabilities(network, photo, views, shown, score)
                 path = out / f"{image_id}.png"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import MASK_SUFFIXES, find_images
-from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation
 from smaf.data.layout import DataRoot
 from smaf.data.streams import MaskStream
@@ -25,10 +23,9 @@ from smaf.engine import distributed
 from smaf.engine.inference import check_classes
 from smaf.engine.loop import LoopSettings
 from smaf.engine.training import SEGMENTER, RunFolder, train
-from smaf.engine.truth import check_shown, require_shown
+from smaf.engine.truth import check_shown
 from smaf.models import Segmenter, write_checkpoint
-from smaf.ops import ConfusionMatrix, segmentation_loss
-from smaf.ops.views import resize_view, working_size
+from smaf.ops import segmentation_loss
 
 log = logging.getLogger("smaf")
 
@@ -110,37 +107,6 @@ def require_targets(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     check_classes(folder, data)
 
 
-@torch.inference_mode()
-def validation_miou(
-    model: Segmenter, data: DataRoot, ids: Sequence[str], *, long_side: int | None = None
-) -> float:
-    """mIoU of the network's masks at one scale, without image-level labels."""
-    model.eval()
-    device = next(model.parameters()).device
-    matrix = ConfusionMatrix(data.num_classes + 1)
-    for image_id in ids:
-        photo = data.photo(image_id)
-        view = resize_view(photo, working_size(photo.size, (1.0,), long_side=long_side), 1.0)
-        logits = model(normalise(view, model.mean, model.std, bgr=model.bgr)[None].to(device))
-        assert isinstance(logits, Tensor)  # evaluation mode
-        whole = F.interpolate(
-            logits.float(), size=(photo.height, photo.width), mode="bilinear", align_corners=False
-        )
-        matrix.update(whole[0].argmax(dim=0).cpu().numpy(), data.mask(image_id, size=photo.size))
-    return float(matrix.compute()["miou"])
-
-
-def _validator(
-    data: DataRoot, list_name: str | None, long_side: int | None
-) -> Callable[[Segmenter], float] | None:
-    if not list_name:
-        return None
-    ids = data.ids(list_name)
-    data.require(ids, masks=True)
-    require_shown(data, ids, list_name)
-    return lambda model: validation_miou(model, data, ids, long_side=long_side)
-
-
 def train_seg(
     model: Segmenter,
     data: DataRoot,
@@ -170,7 +136,9 @@ def train_seg(
         data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std
     )
     stream.masks_folder, stream.bgr = target_dir, model.bgr
-    validate = _validator(data, val_list, val_long_side)
+    if val_list:
+        data.require(data.ids(val_list), masks=True)
+    validate = validator(data, val_list, background=None, long_side=val_long_side)
     with folder.open(facts, images=len(ids)) as run:
         check_targets(stream, ids, data)
         return train(

@@ -1,76 +1,101 @@
-"""Validation while training: single-scale CAMs at full size against true masks, where they
-exist."""
+"""Validation while training: masks of one view of each photograph against true masks."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
+import numpy as np
+from PIL import Image
 
-from smaf.core.tensors import normalise
+from smaf.core.views import ONE_VIEW, Views
 from smaf.data.layout import DataRoot
 from smaf.engine.truth import require_shown
-from smaf.models.classifier import Classifier
-from smaf.ops import ConfusionMatrix, cams_to_mask, class_maps
-from smaf.ops.views import resize_view, working_size
+from smaf.models import Classifier, Segmenter
+from smaf.ops import ConfusionMatrix, cams_to_mask, normalise_maps, refined_mask, torch_mean_maps
 
 log = logging.getLogger("smaf")
 
 
-@torch.inference_mode()
 def validation_miou(
-    model: Classifier,
+    model: Classifier | Segmenter,
     data: DataRoot,
     ids: Sequence[str],
     *,
-    background: float = 0.2,
-    long_side: int | None = None,
+    background: float | None,
+    views: Views = ONE_VIEW,
 ) -> float:
-    """mIoU of argmax over [background, softmax CAM × image label] at one scale; the release's
-    validation."""
-    model.eval()
-    device = next(model.parameters()).device
+    """mIoU in 0..1 of the masks that a classifier or segmentation network makes of a list.
+
+    Of a classifier, as in the release: argmax over [background, softmax CAM × image-level label];
+    maps of a plain-CAM network (head `"cls"`) are scaled to a maximum of 1 first. Of a segmentation
+    network: argmax over all classes and background, without image-level labels. Both go through
+    :func:`smaf.ops.torch_mean_maps`: softmax first, then the resizing, as `smaf test_seg` has it.
+
+    Args:
+        background: threshold of a classifier's maps in 0..1; None for a segmentation network, which
+            decides by itself.
+        views: one view by default, as in the release.
+
+    Raises :class:`ValueError` where `background` does not fit the kind of network.
+    """
+    if (background is None) != isinstance(model, Segmenter):
+        raise ValueError(
+            f"background {background}: expected a threshold for a classifier, None for a "
+            "segmentation network"
+        )
+    labels = [None] * len(ids) if background is None else list(data.labels_of(ids))
     matrix = ConfusionMatrix(data.num_classes + 1)
-    for image_id, label in zip(ids, data.labels_of(ids), strict=True):
+    for image_id, label in zip(ids, labels, strict=True):
         photo = data.photo(image_id)
-        view = resize_view(photo, working_size(photo.size, (1.0,), long_side=long_side), 1.0)
-        cam = model.forward_cam(normalise(view, model.mean, model.std)[None].to(device)).float()
-        maps = (
-            F.interpolate(
-                class_maps(cam, model.num_classes),
-                size=(photo.height, photo.width),
-                mode="bilinear",
-                align_corners=False,
-            )[0]
-            .cpu()
-            .numpy()
-        )
-        if cam.shape[1] == model.num_classes:  # plain CAM has no probabilities
-            maps = maps / (maps.max(axis=(1, 2), keepdims=True) + 1e-5)
-        kept = {c: maps[c] for c in range(model.num_classes) if label[c]}
-        matrix.update(
-            cams_to_mask(kept, threshold=background), data.mask(image_id, size=photo.size)
-        )
+        mask = _mask(model, photo, label, background=background, views=views)
+        matrix.update(mask, data.mask(image_id, size=photo.size))
     return float(matrix.compute()["miou"])
 
 
+def _mask(
+    model: Classifier | Segmenter,
+    photo: Image.Image,
+    label: np.ndarray | None,
+    *,
+    background: float | None,
+    views: Views,
+) -> np.ndarray:
+    """(H, W) uint8: 0 background, class index + 1."""
+    classes = None if label is None else np.flatnonzero(label).tolist()
+    maps = torch_mean_maps(model, photo, classes=classes, views=views).cpu().numpy()
+    named = dict(enumerate(maps) if classes is None else zip(classes, maps, strict=True))
+    shape = (photo.height, photo.width)
+    if background is None:
+        return refined_mask(named, shape)
+    if getattr(model, "head", None) == "cls":  # plain CAM has no probabilities
+        named = normalise_maps(maps, list(named))
+    return cams_to_mask(named, threshold=background, size=shape)
+
+
 def validator(
-    data: DataRoot, list_name: str | None, *, background: float = 0.2, long_side: int | None = None
-) -> Callable[[Classifier], float] | None:
-    """A function that validates a model on a list; None where there is no list, or its masks are
-    not there."""
+    data: DataRoot,
+    list_name: str | None,
+    *,
+    background: float | None = 0.2,
+    long_side: int | None = None,
+) -> Callable[[Classifier | Segmenter], float] | None:
+    """A function that validates a model on a list; None without a list, or without its true masks.
+
+    `background` is that of :func:`validation_miou`; `long_side` (pixels) is the photographs' longer
+    side, None their own.
+    """
     if not list_name:
         return None
     ids = data.ids(list_name)
     data.require(ids)
-    data.labels_of(ids)
+    if background is not None:
+        data.labels_of(ids)  # names an image that has none
     missing = data.missing("mask", ids)
     if missing:
         log.warning("no validation: %s has no mask for %s", data.root, missing[0])
         return None
     require_shown(data, ids, list_name)
-    return lambda model: validation_miou(
-        model, data, ids, background=background, long_side=long_side
-    )
+    views = replace(ONE_VIEW, long_side=long_side)
+    return lambda model: validation_miou(model, data, ids, background=background, views=views)
