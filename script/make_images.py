@@ -6,44 +6,51 @@ the project's own renderings, so the pictures may be passed on.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from smaf.data.layout import open_data
+import numpy as np
+
+from smaf.data.layout import DataRoot, open_data
 from smaf.engine.demo_report import picture_row
 from smaf.ops import crf_available
-from smaf.report.framework import draw_framework
-from smaf.report.gallery import write_gallery
 
-ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "images"))  # no package: README's own
+
+from framework import draw_framework
+from gallery import write_gallery
+
+IMAGES = Path(__file__).resolve().parents[1] / "images"
 COLUMNS = ("photograph", "CAM", "reactivated target", "pseudo mask", "mask after CRF", "truth")
+
+
+def _pictures(data: DataRoot, image_id: str, demo: Path) -> dict[str, np.ndarray]:
+    """Column title → picture, (H, W, 3) uint8 RGB, of a test image; those that the demo made."""
+    row = picture_row(
+        data,
+        image_id,
+        demo,
+        cams={"CAM": "cam_eps", "fused map": "cam_fused"},
+        target="cam_refined_test",
+        masks="pseudo_mask",
+        crf=crf_available(),
+    )
+    return {title: picture for title, picture in row.pictures if picture is not None}
 
 
 def main(demo: Path = Path("demo"), rows: int = 5) -> None:
     """Write both pictures; the gallery shows the first test image of each class."""
-    draw_framework(ROOT / "images" / "framework.png")
+    draw_framework(IMAGES / "framework.png")
     data = open_data(demo / "data")
     ids = data.ids("test")
     first = [
         next(i for i in ids if data.all_labels[i][c] and data.all_labels[i].sum() == 1)
         for c in range(data.num_classes)
     ][:rows]
-    pictures = [
-        dict(
-            picture_row(
-                data,
-                i,
-                demo,
-                cams={"CAM": "cam_eps", "fused map": "cam_fused"},
-                target="cam_refined_test",
-                masks="pseudo_mask",
-                crf=crf_available(),
-            ).pictures
-        )
-        for i in first
-    ]
-    columns = [c for c in COLUMNS if all(row[c] is not None for row in pictures)]
+    pictures = [_pictures(data, image_id, demo) for image_id in first]
+    columns = [title for title in COLUMNS if all(title in row for row in pictures)]
     write_gallery(
-        ROOT / "images" / "PM.png", [[row[c] for c in columns] for row in pictures], list(columns)
+        IMAGES / "PM.png", [[row[title] for title in columns] for row in pictures], columns
     )
 
 

@@ -25,7 +25,7 @@ from smaf.core.command import make_parser, run_command
 from smaf.core.device import DEVICES
 from smaf.core.errors import InputError
 from smaf.core.files import output_folder, read_json
-from smaf.data.demo_set import render_demo_set
+from smaf.data.demo.demo_set import render_demo_set
 from smaf.data.layout import open_data
 from smaf.engine.demo_report import Step, write_report
 from smaf.models import LIGHT

@@ -10,9 +10,9 @@ from pathlib import Path
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import require_file
-from smaf.data.coco import prepare_coco
-from smaf.data.coco_annotations import annotation_files
-from smaf.data.voc import prepare_voc
+from smaf.data.prepare.coco import prepare_coco
+from smaf.data.prepare.coco_annotations import annotation_files
+from smaf.data.prepare.voc import prepare_voc
 
 
 def main(argv: Sequence[str] | None = None) -> None:

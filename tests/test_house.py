@@ -53,6 +53,13 @@ def test_the_parser_sees_every_way_to_import() -> None:
     assert rooms(imported(tree, ("smaf", "core"))) == {"ops", "data", "engine", "models"}
 
 
+def test_every_folder_of_code_is_a_room_or_lies_in_one() -> None:
+    """A folder without `__init__.py` would be left out of the built package."""
+    folders = {path.parent for path in FILES} - {ROOT}
+    assert {folder.relative_to(ROOT).parts[0] for folder in folders} == ROOMS
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_imports_go_one_way(room: str) -> None:
     files = [path for path in FILES if path.relative_to(ROOT).parts[0] == room]

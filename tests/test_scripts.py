@@ -175,6 +175,23 @@ def test_tests_need_no_tools_that_judge_style(clone: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "whole"),
+    [
+        ((), True),
+        (("-x", "--durations=5"), True),
+        (("tests/core",), False),
+        (("-x", "-k", "a"), False),
+    ],
+)
+def test_coverage_is_demanded_of_the_whole_suite_only(
+    clone: Path, options: tuple[str, ...], whole: bool
+) -> None:
+    measured = ["--cov", "--cov-report=term", "--cov-fail-under=90"] if whole else []
+    _, _, commands = call(clone, "test.sh", *options, JOBS="3")
+    assert commands[-1][2:] == ["-m", "pytest", "-n", "3", *measured, *options]
+
+
+@pytest.mark.parametrize(
     "fault", ["python gone", "python broken", "half installed", "folder moved", "other version"]
 )
 def test_an_environment_that_does_not_work_is_made_again(clone: Path, fault: str) -> None:

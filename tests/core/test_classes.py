@@ -10,7 +10,7 @@ import pytest
 from smaf.core.classes import VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError
 from smaf.core.images import voc_palette
-from smaf.data.preparing import write_class_names
+from smaf.data.prepare.preparing import write_class_names
 
 
 def test_voc_palette() -> None:

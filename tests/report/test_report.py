@@ -15,8 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smaf.report.framework import HEIGHT, draw_framework
-from smaf.report.gallery import write_gallery
 from smaf.report.page import Row, write_page
 from smaf.report.pictures import colour_mask, overlay_cam, overlay_mask, target_picture
 from smaf.report.sweep_plot import plot_sweep, sweep_figure
@@ -205,39 +203,6 @@ def test_page_embeds_pictures_of_at_most_240_pixels_one_a_caption(tmp_path: Path
         )
 
 
-def test_gallery_has_the_size_of_its_grid_and_the_pictures_in_it(tmp_path: Path) -> None:
-    red = np.full((60, 120, 3), (200, 0, 0), dtype=np.uint8)
-    tall = np.full((120, 60, 3), (0, 0, 200), dtype=np.uint8)
-    write_gallery(tmp_path / "plain.png", [[red, red], [red, tall]], ["photograph", "mask"])
-    plain = Image.open(tmp_path / "plain.png")
-    assert plain.size == (8 + 2 * (240 + 8), 36 + 120 + 8 + 480 + 8)  # 36 for the titles, gaps of 8
-    assert plain.getpixel((8, 36)) == (200, 0, 0) and plain.getpixel((257, 164)) == (0, 0, 200)
-    assert plain.getpixel((8, 164)) == (255, 255, 255) and plain.getpixel((8, 164 + 240)) == (
-        200,
-        0,
-        0,
-    )
-    titles = ["a", "a name that is far too long for a row of a hundred and twenty pixels " * 2]
-    write_gallery(tmp_path / "titled.png", [[red, red], [red, red]], ["photograph", "mask"], titles)
-    titled = Image.open(tmp_path / "titled.png")
-    assert titled.size == (36 + 2 * 248, 36 + 2 * 128)
-    assert np.asarray(titled)[36:156, :36].min() < 128  # the title is there
-    assert np.asarray(titled)[156:164].min() == 255  # and stays in its row
-
-
-def test_gallery_refuses_uneven_rows_and_titles(tmp_path: Path) -> None:
-    cell = np.zeros((2, 2, 3), dtype=np.uint8)
-    for rows, columns, titles in (
-        ([[cell], [cell, cell]], ["a"], None),
-        ([], ["a"], None),
-        ([[cell]], ["a"], []),
-        ([[cell[..., 0]]], ["a"], None),
-    ):
-        with pytest.raises(ValueError, match="expected"):
-            write_gallery(tmp_path / "gallery.png", rows, columns, titles)
-    assert os.listdir(tmp_path) == []
-
-
 def test_sweep_plot_marks_the_best_and_names_the_list_and_checks() -> None:
     figure = sweep_figure([0.3, 0.1, 0.2], [0.5, 0.4, 0.6], list_name="tr$a$in", best=0.2)
     line, _, best = figure.axes[0].lines
@@ -262,14 +227,3 @@ def test_sweep_plot_is_written_whole_or_not_at_all(
     with pytest.raises(OSError, match="No space"):
         plot_sweep(path, [0.4], [0.1], list_name="train", best=0.4)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["sweep.png"]
-
-
-def test_framework_is_1800_pixels_wide_and_within_its_sheet(tmp_path: Path) -> None:
-    draw_framework(tmp_path / "framework.png")
-    picture = np.asarray(Image.open(tmp_path / "framework.png").convert("L"))
-    assert picture.shape == (HEIGHT, 1800)
-    margin = picture.copy()
-    margin[20:-20, 20:-20] = 255
-    assert (
-        margin.min() == 255 and picture.min() < 60
-    )  # nothing reaches the margin, so nothing is clipped

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from smaf.data.scene_brush import Brush, Field, blur, hsv, mix, pick, resize, step
-from smaf.data.scene_grounds import GROUNDS
-from smaf.data.scene_objects import OBJECTS
+from smaf.data.demo.brush import Brush, Field, blur, hsv, mix, pick, resize, step
+from smaf.data.demo.grounds import GROUNDS
+from smaf.data.demo.objects import OBJECTS
 
 CLASSES = tuple(OBJECTS)
 HABITAT = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smaf.data.scene_brush import Brush, Field, blur, hsv, mix, noise, pick, step
+from smaf.data.demo.brush import Brush, Field, blur, hsv, mix, noise, pick, step
 
 
 def paint_butterfly(brush: Brush, rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from smaf.data.scene_brush import Field, blur, hsv, mix, noise, pick, step
+from smaf.data.demo.brush import Field, blur, hsv, mix, noise, pick, step
 
 
 def _strokes(

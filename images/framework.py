@@ -1,5 +1,4 @@
-"""The README's picture of the pipeline, a made-up cat: `python -m smaf.report.framework` writes it
-to images/."""
+"""README's picture of the pipeline, drawn around a made-up cat; script/make_images.py writes it."""
 
 from __future__ import annotations
 
@@ -308,7 +307,3 @@ def draw_framework(path: Path) -> None:
     drawing.chain(855, 970, 1030, 1410, 1470)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
-
-
-if __name__ == "__main__":
-    draw_framework(Path("images/framework.png"))

@@ -17,12 +17,12 @@ from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import write_mask
 from smaf.core.labels import read_image_labels
-from smaf.data import voc
 from smaf.data.layout import open_data
-from smaf.data.voc import read_xml_label
+from smaf.data.prepare import voc
+from smaf.data.prepare.voc import read_xml_label
 from smaf.prepare import main
 
-ANIMALS = Path(__file__).resolve().parents[3] / "shared" / "voc12_animals"
+ANIMALS = Path(__file__).resolve().parents[4] / "shared" / "voc12_animals"
 
 
 def shown(root: Path, path: str = "metadata/voc12/image_labels.csv") -> dict[str, str]:

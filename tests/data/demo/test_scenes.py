@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from smaf.core.errors import InputError
-from smaf.data.demo_set import MARKER, detect_saliency, render_demo_set
+from smaf.data.demo.brush import Brush, blur
+from smaf.data.demo.demo_set import MARKER, detect_saliency, render_demo_set
+from smaf.data.demo.grounds import GROUNDS
+from smaf.data.demo.objects import OBJECTS
+from smaf.data.demo.scenes import CLASSES, HABITAT, render_scene
 from smaf.data.layout import DataRoot, open_data
-from smaf.data.scene_brush import Brush, blur
-from smaf.data.scene_grounds import GROUNDS
-from smaf.data.scene_objects import OBJECTS
-from smaf.data.scenes import CLASSES, HABITAT, render_scene
 
 SIZE = (128, 96)
 TRAIN, TEST = 40, 10

@@ -20,9 +20,9 @@ from smaf.core import parallel
 from smaf.core.command import run_command
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import read_mask, write_mask
-from smaf.data.coco_annotations import read_split
-from smaf.data.coco_masks import Region, encode_region, paint_mask, run_lengths
 from smaf.data.layout import open_data
+from smaf.data.prepare.coco_annotations import read_split
+from smaf.data.prepare.coco_masks import Region, encode_region, paint_mask, run_lengths
 from smaf.prepare import main
 
 

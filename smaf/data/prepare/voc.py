@@ -20,7 +20,7 @@ from smaf.core.names import class_index, is_background
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import MASK_FOLDERS
 from smaf.data.lists import read_ids
-from smaf.data.preparing import (
+from smaf.data.prepare.preparing import (
     LISTS,
     Summary,
     files_by_id,

@@ -16,10 +16,10 @@ from smaf.core.files import output_folder
 from smaf.core.images import IMAGE_SUFFIXES, read_mask
 from smaf.core.names import name_key
 from smaf.core.parallel import map_parallel
-from smaf.data.coco_annotations import Split, annotation_files, read_split
-from smaf.data.coco_masks import MaskTask, write_task
 from smaf.data.layout import PHOTO_FOLDERS
-from smaf.data.preparing import (
+from smaf.data.prepare.coco_annotations import Split, annotation_files, read_split
+from smaf.data.prepare.coco_masks import MaskTask, write_task
+from smaf.data.prepare.preparing import (
     LISTS,
     Summary,
     files_by_id,

@@ -16,7 +16,7 @@ from smaf.core.errors import InputError
 from smaf.core.files import check_id, read_json
 from smaf.core.images import MAX_PIXELS
 from smaf.core.names import check_names, is_background
-from smaf.data.coco_masks import FIX, Region, has_outline
+from smaf.data.prepare.coco_masks import FIX, Region, has_outline
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Data sets in other layouts, or with parts missing, brought into VOC layout: `smaf prepare`."""
