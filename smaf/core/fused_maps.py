@@ -54,6 +54,19 @@ def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) 
     write_bytes(path, stream.getvalue())
 
 
+def stored_values(cams: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """The maps as :func:`read_fused` gives them back: float32, rounded to 1/1000 within 0..1.
+
+    Example:
+        >>> stored_values({3: np.array([[0.12345, 1.5]], dtype=np.float32)})[3].tolist()
+        [[0.123, 1.0]]
+    """
+    return {
+        c: np.rint(np.clip(cam, 0.0, 1.0) * LEVELS).astype(np.float32) / np.float32(LEVELS)
+        for c, cam in cams.items()
+    }
+
+
 def _check_arrays(
     path: Path, arrays: Mapping[str, StoredArray], expected: Size | None, against: str = ""
 ) -> Size:

@@ -73,7 +73,7 @@ class Option:
     name: str | None = None
     kind: Callable[[str], Any] | None = None
     within: Range | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
     many: int | str | None = None
     metavar: Any = None
     const: str | None = None
@@ -185,7 +185,8 @@ def _changed(plan: Plan, values: Mapping[str, Any]) -> Plan:
     new = {}
     for field in dataclasses.fields(plan):
         if _PART in field.metadata:
-            new[field.name] = _changed(getattr(plan, field.name), values)
+            kept = {n: v for n, v in values.items() if n not in field.metadata[_PART]}
+            new[field.name] = _changed(getattr(plan, field.name), kept)
         elif _OPTION in field.metadata:
             for name in (field.metadata[_OPTION].name, field.name):
                 if name in values:
@@ -195,22 +196,31 @@ def _changed(plan: Plan, values: Mapping[str, Any]) -> Plan:
 
 def _check(name: str, about: Option, value: Any) -> None:
     """Raise :class:`InputError` where a value is out of range, or is none of the choices."""
-    values = value if isinstance(value, (tuple, list)) else (value,)
-    shown = " ".join(map(str, values))
     if value is None or isinstance(value, bool):
         return
+    values = value if isinstance(value, tuple | list) else (value,)
+    shown = " ".join(map(str, values))
+    if not values and about.within:
+        raise InputError(f"--{name}: expected at least one value")
     if about.within and not all(about.within.holds(number) for number in values):
         raise InputError(f"--{name} {shown}: expected {about.within.expected}")
     if about.ordered and values[0] > values[1]:
         raise InputError(f"--{name} {shown}: expected the smaller {about.ordered} first")
     if about.choices and not set(values) <= set(about.choices):
-        raise InputError(f"--{name} {shown}: expected one of {', '.join(about.choices)}")
+        raise InputError(f"--{name} {shown}: expected one of {', '.join(map(str, about.choices))}")
 
 
-def add_options(parser: argparse.ArgumentParser, plan: Options) -> None:
-    """Add the options of `plan` and of its parts to a parser, with their values as defaults."""
+def add_options(
+    parser: argparse.ArgumentParser, plan: Options, *, without: Sequence[str] = ()
+) -> None:
+    """Add the options of `plan` and of its parts to a parser, with their values as defaults.
+
+    Those in `without` are left out.
+    """
     groups: dict[str, argparse._ArgumentGroup] = {}
     for declared in plan.options():
+        if declared.name in without:
+            continue
         if declared.group not in groups:
             groups[declared.group] = parser.add_argument_group(declared.group)
         _add(groups[declared.group], declared)
@@ -245,6 +255,6 @@ def plan_from(plan: Plan, args: argparse.Namespace) -> Plan:
     """
     values = {}
     for declared in plan.options():
-        value = getattr(args, declared.name)
+        value = getattr(args, declared.name, declared.value)
         values[declared.name] = tuple(value) if isinstance(value, list) else value
     return plan.changed(**values)

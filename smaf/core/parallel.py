@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -101,3 +101,51 @@ def map_parallel(
 
 def _do(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
     return [function(task) for task in tasks]
+
+
+class Conveyor:
+    """Hands work to a pool while its input is made; waits where much is under way already.
+
+    Args:
+        pool: of :func:`worker_pool`; None does the work at once, in this process.
+        most: tasks that may be under way.
+        most_bytes: bytes of input that may be under way; a larger task goes alone.
+    """
+
+    def __init__(
+        self, pool: ProcessPoolExecutor | None, *, most: int, most_bytes: int = 256_000_000
+    ) -> None:
+        self.pool, self.most, self.most_bytes = pool, most, most_bytes
+        self._waiting: deque[tuple[Future[object], int]] = deque()
+
+    def put(self, function: Callable[..., object], *arguments: object, size: int = 0) -> None:
+        """Call `function` with `arguments`, whose input takes `size` bytes."""
+        if self.pool is None:
+            function(*arguments)
+            return
+        while self._waiting and (
+            len(self._waiting) >= self.most
+            or size + sum(held for _, held in self._waiting) > self.most_bytes
+        ):
+            self._waiting.popleft()[0].result()
+        self._waiting.append((self.pool.submit(function, *arguments), size))
+
+    def finish(self) -> None:
+        """Wait for all that is under way, and raise the first error."""
+        while self._waiting:
+            self._waiting.popleft()[0].result()
+
+
+@contextmanager
+def conveyor(num_workers: int, *, tasks: int) -> Iterator[Conveyor]:
+    """A :class:`Conveyor` for the block, which ends when all its work is done.
+
+    It works in `num_workers` processes; with fewer than two of them, or of `tasks`, in this one.
+    """
+    if num_workers < 2 or tasks < 3:
+        yield Conveyor(None, most=1)
+        return
+    with worker_pool(num_workers) as pool:
+        belt = Conveyor(pool, most=3 * num_workers)
+        yield belt
+        belt.finish()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
+
+from smaf.core.errors import InputError
+from smaf.core.options import POSITIVE, Options, option
 
 SCALES = (0.5, 1.0, 1.5, 2.0)
 MAX_VIEW_PIXELS = 2_000_000  # VOC's and COCO's largest views have 1.0 and 1.6 million
@@ -11,7 +14,7 @@ LABEL_FILTERS = ("maps", "logits")
 
 
 @dataclass(frozen=True)
-class Views:
+class Views(Options):
     """Which views of a photograph are fused, and where image-level labels act on them.
 
     Args:
@@ -24,31 +27,41 @@ class Views:
             kept; `"logits"`: softmax over the labelled channels and background alone, so that a cow
             that looks like a horse is no background. Departs from the paper.
 
-    Raises :class:`ValueError` where a value is out of its range.
+    Raises :class:`InputError` where a value is out of its range.
 
     Example:
         >>> Views((0.5, 1.0)).count  # two scales, each with its mirror image
         4
         >>> Views(label_filter="masks")
         Traceback (most recent call last):
-        ValueError: label_filter 'masks': expected one of maps, logits
+        smaf.core.errors.InputError: --label_filter masks: expected one of maps, logits
     """
 
-    scales: tuple[float, ...] = SCALES
-    flip: bool = True
-    long_side: int | None = None
-    max_pixels: int = MAX_VIEW_PIXELS
-    label_filter: str = "maps"
+    GROUP: ClassVar[str] = "views"
+
+    scales: tuple[float, ...] = option(
+        SCALES, "factors of the photograph's size", within=POSITIVE, kind=float
+    )
+    flip: bool = option(True, "use mirror images, too")
+    long_side: int | None = option(
+        None,
+        "longer side in pixels at scale 1; default: the photograph's own",
+        kind=int,
+        within=POSITIVE,
+    )
+    max_pixels: int = option(
+        MAX_VIEW_PIXELS, "size cap of a view", name="max_view_pixels", within=POSITIVE
+    )
+    label_filter: str = option(
+        "maps",
+        "image-level labels act on the softmax's maps, as published, or on the logits before it: "
+        "then classes that the photograph does not show take nothing from those it does",
+        choices=LABEL_FILTERS,
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(self.scales))
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise ValueError(f"scales {self.scales}: expected at least one, all above 0")
-        for name in ("long_side", "max_pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} {value}: expected at least one pixel")
-        check_label_filter(self.label_filter)
+        super().__post_init__()
 
     @property
     def count(self) -> int:
@@ -57,9 +70,9 @@ class Views:
 
 
 def check_label_filter(name: str) -> None:
-    """Raise :class:`ValueError` where `name` is none of :data:`LABEL_FILTERS`."""
+    """Raise :class:`InputError` where `name` is none of :data:`LABEL_FILTERS`."""
     if name not in LABEL_FILTERS:
-        raise ValueError(f"label_filter {name!r}: expected one of {', '.join(LABEL_FILTERS)}")
+        raise InputError(f"label_filter {name!r}: expected one of {', '.join(LABEL_FILTERS)}")
 
 
 PAPER_VIEWS = Views()

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from PIL import Image
@@ -35,6 +36,7 @@ from smaf.core.images import (
     read_saliency,
 )
 from smaf.core.labels import ImageLabels, read_image_labels
+from smaf.core.options import Options, option
 from smaf.data.lists import read_ids
 
 PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
@@ -219,3 +221,34 @@ def open_data(
     label_file = _named(root, labels) if labels else _first(root, LABEL_FILES)
     folders = (mask_folder,) if mask_folder else MASK_FOLDERS
     return DataRoot(root, kept, label_file, folders)
+
+
+@dataclass(frozen=True)
+class DataOptions(Options):
+    """Which data set, and which of its classes."""
+
+    GROUP: ClassVar[str] = "data set"
+
+    data_root: str = option("dataset/VOC2012", "data set in VOC layout")
+    class_names: str | None = option(
+        None,
+        "file of the data set's class names, instead of metadata/*/labels.txt, else PASCAL VOC's",
+    )
+    classes: str | None = option(
+        None, "file of class names to keep; other labels are dropped, their pixels ignored"
+    )
+    labels: str | None = option(
+        None,
+        "image-level labels (.npy or .csv), instead of metadata/*/cls_labels.npy, image_labels.csv "
+        "or labels.csv",
+    )
+
+    def open(self, *, mask_folder: str | None = None) -> DataRoot:
+        """Open the data set; `mask_folder` as in :func:`open_data`."""
+        return open_data(
+            self.data_root,
+            classes=self.classes,
+            class_names=self.class_names,
+            labels=self.labels,
+            mask_folder=mask_folder,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class TrainingStream(Dataset[Sample]):
     supervision.
     """
 
-    needs_labels, bgr = True, False
+    needs_labels = True
 
     def __init__(
         self,
@@ -42,9 +43,10 @@ class TrainingStream(Dataset[Sample]):
         seed: int,
         mean: Sequence[float],
         std: Sequence[float],
+        bgr: bool = False,
     ) -> None:
         self.data, self.ids, self.augmentation, self.seed = data, list(ids), augmentation, seed
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.bgr = mean, std, bgr
         self.labels = torch.from_numpy(data.labels_of(ids)) if self.needs_labels else None
         self._epoch: tuple[int, np.ndarray] = (-1, np.zeros(0, dtype=np.int64))
 
@@ -59,7 +61,7 @@ class TrainingStream(Dataset[Sample]):
         return int(self._epoch[1][position])
 
     def __getitem__(self, k: int) -> Sample:
-        """See the class."""
+        """Sample k as a dict of tensors, by name."""
         with during(f"reading {self.data.photo_path(self.ids[self.place(k)])} and its maps"):
             return self._sample(k)
 
@@ -85,22 +87,32 @@ class SaliencyStream(TrainingStream):
     """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1]."""
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """See the class."""
+        """What this stage\'s training needs beside the photograph, in the same geometry."""
         return {"saliency": geometry.apply_map(self.data.saliency(image_id, size=photo.size))}
 
 
 class FusedStream(TrainingStream):
     """Stage 2's samples: adds `fused` (C, crop/4, crop/4), the fused maps of the labelled classes.
 
-    With `whole`, also the whole photograph squeezed into the crop's size (3, crop, crop) for the
-    teacher, and `grid` (crop/4, crop/4, 2), where the crop's pixels lie in it.
+    They are read from `maps_folder`. With `whole`, also the whole photograph squeezed into the
+    crop's size (3, crop, crop) for the teacher, and `grid` (crop/4, crop/4, 2), where the crop's
+    pixels lie in it.
     """
 
-    whole = False
-    maps_folder = Path()
+    def __init__(
+        self,
+        data: DataRoot,
+        ids: Sequence[str],
+        *,
+        maps_folder: Path,
+        whole: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(data, ids, **common)
+        self.maps_folder, self.whole = maps_folder, whole
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """See the class."""
+        """What this stage\'s training needs beside the photograph, in the same geometry."""
         side = geometry.crop // TARGET_STRIDE
         path = fused_path(self.maps_folder, image_id)
         cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
@@ -126,7 +138,12 @@ class MaskStream(TrainingStream):
     """
 
     needs_labels = False
-    masks_folder: Path | None = None
+
+    def __init__(
+        self, data: DataRoot, ids: Sequence[str], *, masks_folder: Path | None, **common: Any
+    ) -> None:
+        super().__init__(data, ids, **common)
+        self.masks_folder = masks_folder
 
     def mask(self, image_id: str, size: tuple[int, int] | None = None) -> np.ndarray:
         """(H, W) uint8 target of an image, checked to be of `size` (W, H)."""
@@ -141,7 +158,7 @@ class MaskStream(TrainingStream):
         return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """See the class."""
+        """What this stage\'s training needs beside the photograph, in the same geometry."""
         return {"mask": geometry.apply_mask(self.mask(image_id, photo.size))}
 
 

@@ -127,9 +127,7 @@ def settings_of(data: DataRoot, plan: StagePlan) -> Settings:
         values[LABELS] = checksum(data.labels_of(ids).tobytes())
     values["class_list"] = list(data.classes.names)
     values["source_classes"] = list(data.classes.source)
-    return Settings(
-        values, frozenset(o.name for o in plan.options() if o.about.role is Role.RUN)
-    )
+    return Settings(values, frozenset(o.name for o in plan.options() if o.about.role is Role.RUN))
 
 
 def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
 
 from smaf.core.command import make_parser
 from smaf.core.device import DEVICES, PRECISIONS, choose_device
+from smaf.core.errors import InputError
 from smaf.core.options import (
     NOT_NEGATIVE,
     POSITIVE,
@@ -22,8 +25,11 @@ from smaf.core.options import (
     redeclared,
 )
 from smaf.data.augment import Augmentation
-from smaf.engine.training.loop import LoopSettings
-from smaf.models import Trainable
+from smaf.data.streams import TrainingStream
+from smaf.engine.outputs import Places
+from smaf.engine.training.loop import LoopSettings, Task, Training
+from smaf.engine.training.validation import Validation
+from smaf.models import HEADS, Trainable
 
 Stage = TypeVar("Stage", bound="StagePlan")
 Net = TypeVar("Net", bound=Trainable)
@@ -32,14 +38,10 @@ AUTO = "auto"  # of --head: the weights' own
 
 @dataclass(frozen=True)
 class StagePlan(Options):
-    """Plan of a stage; subclasses add what theirs needs.
-
-    `labels_decide`: whether the image-level labels of the list take part in the result.
-    """
+    """Plan of a stage; subclasses add what theirs needs."""
 
     GROUP: ClassVar[str] = "stage"
     command: ClassVar[str]
-    labels_decide: ClassVar[bool] = True
 
     list_name: str = option(
         "train_aug",
@@ -50,6 +52,11 @@ class StagePlan(Options):
     recipe: str | None = option(
         None, "options by name, as light; those after it win", role=Role.RUN
     )
+
+    @property
+    def labels_decide(self) -> bool:
+        """Whether the image-level labels of the list take part in the result."""
+        return True
 
     @classmethod
     def of(cls: type[Stage], recipe: str | None = None, **values: Any) -> Stage:
@@ -66,6 +73,16 @@ class StagePlan(Options):
             add_options(parser, plan)
             plan = plan_from(plan, parser.parse_args(["--recipe", recipe]))
         return plan.changed(**values)
+
+    def located(self: Stage, places: Places) -> Stage:
+        """The plan with the files of a whole run where it names none."""
+        return self
+
+    def require(self, *names: str) -> None:
+        """Raise :class:`InputError` where a field that a stage cannot do without is None."""
+        for name in names:
+            if getattr(self, name) is None:
+                raise InputError(f"{type(self).__name__} needs {name}: name it")
 
 
 @dataclass(frozen=True)
@@ -138,27 +155,6 @@ class Crops(Options):
 
 
 @dataclass(frozen=True)
-class Validation(Options):
-    """Which list is validated on while training, and how."""
-
-    GROUP: ClassVar[str] = "validation"
-
-    val_list: str | None = option(
-        None,
-        "list to validate on, where its masks exist; training never reads them",
-        role=Role.RUN,
-    )
-    val_long_side: int | None = option(
-        None,
-        "longer side of validation's photographs; default: their own",
-        kind=int,
-        within=POSITIVE,
-        role=Role.RUN,
-    )
-    val_every: int = option(1000, "steps between validations", within=POSITIVE, role=Role.RUN)
-
-
-@dataclass(frozen=True)
 class TrainingPlan(StagePlan):
     """Plan of a stage that trains a network."""
 
@@ -179,6 +175,39 @@ class TrainingPlan(StagePlan):
         model.freeze_batchnorm = self.batchnorm == "frozen"
         model.freeze(self.freeze)
         return model.set_trainable()
+
+    def training(
+        self,
+        model: Trainable,
+        task: Task,
+        stream: TrainingStream,
+        *,
+        device: torch.device,
+        save: Callable[[Path], None],
+        validate: Callable[[], float] | None,
+    ) -> Training:
+        """What the loop needs; see :class:`smaf.engine.training.loop.Training`."""
+        return Training(
+            model,
+            task,
+            stream,
+            settings=self.loop,
+            device=device,
+            save=save,
+            precision=self.compute.precision,
+            num_workers=self.compute.num_workers,
+            validate=validate,
+            val_every=self.validation.val_every,
+        )
+
+
+def head_option() -> Any:
+    """The field `head` of a plan that reads a trained classifier."""
+    return option(
+        AUTO,
+        "auto: the weights' own; cls for a release's plain-CAM checkpoint (its keys are EPS's)",
+        choices=(AUTO, *HEADS),
+    )
 
 
 def listed_as(default: str) -> Any:

@@ -1,294 +1,114 @@
-"""Evaluation of masks or fused maps against the truth: one confusion matrix over the list."""
+"""Scores of masks, or of fused maps at a background threshold, against true masks."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
-from tqdm import tqdm
 
-from smaf.core.classes import IGNORE
-from smaf.core.errors import InputError, MissingInputError, during
-from smaf.core.files import write_json
-from smaf.core.fused_maps import read_fused
-from smaf.core.images import MASK_SUFFIXES, find_images, read_mask
+from smaf.core.errors import InputError, MissingInputError
+from smaf.core.files import output_folder
+from smaf.core.options import OPEN_FRACTION, option
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
-from smaf.engine.inference import check_classes
-from smaf.engine.truth import check_shown, true_masks, values_of
-from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask
-from smaf.report.sweep_plot import plot_sweep
+from smaf.engine.evaluation import (
+    SWEEP_NOTE,
+    Evaluation,
+    evaluate_cams,
+    evaluate_masks,
+    write_evaluation,
+    write_sweep,
+)
+from smaf.engine.plans import StagePlan, listed_as
 
-log = logging.getLogger("smaf")
-SWEEP_NOTE = "a threshold belongs to the list that it was chosen on; report it on another list"
+THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.02, 0.81, 0.02))  # of a sweep
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Result of one evaluation; `to_json` is what is written."""
+class EvaluationPlan(StagePlan):
+    """Plan of an evaluation."""
 
-    list_name: str
-    classes: tuple[str, ...]  # background first
-    images: int
-    matrix: ConfusionMatrix
-    threshold: float | None = None
-    strata: SizeStrata | None = None  # of masks only
-    uncertain: int = 0  # pixels that the masks mark 255, left out like those ignored in truth
+    GROUP: ClassVar[str] = "evaluation"
+    command: ClassVar[str] = "evaluate"
 
-    def to_json(self) -> dict[str, Any]:
-        """Numbers in 0..1; a class that does not occur has null."""
-        result = self.matrix.compute()
-
-        def per_class(name: str) -> dict[str, float | None]:
-            return {
-                c: None if math.isnan(v) else float(v)
-                for c, v in zip(self.classes, result[name], strict=True)
-            }
-
-        counted = int(self.matrix.counts.sum())
-        by_size = {} if self.strata is None else {"by_size": self.strata.compute()}
-        return {
-            "list": self.list_name,
-            "images": self.images,
-            "classes": list(self.classes),
-            "threshold": self.threshold,
-            "pixels": counted,
-            "ignored_pixels": self.matrix.ignored,
-            "uncertain_pixels": self.uncertain,
-            "miou": result["miou"],
-            "precision": float(np.nanmean(result["precision"])),
-            "recall": float(np.nanmean(result["recall"])),
-            "accuracy": result["accuracy"],
-            "fwiou": result["fwiou"],
-            "iou": per_class("iou"),
-            "precision_per_class": per_class("precision"),
-            "recall_per_class": per_class("recall"),
-            **by_size,
-        }
-
-    def table(self) -> str:
-        """A text table in per cent."""
-        result = self.matrix.compute()
-        width = max(len(name) for name in self.classes)
-        lines = [f"{'class':<{width}}     IoU  precision  recall"]
-        for row in zip(
-            self.classes, result["iou"], result["precision"], result["recall"], strict=True
-        ):
-            cells = [" –  " if math.isnan(v) else f"{100 * v:.2f}" for v in row[1:]]
-            lines.append(f"{row[0]:<{width}}  {cells[0]:>6}     {cells[1]:>6}  {cells[2]:>6}")
-        means = [100 * np.nanmean(result[name]) for name in ("iou", "precision", "recall")]
-        lines.append(f"{'mean':<{width}}  {means[0]:6.2f}     {means[1]:6.2f}  {means[2]:6.2f}")
-        if self.strata is not None:
-            sizes = (
-                f"{name} {100 * entry['iou']:.2f} % ({entry['objects']})"
-                for name, entry in self.strata.compute().items()
-                if entry["objects"]
-            )
-            lines.append(
-                "IoU by the object's share of the image (below 5 %, to 20 %, above): "
-                f"{', '.join(sizes)}"
-            )
-        at = "" if self.threshold is None else f", background threshold {self.threshold:g}"
-        if self.uncertain:
-            whole = self.uncertain + int(self.matrix.counts.sum())
-            at += (
-                f"; {100 * self.uncertain / whole:.1f} % of the rest marked uncertain (255) and "
-                "left out"
-            )
-        lines.append(
-            f"mIoU {100 * result['miou']:.2f} %, accuracy {100 * result['accuracy']:.2f} %, "
-            f"frequency-weighted IoU {100 * result['fwiou']:.2f} %"
-        )
-        lines.append(
-            f"list {self.list_name}: {self.images} images, {len(self.classes)} classes with "
-            f"background, {self.matrix.ignored} pixels ignored{at}"
-        )
-        if absent := [
-            c
-            for c, n in zip(self.classes[1:], self.matrix.counts.sum(axis=1)[1:], strict=True)
-            if not n
-        ]:
-            more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
-            lines.append(f"no true mask shows {', '.join(absent[:10])}{more}")
-        return "\n".join(lines)
-
-
-def _accumulate(
-    data: DataRoot, list_name: str, ids: Sequence[str], count: Callable[[str, np.ndarray], None]
-) -> None:
-    """Call `count` with each id and its true mask. Truth that shows no class is an
-    :class:`InputError`."""
-    seen = np.zeros(256, dtype=bool)
-    with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
-        for image_id in bar:
-            with during(f"evaluating {image_id}"):
-                truth = data.mask(image_id)
-                seen |= values_of(truth)
-                count(image_id, truth)
-    check_shown(seen, true_masks(data, list_name), of=data)
-
-
-def _new(
-    data: DataRoot, list_name: str, ids: Sequence[str], threshold: float | None = None
-) -> Evaluation:
-    return Evaluation(
-        list_name,
-        ("background", *data.classes.names),
-        len(ids),
-        ConfusionMatrix(data.num_classes + 1),
-        threshold,
+    list_name: str = listed_as("train")
+    pred_dir: str | Path | None = option(
+        None, "masks <id>.png, values 0 background, class index + 1"
     )
+    cam_dir: str | Path | None = option(
+        None, "fused maps <id>.npz (or published <id>.npy) instead of masks"
+    )
+    threshold: float = option(0.2, "background threshold of fused maps", within=OPEN_FRACTION)
+    sweep: bool = option(False, "try the thresholds 0.02, 0.04 … 0.80, draw their mIoU")
+
+    @property
+    def labels_decide(self) -> bool:
+        """Masks are compared; image-level labels do not take part."""
+        return False
+
+    @property
+    def folder(self) -> Path:
+        """The folder of what is evaluated."""
+        return Path(self.cam_dir or self.pred_dir or "")
+
+    def check(self) -> None:
+        """Raise :class:`InputError` where the plan names no predictions, or none that are there."""
+        if (self.pred_dir is None) == (self.cam_dir is None):
+            raise InputError("expected either --pred_dir (masks) or --cam_dir (fused maps)")
+        if self.sweep and self.cam_dir is None:
+            raise InputError("--sweep needs fused maps: name their folder with --cam_dir")
+
+    def place(self) -> Path:
+        """Where the scores go by default: beside the predictions."""
+        return self.folder / f"evaluation_{Path(self.list_name).stem}.json"
 
 
-def _check(values: np.ndarray, truth: np.ndarray, path: Path, num_classes: int) -> np.ndarray:
-    if values.shape != truth.shape:
-        raise InputError(
-            f"{path} is {values.shape[1]}×{values.shape[0]} pixels, the true mask {truth.shape[1]}×"
-            f"{truth.shape[0]}: make it again from the same photographs"
-        )
-    named = values[values != IGNORE]
-    if named.max(initial=0) > num_classes:
-        raise InputError(
-            f"mask {path} has the value {named.max()}, the task has the classes 1..{num_classes}: "
-            "evaluate with the class list (--classes, --class_names) that made it"
-        )
-    return values
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation gives: the result, or the best of a sweep; and the file that holds it."""
+
+    result: Evaluation
+    path: Path
+    sweep: tuple[Evaluation, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [
+            f"threshold {entry.threshold:.2f}  mIoU {100 * entry.matrix.compute()['miou']:.2f} %"
+            for entry in self.sweep
+        ]
+        if self.sweep:
+            best, name = self.result.threshold, self.result.list_name
+            lines.append(f"best threshold {best:g} on list {name}: {SWEEP_NOTE}")
+        return "\n".join([*lines, self.result.table(), f"wrote {self.path}"])
 
 
-def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
-    """Evaluate the masks `pred_dir/<id>`, values 0..C; pixels that they mark 255 (uncertain) are
-    left out and counted.
+def evaluate(data: DataRoot, plan: EvaluationPlan, output: Path | str | None = None) -> Scores:
+    """Evaluate predictions of a list and write the scores to the JSON file `output`.
 
-    Raises :class:`InputError` where the truth shows no class, or where nothing of a class is left
-    to count.
+    By default that is `evaluation_<list>.json` beside the predictions. One confusion matrix over
+    the whole list, as PASCAL VOC has it. Raises :class:`InputError` where predictions or true masks
+    are missing, or do not fit each other.
     """
-    ids = data.ids(list_name)
-    paths = find_images([pred_dir], ids, suffixes=MASK_SUFFIXES)
-    _require(data, list_name, pred_dir, [pred_dir / f"{i}.png" for i in ids if i not in paths])
-    check_classes(pred_dir, data)
-    if paths[ids[0]].samefile(data.mask_path(ids[0])):
-        log.warning(
-            "warning: %s has the true masks themselves: they are compared with themselves", pred_dir
-        )
-    strata = SizeStrata(data.num_classes + 1)
-    result, uncertain = replace(_new(data, list_name, ids), strata=strata), 0
-    predicted = np.zeros(256, dtype=bool)
-
-    def count(image_id: str, truth: np.ndarray) -> None:
-        nonlocal uncertain, predicted
-        pred = _check(read_mask(paths[image_id]), truth, paths[image_id], data.num_classes)
-        predicted |= values_of(pred[truth != IGNORE])
-        marked = (pred == IGNORE) & (truth != IGNORE)
-        uncertain += int(marked.sum())
-        truth = np.where(marked, np.uint8(IGNORE), truth)
-        result.matrix.update(pred, truth)
-        strata.update(pred, truth)
-
-    _accumulate(data, list_name, ids, count)
-    if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
-        check_shown(predicted, f"the masks in {pred_dir}, where 255 is uncertain and left out,")
-    if not result.matrix.counts[1:].any():
-        raise InputError(
-            f"the masks in {pred_dir} mark every pixel of a class as uncertain (255, left out): "
-            f"nothing of list {list_name} is left to count; make them with fewer uncertain pixels"
-        )
-    result.matrix.ignored -= uncertain
-    return replace(result, uncertain=uncertain)
-
-
-def evaluate_cams(
-    data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: Sequence[float]
-) -> list[Evaluation]:
-    """Evaluate fused maps at one or more background thresholds, reading each map once."""
-    ids = data.ids(list_name)
-    _require(
-        data,
-        list_name,
-        cam_dir,
-        [path for i in ids if not (path := fused_path(cam_dir, i)).is_file()],
-    )
-    check_classes(cam_dir, data)
-    levels, classes, ignored = (
-        np.sort(np.asarray(thresholds, dtype=np.float32)),
-        data.num_classes + 1,
-        0,
-    )
-    # Pixels by the number of thresholds that they pass, their true class and their strongest class
-    passed = np.zeros((len(levels) + 1, classes, classes), dtype=np.int64)
-
-    def count(image_id: str, truth: np.ndarray) -> None:
-        nonlocal ignored, passed
-        path = fused_path(cam_dir, image_id)
-        cams = read_fused(
-            path,
-            num_classes=data.num_classes,
-            size=(truth.shape[1], truth.shape[0]),
-            against="the true mask",
-        )
-        best = (
-            np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, dtype=np.float32)
-        )
-        winner = _check(
-            cams_to_mask(cams, threshold=0.0, size=truth.shape), truth, path, data.num_classes
-        )
-        kept = truth != IGNORE
-        ignored += int(kept.size - kept.sum())
-        index = np.searchsorted(levels, best[kept], side="left")
-        index = (index * classes + truth[kept]) * classes + winner[kept]
-        passed += np.bincount(index, minlength=passed.size).reshape(passed.shape)
-
-    _accumulate(data, list_name, ids, count)
-    total, results = passed.sum(axis=0), []
-    for threshold in thresholds:
-        result = _new(data, list_name, ids, threshold)
-        front = passed[int(np.searchsorted(levels, np.float32(threshold))) + 1 :].sum(axis=0)
-        result.matrix.counts[:] = front
-        result.matrix.counts[:, 0] += (total - front).sum(axis=1)
-        result.matrix.ignored = ignored
-        results.append(result)
-    return results
-
-
-def _require(data: DataRoot, list_name: str, folder: Path, missing: Sequence[Path]) -> None:
-    """Raise :class:`MissingInputError` where predictions are `missing`, or true masks of the list
-    are."""
-    if missing:
+    plan.check()
+    if not plan.folder.is_dir():
         raise MissingInputError(
-            f"prediction {missing[0]} (and {len(missing) - 1} more of list {list_name}) "
-            f"does not exist: make them first, or name another folder than {folder}"
+            f"predictions {plan.folder} do not exist: make them first (gen_pm, gen_fusion), or "
+            "name their folder"
         )
-    absent = data.missing("mask", data.ids(list_name))
-    if absent:
-        raise MissingInputError(
-            f"mask {data.mask_path(absent[0])} does not exist: evaluation needs true masks; take "
-            "its id off the list"
-        )
-
-
-def write_evaluation(path: Path, evaluation: Evaluation, **extra: Any) -> None:
-    """Write the JSON; NaN never gets into it."""
-    value = {**evaluation.to_json(), **extra}
-    write_json(path, json.loads(json.dumps(value), parse_constant=lambda _: None))
-
-
-def write_sweep(path: Path, sweep: Sequence[Evaluation]) -> Evaluation:
-    """Write the sweep as JSON and, beside it, as a plot (.png); return the evaluation with the
-    highest mIoU."""
-    mious = [evaluation.matrix.compute()["miou"] for evaluation in sweep]
-    best = sweep[int(np.nanargmax(mious))]
-    rows = [{"threshold": e.threshold, "miou": m} for e, m in zip(sweep, mious, strict=True)]
-    write_evaluation(path, best, sweep=rows, note=SWEEP_NOTE)
-    plot_sweep(
-        path.with_suffix(".png"),
-        [float(e.threshold or 0.0) for e in sweep],
-        mious,
-        list_name=best.list_name,
-        best=float(best.threshold or 0.0),
+    path = plan.place() if output is None else Path(output)
+    if path.is_dir():
+        raise InputError(f"--out {path} is a folder: name a JSON file in it")
+    output_folder(path.parent)
+    if plan.cam_dir is None:
+        result = evaluate_masks(data, list_name=plan.list_name, pred_dir=plan.folder)
+        write_evaluation(path, result)
+        return Scores(result, path)
+    thresholds = THRESHOLDS if plan.sweep else (plan.threshold,)
+    results = evaluate_cams(
+        data, list_name=plan.list_name, cam_dir=plan.folder, thresholds=thresholds
     )
-    return best
+    if plan.sweep:
+        return Scores(write_sweep(path, results), path, tuple(results))
+    write_evaluation(path, results[0])
+    return Scores(results[0], path)

@@ -1,167 +1,94 @@
-"""Stage 1: fused maps of every image on a list. Also the first half of stage 3."""
+"""Stage 1: fused maps of every image on a list."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ClassVar
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
-from smaf.core.device import autocast
-from smaf.core.errors import InputError, MissingInputError, during
-from smaf.core.fused_maps import read_fused, write_fused, write_published
-from smaf.core.record import RunRecord
+from smaf.core.fused_maps import write_fused, write_published
+from smaf.core.options import Role, option, part
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
-from smaf.engine import distributed
-from smaf.engine.outputs import output_run
-from smaf.models import Classifier
-from smaf.ops import fuse_cams
+from smaf.engine.distributed import process_group
+from smaf.engine.fused import FusedPhoto, check_fused, fuse_list
+from smaf.engine.outputs import Output, Places, image_run, settings_of
+from smaf.engine.plans import Compute, StagePlan, head_option
+from smaf.engine.trained import trained_classifier
 
-log = logging.getLogger("smaf")
-T = TypeVar("T")
 CAM_FORMATS = ("npz", "npy")
 
 
-def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4) -> Iterator[T]:
-    """Read items in a thread while the caller works on earlier ones; errors are raised in their
-    place."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: list[Future[T]] = [pool.submit(read, item) for item in items[:ahead]]
-        for index in range(len(items)):
-            if index + ahead < len(items):
-                waiting.append(pool.submit(read, items[index + ahead]))
-            try:
-                yield waiting.pop(0).result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+@dataclass(frozen=True)
+class FusionPlan(StagePlan):
+    """Plan of stage 1; the defaults are the paper's views."""
 
+    GROUP: ClassVar[str] = "stage 1"
+    command: ClassVar[str] = "gen_fusion"
 
-Fused = tuple[str, dict[int, np.ndarray], tuple[int, int]]
-
-
-def fuse_list(
-    model: Classifier, data: DataRoot, ids: Sequence[str], views: Views, *, precision: str = "fp32"
-) -> Generator[Fused, None, None]:
-    """Yield (id, fused maps of the labelled classes, (H, W)) for each image, with a progress
-    bar."""
-    device = next(model.parameters()).device
-    labels = data.labels_of(ids)
-    told: set[str] = set()
-    photos = read_ahead(ids, data.photo)
-    bar = tqdm(
-        zip(ids, photos, labels, strict=True),
-        total=len(ids),
-        unit="image",
-        mininterval=1.0,
-        disable=distributed.rank() > 0,
+    weights: str | Path | None = option(
+        None, "stage 0's classifier, or EPS's or SMAF's published checkpoint", role=Role.CONTENTS
     )
-    for image_id, photo, label in bar:
+    head: str = head_option()
+    cam_format: str = option(
+        "npz",
+        "npz: compact, no pickle; npy: the published format, for exchange",
+        choices=CAM_FORMATS,
+    )
+    views: Views = part(Views)
+    compute: Compute = part(Compute)
+
+    def located(self, places: Places) -> FusionPlan:
+        """The plan with the files of a whole run where it names none."""
+        return self.filled(weights=places.eps)
+
+
+def _write(folder: Path, cam_format: str, fused: FusedPhoto) -> None:
+    path = folder / f"{fused.image_id}.{cam_format}"
+    if cam_format == "npz":
+        write_fused(path, fused.cams, fused.shape)
+    else:
+        write_published(path, fused.cams)
+
+
+def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) -> Path:
+    """Run stage 1: write the fused maps of each image, `<id>.npz`, to a folder; return the folder.
+
+    With `cam_format="npy"` they have the published format. Maps that are there and whole, of the
+    same settings and labels, are not made again. Raises :class:`InputError` for data or weights
+    that do not serve.
+    """
+    plan.require("weights")
+    output = Output.of(output)
+    device = plan.compute.choose_device()
+    model = trained_classifier(plan.weights or "", data, head=plan.head)
+    with process_group(device):
+        ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        data.require(ids)
+        model = model.to(device).to(memory_format=torch.channels_last)
         with (
-            during(f"fusing the views of {data.photo_path(image_id)}"),
-            autocast(device, precision),
-            warnings.catch_warnings(record=True) as caught,
-        ):
-            warnings.simplefilter("always")
-            cams = fuse_cams(model, photo, label, views=views)
-        for entry in caught:  # the size cap's, and others
-            if (place := f"{entry.filename}:{entry.lineno}") not in told:
-                log.warning("warning: %s; said once", entry.message)
-                told.add(place)
-        yield image_id, cams, (photo.height, photo.width)
-
-
-def check_classes(folder: Path, data: DataRoot) -> None:
-    """Refuse maps or masks whose folder says that they were made with another class list."""
-    entry = RunRecord(folder, {}).previous()
-    names = (entry or {}).get("settings", {}).get("class_list")
-    if names is not None and names != list(data.classes.names):
-        raise InputError(
-            f"{folder} was made with the classes {', '.join(names)}; the data set keeps "
-            f"{', '.join(data.classes.names)}: name the right --classes, or another folder"
-        )
-
-
-def check_fused(path: Path, data: DataRoot, image_id: str) -> None:
-    """Check that a stored map is whole and of the image's labels: :class:`InputError`, or
-    FileNotFoundError."""
-    stored = set(read_fused(path, num_classes=data.num_classes))
-    labelled = set(np.flatnonzero(data.all_labels[image_id]).tolist())
-    if stored != labelled:
-        names = [[data.classes.names[c] for c in sorted(classes)] for classes in (stored, labelled)]
-        raise InputError(
-            f"fused map {path} is of {', '.join(names[0]) or 'no class'}, the labels are now "
-            f"{', '.join(names[1])}"
-        )
-
-
-def require_fused(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
-    """Check that the fused map of each id is there, and of the data set's classes."""
-    missing = [i for i in ids if not fused_path(folder, i).is_file()]
-    if missing:
-        raise MissingInputError(
-            f"fused map {fused_path(folder, missing[0])} (and {len(missing) - 1} more) does not "
-            "exist: run stage 1 (gen_fusion) on this list, or name its folder with --cam_dir"
-        )
-    check_classes(folder, data)
-
-
-def gen_fusion(
-    model: Classifier,
-    data: DataRoot,
-    *,
-    list_name: str,
-    views: Views,
-    out: Path,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    precision: str = "fp32",
-    cam_format: str = "npz",
-    overwrite: bool = False,
-) -> None:
-    """Run stage 1: write `out/<id>.npz` (or the published `.npy`) for each image; those that are
-    there stay."""
-    if cam_format not in CAM_FORMATS:
-        raise InputError(f"--cam_format {cam_format}: expected one of {', '.join(CAM_FORMATS)}")
-    ids = data.ids(list_name)
-    data.labels_of(ids)
-    data.require(ids)
-    share = distributed.share(ids)
-    model = model.to(device).to(memory_format=torch.channels_last)
-    with output_run(
-        out,
-        facts,
-        results=[f"*.{suffix}" for suffix in CAM_FORMATS],
-        images=len(ids),
-        overwrite=overwrite,
-        per_image=True,
-    ) as run:
-        run.begin()
-        todo = run.left(share, lambda i: check_fused(out / f"{i}.{cam_format}", data, i))
-        with (
+            image_run(
+                output,
+                settings,
+                ids=ids,
+                results=[f"*.{suffix}" for suffix in CAM_FORMATS],
+                check=lambda i: check_fused(output.folder / f"{i}.{plan.cam_format}", data, i),
+                what="fused maps",
+            ) as run,
             ThreadPoolExecutor(1) as writer,
-            closing(fuse_list(model, data, todo, views, precision=precision)) as results,
+            closing(
+                fuse_list(model, data, run.todo, plan.views, precision=plan.compute.precision)
+            ) as results,
         ):
             pending: Future[None] | None = None
-            for image_id, cams, size in results:
+            for fused in results:
                 if pending is not None:
                     pending.result()
-                path = out / f"{image_id}.{cam_format}"
-                pending = (
-                    writer.submit(write_fused, path, cams, size)
-                    if cam_format == "npz"
-                    else writer.submit(write_published, path, cams)
-                )
+                pending = writer.submit(_write, output.folder, plan.cam_format, fused)
             if pending is not None:
                 pending.result()
-    if distributed.rank() == 0:
-        log.info("wrote %d fused maps to %s", len(ids), out)
+    return output.folder

@@ -1,13 +1,12 @@
-"""Stage 3: pseudo masks from a classifier (or from stored fused maps), refined by CRF where
-asked."""
+"""Stage 3: pseudo masks from a classifier or from stored fused maps, refined by CRF where asked."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,151 +14,221 @@ import torch
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError
 from smaf.core.files import write_text
-from smaf.core.fused_maps import read_fused, write_fused
+from smaf.core.fused_maps import read_fused, stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
+from smaf.core.options import OPEN_FRACTION, Role, option, part
+from smaf.core.parallel import Conveyor, conveyor
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
 from smaf.engine import distributed
-from smaf.engine.inference import Fused, check_fused, fuse_list, require_fused
-from smaf.engine.outputs import output_run
-from smaf.engine.refine import refine_list, refine_to_masks
-from smaf.models import Classifier
-from smaf.ops import cams_to_mask, certain_mask, require_crf
+from smaf.engine.distributed import process_group
+from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
+from smaf.engine.outputs import OutputRun, Output, Places, image_run, settings_of
+from smaf.engine.plans import Compute, StagePlan, head_option, listed_as
+from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
+from smaf.engine.trained import trained_classifier
+from smaf.ops import require_crf
 
-log = logging.getLogger("smaf")
 BEFORE_CRF = "before_crf"
-CRF_KINDS = ("none", "masks", "maps")
-UNCERTAIN = ("none", "thresholds", "crf")
+_RESULTS = ("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz")
+Source = Callable[[Sequence[str]], Generator[FusedPhoto, None, None]]
 
 
-def _stored(data: DataRoot, ids: Sequence[str], cam_dir: Path) -> Generator[Fused, None, None]:
-    for image_id in ids:
-        photo, label = data.photo(image_id), data.all_labels[image_id]
-        cams = read_fused(
-            fused_path(cam_dir, image_id), num_classes=data.num_classes, size=photo.size
-        )
-        kept = {c: cam for c, cam in cams.items() if label[c]}
-        yield image_id, kept, (photo.height, photo.width)
+@dataclass(frozen=True)
+class MaskPlan(StagePlan):
+    """Plan of stage 3; the defaults are the release's, without CRF."""
+
+    GROUP: ClassVar[str] = "stage 3"
+    command: ClassVar[str] = "gen_pm"
+
+    list_name: str = listed_as("train")
+    weights: str | Path | None = option(
+        None, "stage 2's student, or another classifier", role=Role.CONTENTS
+    )
+    head: str = head_option()
+    cam_dir: str | Path | None = option(
+        None, "use these fused maps instead of --weights", role=Role.CONTENTS, files=".npz"
+    )
+    threshold: float = option(0.2, "background threshold", within=OPEN_FRACTION)
+    crf: str = option(
+        "none",
+        "refine with dense CRF (needs pydensecrf2): on the masks, as published (--crf alone), or "
+        "on the fused maps, with EPS's values",
+        choices=CRF_KINDS,
+        const="masks",
+    )
+    uncertain: str = option(
+        "none",
+        "mark pixels 255, which stage 4 ignores: where the masks at the thresholds of --band "
+        "disagree, or where CRF disagrees with the mask before it",
+        choices=UNCERTAIN,
+    )
+    band: tuple[float, float] = option(
+        (0.15, 0.35),
+        "background thresholds of --uncertain thresholds",
+        many=2,
+        metavar=("LOW", "HIGH"),
+    )
+    views: Views = part(Views)
+    compute: Compute = part(Compute)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.band
+        if self.uncertain == "crf" and self.crf == "none":
+            raise InputError(
+                "--uncertain crf compares masks before and after CRF: add --crf, or take thresholds"
+            )
+        if self.uncertain == "thresholds" and self.crf == "masks":
+            raise InputError(
+                "--uncertain thresholds needs maps, --crf masks has none: use --crf maps"
+            )
+        if self.uncertain == "thresholds" and not 0 < low <= high < 1:
+            raise InputError(
+                f"--band {low:g} {high:g}: expected thresholds between 0 and 1, the lower one first"
+            )
+
+    def located(self, places: Places) -> MaskPlan:
+        """The plan with the files of a whole run where it names none."""
+        if self.cam_dir is not None:
+            return replace(self, weights=None)
+        return self.filled(weights=places.student)
+
+    def rule(self, num_classes: int) -> MaskRule:
+        """How maps become a mask."""
+        return MaskRule(num_classes, self.threshold, self.crf, self.uncertain, self.band)
 
 
 def check_mask(path: Path, data: DataRoot, image_id: str) -> None:
-    """Check that a pseudo mask is whole and shows its labels alone: :class:`InputError`, or
-    FileNotFoundError."""
+    """Check that a pseudo mask is whole and shows its labels alone.
+
+    Raises :class:`InputError`, or FileNotFoundError where there is none.
+    """
     values = set(np.unique(read_mask(path)).tolist()) - {0, IGNORE}
     if other := sorted(values - set((np.flatnonzero(data.all_labels[image_id]) + 1).tolist())):
         raise InputError(f"mask {path} has the values {other}, which are not of the image's labels")
 
 
-def gen_pm(
-    source: Classifier | Path,
-    data: DataRoot,
-    *,
-    list_name: str,
-    views: Views,
-    threshold: float,
-    crf: str,
-    out: Path,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    precision: str = "fp32",
-    num_workers: int = 2,
-    overwrite: bool = False,
-    uncertain: str = "none",
-    band: tuple[float, float] = (0.0, 0.0),
-) -> None:
-    """Run stage 3: write palette PNGs `out/<id>.png`, values 0 background, class index + 1; those
-    there stay.
-
-    `source` is a classifier, or a folder of fused maps. `crf` is one of :data:`CRF_KINDS`: none, on
-    the masks (as published), or on the fused maps; masks (and maps) before it are kept in
-    `out/before_crf`. `out/classes.txt` names the values.
-
-    `uncertain` marks pixels 255, which stage 4 ignores: where the masks at the two thresholds of
-    `band` (each refined, where CRF works on maps) disagree, or where CRF disagrees with the mask
-    before it.
-    """
-    if crf not in CRF_KINDS:
-        raise InputError(f"--crf {crf}: expected one of {', '.join(CRF_KINDS)}")
-    if uncertain not in UNCERTAIN:
-        raise InputError(f"--uncertain {uncertain}: expected one of {', '.join(UNCERTAIN)}")
-    if uncertain == "crf" and crf == "none":
-        raise InputError(
-            "--uncertain crf compares masks before and after CRF: add --crf, or take thresholds"
-        )
-    if uncertain == "thresholds" and crf == "masks":
-        raise InputError("--uncertain thresholds needs maps, --crf masks has none: use --crf maps")
-    if uncertain == "thresholds" and not 0 < band[0] <= band[1] < 1:
-        raise InputError(
-            f"--band {band[0]:g} {band[1]:g}: expected thresholds between 0 and 1, the lower one "
-            "first"
-        )
-    if crf != "none":
-        require_crf()
-    ids = data.ids(list_name)
-    data.labels_of(ids)
-    data.require(ids)
-    if isinstance(source, Path):
-        require_fused(source, ids, data)
-    raw = out if crf == "none" else out / BEFORE_CRF
-    keep_maps = crf == "maps" and not isinstance(source, Path)
-    if not isinstance(source, Path):
-        source = source.to(device).to(memory_format=torch.channels_last)
-
-    def check(image_id: str) -> None:
-        check_mask(raw / f"{image_id}.png", data, image_id)
-        if keep_maps:
-            check_fused(raw / f"{image_id}.npz", data, image_id)
-
-    with output_run(
-        out,
-        facts,
-        results=("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz"),
-        images=len(ids),
-        overwrite=overwrite,
-        per_image=True,
-    ) as run:
-        run.begin()
-        if distributed.rank() == 0:
-            write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
-        todo = run.left(distributed.share(ids), check)
-        with closing(
-            _stored(data, todo, source)
-            if isinstance(source, Path)
-            else fuse_list(source, data, todo, views, precision=precision)
-        ) as results:
-            for image_id, cams, size in results:
-                if keep_maps:
-                    write_fused(raw / f"{image_id}.npz", cams, size)
-                mask = cams_to_mask(cams, threshold=threshold, size=size)
-                if uncertain == "thresholds" and crf == "none":
-                    mask = certain_mask(
-                        *(cams_to_mask(cams, threshold=edge, size=size) for edge in band)
-                    )
-                write_mask(raw / f"{image_id}.png", mask)
-        if crf != "none":
-            new = set(todo)  # a mask that was refined from an older one is made again, too
-            todo = [
-                *todo,
-                *run.left(
-                    [i for i in distributed.share(ids) if i not in new],
-                    lambda i: check_mask(out / f"{i}.png", data, i),
-                ),
-            ]
-        if crf == "masks":
-            refine_list(
-                data, todo, masks=raw, out=out, num_workers=num_workers, mark=uncertain == "crf"
-            )
-        if crf == "maps":
-            refine_to_masks(
-                data,
-                todo,
-                cam_dir=raw if keep_maps else Path(str(source)),
-                out=out,
-                background=threshold,
-                num_workers=num_workers,
-                uncertain=uncertain,
-                band=band,
-            )
+def write_class_list(folder: Path, data: DataRoot) -> None:
+    """Write `classes.txt`, which names the values of the masks in a folder."""
     if distributed.rank() == 0:
-        log.info("wrote %d pseudo masks to %s", len(ids), out)
+        names = ["background", *data.classes.names]
+        write_text(folder / "classes.txt", "\n".join(names) + "\n")
+
+
+class _Masks:
+    """The masks of one run: where they lie, which are whole, how they are made.
+
+    With CRF the masks before it lie in `before_crf`, and the maps that they come from, where no
+    folder holds them already.
+    """
+
+    def __init__(self, data: DataRoot, plan: MaskPlan, folder: Path) -> None:
+        self.data, self.folder, self.rule = data, folder, plan.rule(data.num_classes)
+        self.refines = plan.crf != "none"
+        self.keeps_maps = plan.crf == "maps" and plan.cam_dir is None
+        self.stored = None if plan.cam_dir is None else Path(plan.cam_dir)
+        self.raw = folder / BEFORE_CRF if self.refines else folder
+
+    def check_raw(self, image_id: str) -> None:
+        """Raise where the mask before CRF, or its maps, are not there and whole."""
+        check_mask(self.raw / f"{image_id}.png", self.data, image_id)
+        if self.keeps_maps:
+            check_fused(self.raw / f"{image_id}.npz", self.data, image_id)
+
+    def check(self, image_id: str) -> None:
+        """Raise where an image is not done."""
+        self.check_raw(image_id)
+        if self.refines:
+            check_mask(self.folder / f"{image_id}.png", self.data, image_id)
+
+    def has_raw(self, image_id: str) -> bool:
+        """Whether a stopped run made all but the mask after CRF."""
+        try:
+            self.check_raw(image_id)
+        except (InputError, FileNotFoundError):
+            return False
+        return self.refines
+
+    def make(self, fused: FusedPhoto, belt: Conveyor) -> None:
+        """Write the mask of a photograph, and have it refined."""
+        image_id, cams = fused.image_id, fused.cams
+        if self.keeps_maps:
+            write_fused(self.raw / f"{image_id}.npz", cams, fused.shape)
+        mask = self.rule.mask(cams, fused.shape)
+        write_mask(self.raw / f"{image_id}.png", mask)
+        if self.refines:
+            if self.keeps_maps:  # as they are read back, where a run is stopped here
+                fused = fused._replace(cams=stored_values(cams))
+            self._refine(fused, mask, belt)
+
+    def refine_stored(self, image_id: str, belt: Conveyor) -> None:
+        """Refine a mask that a stopped run left in `before_crf`."""
+        photo, cams = self.data.photo(image_id), {}
+        mask = read_mask(self.raw / f"{image_id}.png", size=photo.size)
+        if self.keeps_maps:
+            path = self.raw / f"{image_id}.npz"
+            cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
+        elif self.rule.crf == "maps" and self.stored is not None:
+            (_, _, cams) = next(stored_list(self.stored, self.data, [image_id]))
+        self._refine(FusedPhoto(image_id, photo, cams), mask, belt)
+
+    def _refine(self, fused: FusedPhoto, mask: np.ndarray, belt: Conveyor) -> None:
+        cams = fused.cams if self.rule.crf == "maps" else {}
+        pixels, out = np.asarray(fused.photo), self.folder / f"{fused.image_id}.png"
+        size = pixels.nbytes + mask.nbytes + sum(cam.nbytes for cam in cams.values())
+        belt.put(write_refined, self.rule, out, pixels, cams, mask, size=size)
+
+
+def _source(data: DataRoot, plan: MaskPlan, device: torch.device) -> Source:
+    """What gives the fused maps of images: a folder, or the classifier."""
+    if plan.cam_dir is not None:
+        folder = Path(plan.cam_dir)
+        return lambda ids: stored_list(folder, data, ids)
+    model = trained_classifier(plan.weights or "", data, head=plan.head)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    return lambda ids: fuse_list(model, data, ids, plan.views, precision=plan.compute.precision)
+
+
+def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
+    """Run stage 3: write palette PNGs `<id>.png` to a folder; return the folder.
+
+    Their values are 0 for background and class index + 1, which `classes.txt` there names, and 255
+    where the plan marks pixels as uncertain. Masks that are there and whole, of the same settings
+    and labels, are not made again. Raises :class:`InputError` for data, weights or maps that do not
+    serve.
+    """
+    if plan.cam_dir is None:
+        plan.require("weights")
+    output = Output.of(output)
+    device = plan.compute.choose_device()
+    source = _source(data, plan, device)
+    with process_group(device):
+        if plan.crf != "none":
+            require_crf()
+        ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        data.require(ids)
+        if plan.cam_dir is not None:
+            require_fused(Path(plan.cam_dir), ids, data)
+        masks = _Masks(data, plan, output.folder)
+        with image_run(
+            output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"
+        ) as run:
+            write_class_list(output.folder, data)
+            _make(masks, source, run, num_workers=plan.compute.num_workers)
+    return output.folder
+
+
+def _make(masks: _Masks, source: Source, run: OutputRun, *, num_workers: int) -> None:
+    """Make the masks that are left to do; the CRF works beside the network."""
+    stopped = {image_id for image_id in run.todo if masks.has_raw(image_id)}
+    fresh = [image_id for image_id in run.todo if image_id not in stopped]
+    with (
+        conveyor(num_workers if masks.refines else 0, tasks=len(run.todo)) as belt,
+        closing(source(fresh)) as results,
+    ):
+        for fused in results:
+            masks.make(fused, belt)
+        for image_id in run.todo:
+            if image_id in stopped:
+                masks.refine_stored(image_id, belt)

@@ -1,5 +1,4 @@
-"""Stage 4: masks of a list by a segmentation network, refined by dense CRF in several processes,
-and their mIoU."""
+"""Stage 4: masks of a list by a segmentation network, refined by dense CRF where asked."""
 
 from __future__ import annotations
 
@@ -7,31 +6,81 @@ import io
 import logging
 import tarfile
 import warnings
-from collections import deque
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError, during
-from smaf.core.files import write_bytes, write_text
+from smaf.core.files import write_bytes
 from smaf.core.images import read_image, read_mask, write_mask
-from smaf.core.parallel import worker_pool
+from smaf.core.options import FRACTION, Role, option, part
+from smaf.core.parallel import Conveyor, conveyor
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
-from smaf.engine.inference import read_ahead
-from smaf.engine.outputs import output_run
+from smaf.engine.fused import read_ahead
+from smaf.engine.networks import open_network
+from smaf.engine.outputs import Output, Places, image_run, settings_of
+from smaf.engine.plans import Compute, StagePlan, listed_as
 from smaf.engine.predict import Network
+from smaf.engine.stages.gen_pm import write_class_list
 from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, require_crf, view_logits
 
 log = logging.getLogger("smaf")
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
-_AHEAD = 3  # photographs a process whose probabilities wait for CRF
+
+
+@dataclass(frozen=True)
+class SegmentPlan(StagePlan):
+    """Plan of stage 4's masks; the defaults are one view, no CRF, labels unknown."""
+
+    GROUP: ClassVar[str] = "stage 4"
+    command: ClassVar[str] = "test_seg"
+
+    list_name: str = listed_as("val")
+    weights: str | Path | None = option(
+        None,
+        "stage 4's network, deeplab-pytorch's, shipped weights by name, .onnx or .pt2",
+        role=Role.CONTENTS,
+    )
+    crf: bool = option(False, "dense CRF on the softmax (needs pydensecrf2)")
+    label_filter: str = option(
+        "none",
+        "logits: tell only the classes of the image-level labels apart, for photographs whose "
+        "labels are known",
+        choices=("none", "logits"),
+    )
+    score: float = option(
+        0.0,
+        "from which a class counts as shown, 0 to 1: the mean of its strongest hundredth; the "
+        "others' pixels go to these. Not with --label_filter logits",
+        within=FRACTION,
+    )
+    views: Views = part(
+        lambda: Views((1.0,), flip=False, label_filter="logits"), without=("label_filter",)
+    )
+    compute: Compute = part(Compute)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.score and self.label_filter != "none":
+            raise InputError(
+                "--score and --label_filter logits: labels that are known need no score"
+            )
+
+    @property
+    def labels_decide(self) -> bool:
+        """Whether the image-level labels take part."""
+        return self.label_filter != "none"
+
+    def located(self, places: Places) -> SegmentPlan:
+        """The plan with the files of a whole run where it names none."""
+        return self.filled(weights=places.segmenter)
 
 
 def probabilities(
@@ -41,9 +90,9 @@ def probabilities(
     classes: Sequence[int] | None = None,
     score: float = 0.0,
 ) -> tuple[list[int], SizedMaps]:
-    """Class indices, and for each its map in 0..1, the mean softmax over the views; background has
-    what is left to 1.
+    """Class indices and their maps in 0..1: the mean softmax over the views.
 
+    Background has what the maps leave to 1.
     With `classes` these are taken, without, those whose score (:func:`smaf.ops.peak_scores`)
     reaches `score`. With `views.label_filter` `"logits"` the softmax is over these and background.
     """
@@ -64,8 +113,10 @@ def _mask(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
 
 
 def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Path) -> None:
-    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask. Large photographs at
-    a smaller size."""
+    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask.
+
+    Large photographs are refined at a smaller size.
+    """
     with during(f"refining the mask of {photo_path}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the size cap, which the parent tells once
         photo = read_image(photo_path)
@@ -80,26 +131,7 @@ def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Pat
         write_mask(out, _mask(classes, SizedMaps(planes, photo.size)))
 
 
-def segment_list(
-    network: Network,
-    data: DataRoot,
-    *,
-    list_name: str,
-    views: Views,
-    crf: bool,
-    out: Path,
-    facts: Mapping[str, Any],
-    num_workers: int = 2,
-    overwrite: bool = False,
-    use_labels: bool = False,
-    score: float = 0.0,
-) -> None:
-    """Write palette PNGs `out/<id>.png`, values 0 background, class index + 1.
-
-    With `use_labels` only the image-level labels' classes are told apart, else those that reach
-    `score`. Masks that are there stay. With `crf` the probabilities are refined in `num_workers`
-    processes while the network goes on.
-    """
+def _check_network(network: Network, data: DataRoot) -> None:
     if not network.segments:
         raise InputError(
             "--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf "
@@ -110,52 +142,75 @@ def segment_list(
             f"--weights have the classes {', '.join(network.class_names)}; the data set keeps "
             f"{', '.join(data.classes.names)}: name the right --classes, or other weights"
         )
-    if crf:
+
+
+def _segmented(
+    network: Network, data: DataRoot, ids: Sequence[str], plan: SegmentPlan
+) -> Iterator[tuple[str, Image.Image, list[int], SizedMaps]]:
+    """(id, photograph, classes, their probabilities) of each image, with a progress bar."""
+    photos = zip(ids, read_ahead(ids, data.photo), strict=True)
+    for image_id, photo in tqdm(photos, total=len(ids), unit="image", mininterval=1.0):
+        with during(f"segmenting {data.photo_path(image_id)}"):
+            known = np.flatnonzero(data.all_labels[image_id]) if plan.labels_decide else None
+            shown = None if known is None else known.tolist()
+            classes, maps = probabilities(network, photo, plan.views, shown, plan.score)
+        yield image_id, photo, classes, maps
+
+
+def _make(
+    network: Network, data: DataRoot, ids: Sequence[str], plan: SegmentPlan, out: Path
+) -> None:
+    """Write the masks of `ids`; the CRF works beside the network."""
+    told = False
+    with conveyor(plan.compute.num_workers if plan.crf else 0, tasks=len(ids)) as belt:
+        for image_id, photo, classes, maps in _segmented(network, data, ids, plan):
+            path = out / f"{image_id}.png"
+            if not plan.crf:
+                write_mask(path, _mask(classes, maps))
+                continue
+            if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
+                log.warning(
+                    "warning: the dense CRF of %s, and of others as large, works on %d pixels "
+                    "(size cap)",
+                    data.photo_path(image_id),
+                    MAX_VIEW_PIXELS,
+                )
+                told = True
+            half = maps.maps.astype(np.float16)
+            belt.put(_refine, data.photo_path(image_id), classes, half, path, size=half.nbytes)
+
+
+def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> Path:
+    """Segment a list: write palette PNGs `<id>.png` to a folder; return the folder.
+
+    Their values are 0 for background and class index + 1. Where image-level labels decide
+    (`label_filter`), only their classes are told apart, else those whose score reaches the plan's.
+    Masks that are there and whole, of the same settings, are not made again. Raises
+    :class:`InputError` for data or weights that do not serve.
+    """
+    plan.require("weights")
+    output = Output.of(output)
+    network = open_network(str(plan.weights), plan.compute.device, plan.compute.precision)
+    settings = settings_of(data, plan)
+    _check_network(network, data)
+    if plan.crf:
         require_crf()
-    ids = data.ids(list_name)
+    ids = data.ids(plan.list_name)
     data.require(ids)
-    if use_labels:
-        data.labels_of(ids)  # names an image that has none
-    with output_run(
-        out, facts, results=("*.png",), images=len(ids), overwrite=overwrite, per_image=True
+    with image_run(
+        output,
+        settings,
+        ids=ids,
+        results=("*.png",),
+        check=lambda i: read_mask(output.folder / f"{i}.png"),
+        what="masks",
     ) as run:
-        run.begin()
-        write_text(out / "classes.txt", "\n".join(["background", *data.classes.names]) + "\n")
-        todo = run.left(ids, lambda i: read_mask(out / f"{i}.png"))
-        waiting: deque[Future[None]] = deque()
-        told = False
-        with worker_pool(max(1, num_workers)) if crf else nullcontext() as pool:
-            bar = tqdm(
-                zip(todo, read_ahead(todo, data.photo), strict=True),
-                total=len(todo),
-                unit="image",
-                mininterval=1.0,
-            )
-            for image_id, photo in bar:
-                with during(f"segmenting {data.photo_path(image_id)}"):
-                    shown = (
-                        np.flatnonzero(data.all_labels[image_id]).tolist() if use_labels else None
-                    )
-                    classes, maps = probabilities(network, photo, views, shown, score)
-                path = out / f"{image_id}.png"
-                if pool is None:
-                    write_mask(path, _mask(classes, maps))
-                    continue
-                if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
-                    log.warning(
-                        "warning: the dense CRF of %s, and of others as large, works on %d pixels "
-                        "(size cap)",
-                        data.photo_path(image_id),
-                        MAX_VIEW_PIXELS,
-                    )
-                    told = True
-                half = maps.maps.astype(np.float16)
-                waiting.append(pool.submit(_refine, data.photo_path(image_id), classes, half, path))
-                while len(waiting) > _AHEAD * max(1, num_workers):
-                    waiting.popleft().result()
-            for future in waiting:
-                future.result()
-    log.info("wrote %d masks to %s", len(ids), out)
+        write_class_list(output.folder, data)
+        _make(network, data, run.todo, plan, output.folder)
+    return output.folder
+
+
+test_seg.__test__ = False  # type: ignore[attr-defined]  # the command's name, not a test
 
 
 def save_for_server(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path) -> Path:

@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smaf.data.augment import TARGET_STRIDE, Augmentation
+from smaf.core.device import seed_everything
+from smaf.core.options import FRACTION, Role, option
+from smaf.data.augment import TARGET_STRIDE
 from smaf.data.layout import DataRoot
 from smaf.data.streams import SaliencyStream, TrainingStream
-from smaf.engine.loop import LoopSettings
+from smaf.engine.distributed import process_group
+from smaf.engine.outputs import CLASSIFIER, Output, settings_of
+from smaf.engine.plans import TrainingPlan
 from smaf.engine.saliency import check_saliency
-from smaf.engine.training import RunFolder, train
-from smaf.engine.validation import validator
-from smaf.models import Classifier, write_checkpoint
+from smaf.engine.training.run import train, training_run
+from smaf.engine.training.validation import validator
+from smaf.models import IMAGENET, RESNET38, Classifier, build_classifier, write_checkpoint
 from smaf.ops import classification_loss, eps_loss
 
 
 @dataclass(frozen=True)
+class EpsPlan(TrainingPlan):
+    """Plan of stage 0; the defaults are EPS's published recipe (Lee et al., CVPR 2021)."""
+
+    GROUP: ClassVar[str] = "stage 0"
+    command: ClassVar[str] = "train_eps"
+
+    network: str = option("eps", "eps, or cls: plain CAM, no saliency", choices=("eps", "cls"))
+    backbone: str = option(RESNET38, "resnet38, or any timm model (tf_efficientnet_lite0)")
+    head: str = option("smaf", "head of --network eps", choices=("smaf", "eps"))
+    output_stride: int | None = option(
+        None, "default: 8 for resnet38, 16 for timm's", kind=int, choices=(8, 16)
+    )
+    weights: str | Path = option(
+        IMAGENET, "imagenet (installed, or fetched by timm), none, or a file", role=Role.CONTENTS
+    )
+    tau: float = option(
+        0.4, "EPS: overlap above which a labelled class is salient", within=FRACTION
+    )
+    lam: float = option(0.5, "EPS: share of the foreground estimate", within=FRACTION)
+
+    @property
+    def uses_saliency(self) -> bool:
+        """Whether saliency maps take part: not in the plain-CAM baseline."""
+        return self.network == "eps"
+
+    def build(self, num_classes: int) -> Classifier:
+        """The network that training starts from."""
+        return build_classifier(
+            self.backbone,
+            num_classes=num_classes,
+            head=self.head if self.uses_saliency else "cls",
+            pretrained=None if self.weights == "none" else self.weights,
+            output_stride=self.output_stride,
+        )
+
+
+@dataclass(frozen=True)
 class EpsTask:
-    """Classification loss plus EPS's saliency loss; a network of head `"cls"` has the first alone.
+    """Classification loss plus EPS's saliency loss; without `saliency` the first alone.
 
     With `centres` the CAM's logits are brought to a quarter of the crop (bilinear, cells at their
     centres), where the saliency map is averaged; the published recipe takes one pixel of it a cell.
@@ -38,12 +77,12 @@ class EpsTask:
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :class:`smaf.engine.loop.Task`."""
-        scores, cam, _ = network(batch["image"])
-        classification = classification_loss(scores.float(), batch["labels"])
+        """The loss of a batch and its two terms; see :class:`smaf.engine.training.loop.Task`."""
+        output = network(batch["image"])
+        classification = classification_loss(output.scores.float(), batch["labels"])
         if not self.saliency:
             return classification, {"classification": classification}
-        resize = "nearest"
+        cam, resize = output.cam, "nearest"
         if self.centres:
             side = batch["saliency"].shape[2] // TARGET_STRIDE
             cam = F.interpolate(
@@ -53,51 +92,49 @@ class EpsTask:
         saliency = eps_loss(
             cam, batch["saliency"], batch["labels"], tau=self.tau, lam=self.lam, resize=resize
         )
-        return classification + saliency, {"classification": classification, "saliency": saliency}
+        terms = {"classification": classification, "saliency": saliency}
+        return classification + saliency, terms
 
     def after_step(self, model: nn.Module) -> None:
-        """Nothing to do."""
+        """Nothing follows a step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Stage 0 keeps no state of its own."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take back."""
+        """There is nothing to take back."""
 
 
-def train_eps(
-    model: Classifier,
-    data: DataRoot,
-    *,
-    list_name: str,
-    task: EpsTask,
-    augmentation: Augmentation,
-    seed: int,
-    settings: LoopSettings,
-    folder: RunFolder,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    val_list: str | None = None,
-    val_long_side: int | None = None,
-) -> Path:
-    """Run stage 0 and return the classifier's path. Reads photographs, image labels and saliency
-    maps, no masks."""
-    ids = data.ids(list_name)
-    kind = SaliencyStream if task.saliency else TrainingStream
-    stream = kind(data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std)
-    data.require(ids, saliency=task.saliency)
-    if task.saliency:
-        check_saliency(data, ids)
-    validate = validator(data, val_list, long_side=val_long_side)
-    with folder.open(facts, images=len(ids)) as run:
-        return train(
-            model,
-            task,
-            stream,
-            settings=settings,
-            run=run,
-            device=device,
-            validate=validate,
-            save=lambda path: write_checkpoint(path, model, data.classes.names),
+def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Path:
+    """Run stage 0 in the folder `output`; return the path of the classifier's checkpoint.
+
+    Reads photographs, image-level labels and, but for plain CAM, saliency maps; no masks. A stopped
+    run goes on. Raises :class:`InputError` for data or weights that do not serve.
+    """
+    device = plan.compute.choose_device()
+    seed_everything(plan.seed)
+    model = plan.prepare(plan.build(data.num_classes))
+    with process_group(device):
+        ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        kind = SaliencyStream if plan.uses_saliency else TrainingStream
+        stream = kind(
+            data,
+            ids,
+            augmentation=plan.crops.augmentation(),
+            seed=plan.seed,
+            mean=model.mean,
+            std=model.std,
         )
+        data.require(ids, saliency=plan.uses_saliency)
+        if plan.uses_saliency:
+            check_saliency(data, ids)
+        validate = validator(model, data, plan.validation)
+        task = EpsTask(plan.tau, plan.lam, plan.uses_saliency, plan.crops.centres)
+
+        def save(folder: Path) -> None:
+            write_checkpoint(folder / CLASSIFIER, model, data.classes.names)
+
+        training = plan.training(model, task, stream, device=device, save=save, validate=validate)
+        with training_run(Output.of(output), settings, images=len(ids)) as run:
+            return train(training, run, result=CLASSIFIER)

@@ -1,29 +1,45 @@
-"""Stage 2: the student learns the denoised and reactivated fused maps; ProDA's parts around it as
-options."""
+"""Stage 2: the student learns the denoised and reactivated fused maps; ProDA's parts as options."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smaf.core.device import seed_everything
+from smaf.core.errors import InputError
+from smaf.core.options import FRACTION, OPEN_FRACTION, POSITIVE, Options, Role, option, part
 from smaf.core.record import checksum
-from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot
 from smaf.data.streams import FusedStream
 from smaf.engine import distributed
-from smaf.engine.inference import require_fused
-from smaf.engine.loop import LoopSettings
-from smaf.engine.prototypes import PROTOTYPES, initial_prototypes, read_prototypes, write_prototypes
-from smaf.engine.training import EMA_CLASSIFIER, RunFolder, train
-from smaf.engine.validation import validator
+from smaf.engine.distributed import process_group
+from smaf.engine.fused import require_fused
+from smaf.engine.outputs import (
+    CLASSIFIER,
+    EMA_CLASSIFIER,
+    Output,
+    OutputRun,
+    Places,
+    Settings,
+    settings_of,
+)
+from smaf.engine.plans import AUTO, Crops, TrainingPlan
+from smaf.engine.trained import trained_classifier
+from smaf.engine.training.prototypes import (
+    PROTOTYPES,
+    initial_prototypes,
+    read_prototypes,
+    write_prototypes,
+)
+from smaf.engine.training.run import train, training_run
+from smaf.engine.training.validation import validator
 from smaf.models import Classifier, write_checkpoint
 from smaf.ops import (
     class_prototypes,
@@ -37,28 +53,71 @@ RECTIFY = ("none", "cosine", "proda")
 
 
 @dataclass(frozen=True)
-class SelfTrainingSettings:
-    """The target and its loss (`background`, `weight`, `soft_background`, `denoise`, `reactivate`;
-    `centres`: as in :class:`smaf.data.augment.Augmentation`), and ProDA's parts: `rectify` fused
-    maps by prototypes, `ema` teacher (decay `ema_decay`), `moving_prototype` with momentum
-    `prototype_momentum`."""
+class ProdaSettings(Options):
+    """ProDA's parts around self-training (Zhang et al., CVPR 2021); off, as in SMAF's release."""
 
-    background: float = 0.2
-    weight: float = 100.0
-    denoise: bool = True
-    reactivate: bool = True
-    rectify: str = "none"
-    soft_background: bool = False
-    centres: bool = False
-    ema: bool = False
-    ema_decay: float = 0.999
-    moving_prototype: bool = False
-    prototype_momentum: float = 1e-4
+    GROUP: ClassVar[str] = "ProDA's parts (off, as in the release)"
+
+    rectify: str = option("none", "weigh fused maps by prototypes", choices=RECTIFY)
+    moving_prototype: bool = option(False, "let prototypes follow the teacher's features")
+    prototype_momentum: float = option(1e-4, "of their move", within=FRACTION)
+    ema: bool = option(False, "the teacher follows the student, and is saved as classifier_ema.pth")
+    ema_decay: float = option(0.999, "its decay a step", within=FRACTION)
+
+
+@dataclass(frozen=True)
+class SelfTrainingSettings(Options):
+    """The target that the student learns and its loss."""
+
+    GROUP: ClassVar[str] = "self-training"
+
+    background: float = option(0.2, "background constant of the target", within=OPEN_FRACTION)
+    soft_background: bool = option(
+        False,
+        "background is what the maps leave to 1, not the constant: for those of refine_fusion",
+    )
+    weight: float = option(100.0, "factor of the loss", name="loss_weight", within=POSITIVE)
+    denoise: bool = option(
+        True, "filter by labels, and let the background constant win (without: an ablation)"
+    )
+    reactivate: bool = option(True, "reactivate the fused maps (without: an ablation)")
+    proda: ProdaSettings = part(ProdaSettings)
 
     @property
     def teacher_sees(self) -> bool:
         """Whether the teacher's forward pass is needed at all."""
-        return self.rectify != "none" or self.moving_prototype
+        return self.proda.rectify != "none" or self.proda.moving_prototype
+
+
+@dataclass(frozen=True)
+class FusionTrainingPlan(TrainingPlan):
+    """Plan of stage 2; the defaults are SMAF's release."""
+
+    GROUP: ClassVar[str] = "stage 2"
+    command: ClassVar[str] = "train_fusion"
+
+    weights: str | Path | None = option(
+        None, "stage 0's classifier, or EPS's published checkpoint", role=Role.CONTENTS
+    )
+    head: str = option(
+        AUTO,
+        "auto: the weights' own; smaf turns an EPS head into SMAF's with the same CAMs",
+        choices=(AUTO, "smaf", "eps"),
+    )
+    cam_dir: str | Path | None = option(
+        None,
+        "fused maps (or published .npy); default: stage 1's, those of refine_fusion with "
+        "--soft_background",
+        role=Role.CONTENTS,
+        files=".npz",
+    )
+    target: SelfTrainingSettings = part(SelfTrainingSettings)
+    crops: Crops = part(lambda: Crops(jitter=False), without=("scale", "jitter"))
+
+    def located(self, places: Places) -> FusionTrainingPlan:
+        """The plan with the files of a whole run where it names none."""
+        maps = places.refined if self.target.soft_background else places.fused
+        return self.filled(weights=places.eps, cam_dir=maps)
 
 
 class SelfTrainingTask:
@@ -66,17 +125,22 @@ class SelfTrainingTask:
     student."""
 
     def __init__(
-        self, model: Classifier, settings: SelfTrainingSettings, prototypes: Tensor | None
+        self,
+        model: Classifier,
+        settings: SelfTrainingSettings,
+        prototypes: Tensor | None,
+        *,
+        centres: bool = False,
     ) -> None:
-        self.settings, self.prototypes = settings, prototypes
+        self.settings, self.prototypes, self.centres = settings, prototypes, centres
         self.teacher: Classifier | None = None
-        if settings.ema or settings.teacher_sees:
+        if settings.proda.ema or settings.teacher_sees:
             self.teacher = copy.deepcopy(model).eval().requires_grad_(False)
 
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :class:`smaf.engine.loop.Task`."""
+        """The loss of a batch; see :class:`smaf.engine.training.loop.Task`."""
         fused = batch["fused"]
         if self.settings.teacher_sees:
             fused = self._rectified(fused, batch)
@@ -88,44 +152,43 @@ class SelfTrainingTask:
             reactivate=self.settings.reactivate,
             soft_background=self.settings.soft_background,
         )
-        _, cam, _ = network(batch["image"])
+        cam = network(batch["image"]).cam
         return self_training_loss(
-            cam, target, weight=self.settings.weight, align_corners=not self.settings.centres
+            cam, target, weight=self.settings.weight, align_corners=not self.centres
         ), {}
 
     @torch.no_grad()
     def _rectified(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Multiply the fused maps by the teacher's prototype weights, in the crop's geometry
         (ProDA, eq. 4)."""
-        assert (
-            self.teacher is not None and self.prototypes is not None
-        )  # made in __init__ and train_fusion
-        _, cam, features = self.teacher(batch["whole"])
-        cam, features = cam.float(), features.float()
+        # both are made where the teacher sees
+        assert self.teacher is not None and self.prototypes is not None
+        seen = self.teacher(batch["whole"])
+        cam, features = seen.cam.float(), seen.features.float()
         self.prototypes = self.prototypes.to(features)
-        if self.settings.moving_prototype:
+        if self.settings.proda.moving_prototype:
             vectors, ids = class_prototypes(features, cam)
             self.prototypes = move_prototypes(
-                self.prototypes, vectors, ids, momentum=self.settings.prototype_momentum
+                self.prototypes, vectors, ids, momentum=self.settings.proda.prototype_momentum
             )
             if dist.is_initialized():  # each process has seen other photographs
                 dist.all_reduce(self.prototypes)
                 self.prototypes /= dist.get_world_size()
-        if self.settings.rectify == "none":
+        if self.settings.proda.rectify == "none":
             return fused
         crop = F.grid_sample(
             features, batch["grid"], mode="bilinear", padding_mode="border", align_corners=False
         )
-        weights = prototype_weights(crop, self.prototypes, kind=self.settings.rectify)  # type: ignore[arg-type]
+        weights = prototype_weights(crop, self.prototypes, kind=self.settings.proda.rectify)  # type: ignore[arg-type]
         return fused * weights[:, : fused.shape[1]]
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
         """Move the teacher after the student: parameters by the decay, buffers copied."""
-        if self.teacher is None or not self.settings.ema:
+        if self.teacher is None or not self.settings.proda.ema:
             return
         for ours, theirs in zip(self.teacher.parameters(), model.parameters(), strict=True):
-            ours.lerp_(theirs.to(ours), 1.0 - self.settings.ema_decay)
+            ours.lerp_(theirs.to(ours), 1.0 - self.settings.proda.ema_decay)
         for buffer, source in zip(self.teacher.buffers(), model.buffers(), strict=True):
             buffer.copy_(source)
 
@@ -144,7 +207,7 @@ class SelfTrainingTask:
 
 
 def _prototypes(
-    model: Classifier, data: DataRoot, ids: list[str], folder: Path, side: int, source: str
+    model: Classifier, data: DataRoot, ids: list[str], *, folder: Path, side: int, source: str
 ) -> Tensor:
     """The folder's initial prototypes, computed by the starting model where they are not there yet.
 
@@ -161,52 +224,67 @@ def _prototypes(
     )
 
 
-def train_fusion(
-    model: Classifier,
-    data: DataRoot,
-    *,
-    list_name: str,
-    cam_dir: Path,
-    settings: SelfTrainingSettings,
-    augmentation: Augmentation,
-    seed: int,
-    loop: LoopSettings,
-    folder: RunFolder,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    val_list: str | None = None,
-    val_long_side: int | None = None,
-) -> Path:
-    """Run stage 2 and return the student's path. `model` holds stage 0's weights. Reads no
-    masks."""
-    ids = data.ids(list_name)
+def _task(
+    model: Classifier, data: DataRoot, plan: FusionTrainingPlan, run: OutputRun, settings: Settings
+) -> SelfTrainingTask:
+    """The task, with prototypes where the teacher needs them."""
+    prototypes, ids = None, data.ids(plan.list_name)
+    if plan.target.teacher_sees:
+        source = checksum([settings.values.get("weights"), *ids, plan.crops.crop])
+        prototypes = _prototypes(
+            model, data, ids, folder=run.folder, side=plan.crops.crop, source=source
+        )
+    return SelfTrainingTask(model, plan.target, prototypes, centres=plan.crops.centres)
+
+
+def _stream(data: DataRoot, plan: FusionTrainingPlan, model: Classifier) -> FusedStream:
+    ids, cam_dir = data.ids(plan.list_name), Path(plan.cam_dir or "")
     stream = FusedStream(
-        data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std
+        data,
+        ids,
+        maps_folder=cam_dir,
+        whole=plan.target.teacher_sees,
+        augmentation=plan.crops.augmentation(),
+        seed=plan.seed,
+        mean=model.mean,
+        std=model.std,
     )
-    stream.whole, stream.maps_folder = settings.teacher_sees, cam_dir
     data.require(ids)
     require_fused(cam_dir, ids, data)
-    validate = validator(data, val_list, background=settings.background, long_side=val_long_side)
-    with folder.open(facts, images=len(ids)) as run:
-        model.to(device)
-        prototypes = None
-        if settings.teacher_sees:
-            source = checksum([facts.get("weights"), *ids, augmentation.crop])
-            prototypes = _prototypes(model, data, ids, run.folder, augmentation.crop, source)
-        task = SelfTrainingTask(model, settings, prototypes)
+    return stream
 
-        def save_teacher(path: Path) -> None:
-            if task.teacher is not None and settings.ema:
-                write_checkpoint(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
 
-        return train(
-            model,
-            task,
-            stream,
-            settings=loop,
-            run=run,
-            device=device,
-            validate=validate,
-            save=lambda path: write_checkpoint(path, model, data.classes.names),
-            save_extra=save_teacher,
+def train_fusion(data: DataRoot, plan: FusionTrainingPlan, output: Output | Path | str) -> Path:
+    """Run stage 2 in the folder `output`; return the path of the student's checkpoint.
+
+    Reads photographs, image-level labels and fused maps, no masks. A stopped run goes on. Raises
+    :class:`InputError` for data or weights that do not serve.
+    """
+    plan.require("weights", "cam_dir")
+    device = plan.compute.choose_device()
+    seed_everything(plan.seed)
+    model = trained_classifier(plan.weights or "", data, head=plan.head)
+    if model.head == "cls":
+        raise InputError(
+            f"weights {plan.weights} are a plain-CAM network without a background channel: "
+            "self-training needs stage 0 with --network eps"
         )
+    plan.prepare(model)
+    with process_group(device):
+        settings = settings_of(data, plan)
+        stream = _stream(data, plan, model)
+        background = plan.target.background
+        validate = validator(model, data, plan.validation, background=background)
+        with training_run(Output.of(output), settings, images=len(stream.ids)) as run:
+            task = _task(model.to(device), data, plan, run, settings)
+
+            def save(folder: Path) -> None:
+                if task.teacher is not None and plan.target.proda.ema:
+                    write_checkpoint(folder / EMA_CLASSIFIER, task.teacher, data.classes.names)
+                # last: this file says that all is done
+                write_checkpoint(folder / CLASSIFIER, model, data.classes.names)
+
+            training = plan.training(
+                model, task, stream, device=device, save=save, validate=validate
+            )
+            return train(training, run, result=CLASSIFIER)

@@ -3,61 +3,149 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from smaf.core.classes import IGNORE
+from smaf.core.device import seed_everything
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import MASK_SUFFIXES, find_images
-from smaf.data.augment import TARGET_STRIDE, Augmentation
+from smaf.core.options import Role, option, part
+from smaf.data.augment import TARGET_STRIDE
 from smaf.data.layout import DataRoot
 from smaf.data.streams import MaskStream
 from smaf.engine import distributed
-from smaf.engine.inference import check_classes
-from smaf.engine.loop import LoopSettings
-from smaf.engine.training import SEGMENTER, RunFolder, train
+from smaf.engine.distributed import process_group
+from smaf.engine.fused import check_classes
+from smaf.engine.outputs import SEGMENTER, Output, Places, settings_of
+from smaf.engine.plans import Crops, TrainingPlan
+from smaf.engine.trained import check_class_names
+from smaf.engine.training.loop import LoopSettings
+from smaf.engine.training.optim import OptimSettings
+from smaf.engine.training.run import train, training_run
+from smaf.engine.training.validation import validator
 from smaf.engine.truth import check_shown
-from smaf.models import Segmenter, write_checkpoint
+from smaf.models import (
+    DEEPLAB,
+    IMAGENET,
+    Checkpoint,
+    Segmenter,
+    build_segmenter,
+    read_checkpoint,
+    write_checkpoint,
+)
 from smaf.ops import segmentation_loss
 
 log = logging.getLogger("smaf")
+STUDENT = "student"  # of --weights: stage 2's classifier
+
+
+def _published() -> LoopSettings:
+    optim = OptimSettings(lr=2.5e-4, momentum=0.9, rate_every=10)
+    return LoopSettings(batch_size=5, accumulate=2, optim=optim)
+
+
+@dataclass(frozen=True)
+class SegmentationPlan(TrainingPlan):
+    """Plan of stage 4's training; the defaults are DeepLab-V2's published recipe."""
+
+    GROUP: ClassVar[str] = "stage 4"
+    command: ClassVar[str] = "train_seg"
+
+    target_dir: str | Path | None = option(
+        None,
+        "stage 3's masks <id>.png, values 0..C or 255 (ignored); default: those below --data_root",
+        role=Role.CONTENTS,
+        files=".png",
+    )
+    true_masks: bool = option(
+        False, "train on the data set's true masks instead: the upper bound, not weak supervision"
+    )
+    network: str = option(DEEPLAB, f"{DEEPLAB}, or any timm model (tf_efficientnet_lite0)")
+    weights: str | Path = option(
+        IMAGENET,
+        "imagenet (installed, or fetched), none, student (stage 2's classifier below --logdir), or "
+        "a file: COCO or ImageNet weights, a classifier with this backbone, or a whole network",
+        role=Role.CONTENTS,
+    )
+    output_stride: int | None = option(
+        None, f"default: 8 for {DEEPLAB}, 16 for timm's", kind=int, choices=(8, 16)
+    )
+    loss_at: str = option(
+        "logits",
+        "where logits and mask are compared: at the logits' size as published, or at a quarter of "
+        "the crop",
+        choices=("logits", "quarter"),
+    )
+    loop: LoopSettings = part(_published)
+    crops: Crops = part(
+        lambda: Crops(resize_long=None, scale=(0.5, 1.5), crop=321, jitter=False),
+        without=("cells",),
+    )
+
+    @property
+    def labels_decide(self) -> bool:
+        """The masks teach; image-level labels do not take part."""
+        return False
+
+    def located(self, places: Places) -> SegmentationPlan:
+        """The plan with the files of a whole run where it names none."""
+        plan = replace(self, weights=places.student) if self.weights == STUDENT else self
+        return (
+            replace(plan, target_dir=None)
+            if plan.true_masks
+            else plan.filled(target_dir=places.masks)
+        )
+
+    def build(self, data: DataRoot) -> Segmenter:
+        """The network that training starts from; weights of other classes are refused."""
+        start: str | Checkpoint | None = None if self.weights == "none" else str(self.weights)
+        if start not in {IMAGENET, None}:
+            start = read_checkpoint(self.weights)
+            check_class_names(start, data)
+        return build_segmenter(
+            self.network,
+            num_classes=data.num_classes + 1,
+            pretrained=start,
+            output_stride=self.output_stride,
+        )
 
 
 @dataclass(frozen=True)
 class SegmentationTask:
-    """Cross-entropy of every logits map of the network; at its own size, or with `fine` at a
-    quarter of the crop."""
+    """Cross-entropy of every logits map of the network.
+
+    Logits and mask are compared at the logits' size, or with `fine` at a quarter of the crop.
+    """
 
     fine: bool = False
 
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :class:`smaf.engine.loop.Task`."""
+        """The loss of a batch; see :class:`smaf.engine.training.loop.Task`."""
         stride = TARGET_STRIDE if self.fine else None
         return segmentation_loss(network(batch["image"]), batch["mask"], stride=stride), {}
 
     def after_step(self, model: nn.Module) -> None:
-        """Nothing to do."""
+        """Nothing follows a step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Stage 4 keeps no state of its own."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to take back."""
+        """There is nothing to take back."""
 
 
 def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dict[str, int]:
-    """Read every target mask once: the number of images that show each class, in the order of the
-    classes.
+    """Read every target mask once; return the number of images that show each class, by name.
 
     Raises :class:`InputError` for a value outside the classes, and where no mask has a class; warns
     of classes that no mask has.
@@ -107,48 +195,41 @@ def require_targets(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     check_classes(folder, data)
 
 
-def train_seg(
-    model: Segmenter,
-    data: DataRoot,
-    *,
-    list_name: str,
-    target_dir: Path | None,
-    task: SegmentationTask,
-    augmentation: Augmentation,
-    seed: int,
-    settings: LoopSettings,
-    folder: RunFolder,
-    facts: Mapping[str, Any],
-    device: torch.device,
-    val_list: str | None = None,
-    val_long_side: int | None = None,
-) -> Path:
-    """Run stage 4 and return the network's path.
+def train_seg(data: DataRoot, plan: SegmentationPlan, output: Output | Path | str) -> Path:
+    """Run stage 4 in the folder `output`; return the path of the network's checkpoint.
 
-    `target_dir` holds the targets `<id>.png`, values 0..C or 255 (ignored); None: the data set's
-    true masks, the upper bound.
+    The targets are the masks `<id>.png` of the plan's `target_dir`, values 0..C or 255 (ignored),
+    or with `true_masks` the data set's, the upper bound. A stopped run goes on. Raises
+    :class:`InputError` for data, targets or weights that do not serve.
     """
-    ids = data.ids(list_name)
-    data.require(ids, masks=target_dir is None)
-    if target_dir is not None:
-        require_targets(target_dir, ids, data)
-    stream = MaskStream(
-        data, ids, augmentation=augmentation, seed=seed, mean=model.mean, std=model.std
-    )
-    stream.masks_folder, stream.bgr = target_dir, model.bgr
-    if val_list:
-        data.require(data.ids(val_list), masks=True)
-    validate = validator(data, val_list, background=None, long_side=val_long_side)
-    with folder.open(facts, images=len(ids)) as run:
-        check_targets(stream, ids, data)
-        return train(
-            model,
-            task,
-            stream,
-            settings=settings,
-            run=run,
-            device=device,
-            validate=validate,
-            save=lambda path: write_checkpoint(path, model, data.classes.names),
-            result_name=SEGMENTER,
+    if not plan.true_masks:
+        plan.require("target_dir")
+    targets = None if plan.true_masks or plan.target_dir is None else Path(plan.target_dir)
+    device = plan.compute.choose_device()
+    seed_everything(plan.seed)
+    model = plan.prepare(plan.build(data))
+    with process_group(device):
+        ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        data.require(ids, masks=plan.true_masks)
+        if targets is not None:
+            require_targets(targets, ids, data)
+        stream = MaskStream(
+            data,
+            ids,
+            masks_folder=targets,
+            augmentation=plan.crops.augmentation(),
+            seed=plan.seed,
+            mean=model.mean,
+            std=model.std,
+            bgr=model.bgr,
         )
+        validate = validator(model, data, plan.validation, background=None)
+        task = SegmentationTask(fine=plan.loss_at == "quarter")
+
+        def save(folder: Path) -> None:
+            write_checkpoint(folder / SEGMENTER, model, data.classes.names)
+
+        training = plan.training(model, task, stream, device=device, save=save, validate=validate)
+        with training_run(Output.of(output), settings, images=len(ids)) as run:
+            check_targets(stream, ids, data)
+            return train(training, run, result=SEGMENTER)

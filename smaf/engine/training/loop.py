@@ -30,7 +30,12 @@ from smaf.engine.training.state import (
     write_state,
 )
 from smaf.engine.training.batches import explained, naming, open_batches
-from smaf.engine.training.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
+from smaf.engine.training.optim import (
+    OptimSettings,
+    make_optimiser,
+    parameter_groups,
+    set_poly_rate,
+)
 from smaf.models import Trainable
 
 from smaf.engine.training.stops import StopAfterStep
@@ -105,9 +110,7 @@ class Trainer:
         optim = self.settings.optim
         groups = parameter_groups(self.model, optim, head=self.model.head_modules)
         self.optimiser = make_optimiser(groups, optim)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=training.precision == "fp16"
-        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
         self.step = 0
 
     def restore(self) -> bool:
@@ -206,9 +209,7 @@ class Trainer:
         step = self.step - self.step % optim.rate_every
         set_poly_rate(self.optimiser, step, self.settings.steps, power=optim.power)
 
-    def _step(
-        self, network: nn.Module, batches: Iterator[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One step over `accumulate` batches; returns the means of the loss's terms."""
         sums: dict[str, Tensor] = {}
         for part in range(self.settings.accumulate):

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from smaf.engine import distributed
-from smaf.engine.outputs import CLASSIFIER, EMA_CLASSIFIER, SEGMENTER, OutputRun
+from smaf.engine.outputs import (
+    CLASSIFIER,
+    EMA_CLASSIFIER,
+    SEGMENTER,
+    Output,
+    OutputRun,
+    Settings,
+    output_run,
+)
 from smaf.engine.training.loop import Trainer, Training
 from smaf.engine.training.state import CHECKPOINT
 
@@ -20,6 +30,14 @@ RESULTS = (
     "prototypes_*.npz",
     "tensorboard/events.*",
 )
+
+
+@contextmanager
+def training_run(output: Output, settings: Settings, *, images: int) -> Iterator[OutputRun]:
+    """Hold the output folder of a training, see :func:`smaf.engine.outputs.output_run`."""
+    output.check_resume(CHECKPOINT)
+    with output_run(output, settings, results=RESULTS, images=images) as run:
+        yield run
 
 
 def train(training: Training, run: OutputRun, *, result: str) -> Path:

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 
+from smaf.core.options import POSITIVE, Options, Role, option
 from smaf.core.views import ONE_VIEW, Views
 from smaf.data.layout import DataRoot
+from smaf.engine import distributed
 from smaf.engine.truth import require_shown
 from smaf.models import Classifier, Segmenter
 from smaf.ops import ConfusionMatrix, cams_to_mask, normalise_maps, refined_mask, torch_mean_maps
 
 log = logging.getLogger("smaf")
+
+
+@dataclass(frozen=True)
+class Validation(Options):
+    """Which list is validated on while training, and how."""
+
+    GROUP: ClassVar[str] = "validation"
+
+    val_list: str | None = option(
+        None, "list to validate on, where its masks exist; training never reads them", role=Role.RUN
+    )
+    val_long_side: int | None = option(
+        None,
+        "longer side of validation's photographs; default: their own",
+        kind=int,
+        within=POSITIVE,
+        role=Role.RUN,
+    )
+    val_every: int = option(1000, "steps between validations", within=POSITIVE, role=Role.RUN)
 
 
 def validation_miou(
@@ -33,6 +56,8 @@ def validation_miou(
     network: argmax over all classes and background, without image-level labels. Both go through
     :func:`smaf.ops.torch_mean_maps`: softmax first, then the resizing, as `smaf test_seg` has it.
 
+    Each of many processes works on its share of the list.
+
     Args:
         background: threshold of a classifier's maps in 0..1; None for a segmentation network, which
             decides by itself.
@@ -45,12 +70,15 @@ def validation_miou(
             f"background {background}: expected a threshold for a classifier, None for a "
             "segmentation network"
         )
+    ids = distributed.share(ids)
     labels = [None] * len(ids) if background is None else list(data.labels_of(ids))
     matrix = ConfusionMatrix(data.num_classes + 1)
     for image_id, label in zip(ids, labels, strict=True):
         photo = data.photo(image_id)
         mask = _mask(model, photo, label, background=background, views=views)
         matrix.update(mask, data.mask(image_id, size=photo.size))
+    counts = distributed.sum_over_processes(torch.from_numpy(matrix.counts))
+    matrix.counts[:] = counts.numpy()
     return float(matrix.compute()["miou"])
 
 
@@ -75,20 +103,20 @@ def _mask(
 
 
 def validator(
+    model: Classifier | Segmenter,
     data: DataRoot,
-    list_name: str | None,
+    plan: Validation,
     *,
     background: float | None = 0.2,
-    long_side: int | None = None,
-) -> Callable[[Classifier | Segmenter], float] | None:
-    """A function that validates a model on a list; None without a list, or without its true masks.
+) -> Callable[[], float] | None:
+    """A function that validates `model` as the plan says; `background` is :func:`validation_miou`'s.
 
-    `background` is that of :func:`validation_miou`; `long_side` (pixels) is the photographs' longer
-    side, None their own.
+    None, with a warning, where the list has no true masks; None where the plan names no list.
+    Raises :class:`InputError` where the list cannot be validated on.
     """
-    if not list_name:
+    if not plan.val_list:
         return None
-    ids = data.ids(list_name)
+    ids = data.ids(plan.val_list)
     data.require(ids)
     if background is not None:
         data.labels_of(ids)  # names an image that has none
@@ -96,6 +124,6 @@ def validator(
     if missing:
         log.warning("no validation: %s has no mask for %s", data.root, missing[0])
         return None
-    require_shown(data, ids, list_name)
-    views = replace(ONE_VIEW, long_side=long_side)
-    return lambda model: validation_miou(model, data, ids, background=background, views=views)
+    require_shown(data, ids, plan.val_list)
+    views = replace(ONE_VIEW, long_side=plan.val_long_side)
+    return lambda: validation_miou(model, data, ids, background=background, views=views)

@@ -1,0 +1,115 @@
+"""Dense CRF on masks and fused maps, as worker processes do it: without PyTorch's start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from smaf.core.errors import during
+from smaf.core.fused_maps import read_fused, write_fused
+from smaf.core.images import read_image, read_saliency, write_mask
+from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask
+
+CRF_KINDS = ("none", "masks", "maps")
+UNCERTAIN = ("none", "thresholds", "crf")
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """How fused maps become a pseudo mask.
+
+    Args:
+        num_classes: C, without background.
+        threshold: background threshold.
+        crf: one of :data:`CRF_KINDS`: where dense CRF works, if at all.
+        uncertain: one of :data:`UNCERTAIN`: what marks pixels 255, which stage 4 ignores.
+        band: the two background thresholds of `uncertain="thresholds"`, where masks that differ
+            mark a pixel.
+    """
+
+    num_classes: int
+    threshold: float
+    crf: str = "none"
+    uncertain: str = "none"
+    band: tuple[float, float] = (0.0, 0.0)
+
+    def mask(self, cams: Mapping[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+        """(H, W) uint8 mask without CRF, of maps (H, W); `shape` is (H, W)."""
+        if self.uncertain == "thresholds" and self.crf == "none":
+            low, high = (cams_to_mask(cams, threshold=edge, size=shape) for edge in self.band)
+            return certain_mask(low, high)
+        return cams_to_mask(cams, threshold=self.threshold, size=shape)
+
+    def refined(
+        self, photo: Image.Image, cams: Mapping[int, np.ndarray], before: np.ndarray
+    ) -> np.ndarray:
+        """(H, W) uint8 mask after CRF, of the maps or of the mask `before` it."""
+        if self.crf == "masks":
+            mask = refine_mask(photo, before, num_classes=self.num_classes + 1)
+        elif self.uncertain == "thresholds":
+            low, high = (self._cut(photo, cams, edge) for edge in self.band)
+            return certain_mask(low, high)
+        else:
+            mask = self._cut(photo, cams, self.threshold)
+        return certain_mask(mask, before) if self.uncertain == "crf" else mask
+
+    def _cut(
+        self, photo: Image.Image, cams: Mapping[int, np.ndarray], background: float
+    ) -> np.ndarray:
+        maps = refine_cams(photo, cams, background=background)
+        return refined_mask(maps, (photo.height, photo.width))
+
+
+def write_refined(
+    rule: MaskRule,
+    out: Path,
+    pixels: np.ndarray,
+    cams: Mapping[int, np.ndarray],
+    before: np.ndarray,
+) -> None:
+    """In a worker: refine one mask of the photograph `pixels` (H, W, 3) uint8, and write it."""
+    with during(f"refining the mask {out}"):
+        write_mask(out, rule.refined(Image.fromarray(pixels), cams, before))
+
+
+@dataclass(frozen=True)
+class MapsJob:
+    """The maps of one photograph that are to be refined by its edges and its saliency map.
+
+    Args:
+        labels: (C,); the maps of labelled classes take part.
+        photo, cams, saliency, out: files; the saliency map may be None.
+        background, saliency_weight, long_side, crf: see :func:`smaf.ops.refine_cams`.
+    """
+
+    labels: np.ndarray
+    photo: Path
+    cams: Path
+    saliency: Path | None
+    out: Path
+    background: float
+    saliency_weight: float = 0.0
+    long_side: int | None = None
+    crf: bool = True
+
+
+def write_refined_maps(job: MapsJob) -> None:
+    """In a worker: refine the maps of one photograph and write them."""
+    with during(f"refining the maps of {job.photo}"):
+        photo = read_image(job.photo)
+        saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
+        stored = read_fused(job.cams, num_classes=len(job.labels), size=photo.size)
+        refined = refine_cams(
+            photo,
+            {c: cam for c, cam in stored.items() if job.labels[c]},
+            background=job.background,
+            saliency=saliency,
+            saliency_weight=job.saliency_weight,
+            long_side=job.long_side,
+            crf=job.crf,
+        )
+        write_fused(job.out, refined, (photo.height, photo.width))
