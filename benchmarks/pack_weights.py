@@ -26,7 +26,7 @@ from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json
 from smaf.data.layout import open_data
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import PredictSettings, write_checkpoint
 from smaf.models.export import export_onnx
 from smaf.ops import LABEL_FILTERS, SCALES, mean_maps, peak_scores

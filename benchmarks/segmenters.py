@@ -27,8 +27,8 @@ from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.predict_settings import PredictSettings
 from smaf.data.layout import open_data
-from smaf.engine.networks import TorchNetwork
 from smaf.engine.predict import Predictor
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.ops import ConfusionMatrix, crf_available
 
 ROOT = Path(__file__).resolve().parents[1]

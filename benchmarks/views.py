@@ -26,7 +26,7 @@ from smaf.core.command import run_command
 from smaf.core.files import write_json, write_text
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import read_ahead
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.ops import SCALES, ConfusionMatrix, SizeStrata, cams_to_mask, view_logits
 from smaf.ops.views import ViewLogits
 

@@ -6,6 +6,7 @@ from smaf.models.build import IMAGENET, build_classifier, build_network, build_s
 from smaf.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ClassifierOutput
 from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.facts import facts_of
 from smaf.models.loading import load_checkpoint
 from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
@@ -29,6 +30,7 @@ __all__ = [
     "build_classifier",
     "build_network",
     "build_segmenter",
+    "facts_of",
     "load_checkpoint",
     "read_checkpoint",
     "widen_eps_head",

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from smaf.core.errors import InputError
-from smaf.models.checkpoint import NAME_ANOTHER, Checkpoint
+from smaf.core.network_facts import NAME_ANOTHER
+from smaf.models.checkpoint import Checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
 from smaf.models.deeplab import NAME as DEEPLAB
 from smaf.models.deeplab import MultiScaleDeepLabV2

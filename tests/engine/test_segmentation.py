@@ -32,8 +32,8 @@ from smaf.core.fused_maps import write_fused
 from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
 from smaf.data.layout import open_data
-from smaf.engine.networks import open_network
 from smaf.engine.predict import Predictor
+from smaf.engine.predicting import open_network
 from smaf.engine.seg_testing import save_for_server
 from smaf.models import build_segmenter, write_checkpoint
 from smaf.ops import certain_mask, crf_available

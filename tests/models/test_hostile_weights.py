@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from smaf.core.errors import InputError
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import (
     DEEPLAB,
     PredictSettings,
