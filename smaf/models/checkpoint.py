@@ -28,6 +28,7 @@ from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import HEADS, Classifier
 from smaf.models.deeplab import NAME as DEEPLAB
 from smaf.models.facts import info_of
+from smaf.models.lite0 import rename_lite0
 from smaf.models.mxnet_params import is_mxnet_params, read_resnet38_params
 from smaf.models.published import (
     aspp_channels,
@@ -36,8 +37,8 @@ from smaf.models.published import (
     published_segmenter,
 )
 from smaf.models.segmenter import Segmenter
-from smaf.models.state_dicts import check_tensors, find_state_dict, halved, load_torch
-from smaf.models.timm_backbone import rename_lite0
+from smaf.models.state_dicts import find_state_dict, load_torch
+from smaf.models.tensor_values import check_tensors, halved
 
 CLASSIFIER_FORMAT, SEGMENTER_FORMAT = "smaf-classifier-1", "smaf-segmenter-1"
 _FORMATS = (CLASSIFIER_FORMAT, SEGMENTER_FORMAT)

@@ -88,7 +88,14 @@ class Classifier(Trainable):
         return self.fc8.in_channels
 
     def forward(self, images: Tensor) -> ClassifierOutput:
-        """(N, 3, H, W) RGB images, normalised with `mean` and `std` → scores, CAM and features."""
+        """(N, 3, H, W) RGB images, normalised with `mean` and `std` → scores, CAM and features.
+
+        >>> import torch
+        >>> from smaf.models import build_classifier
+        >>> output = build_classifier("test_efficientnet", num_classes=3)(torch.zeros(1, 3, 64, 96))
+        >>> [tuple(part.shape) for part in (output.scores, output.cam, output.features)]
+        [(1, 4), (1, 4, 4, 6), (1, 128, 4, 6)]
+        """
         features = self.extract(images)
         if self.head == "smaf":
             features = F.relu(self.bn(self.cov_feat(features)))

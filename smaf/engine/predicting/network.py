@@ -15,7 +15,7 @@ from smaf.core.predict_settings import PredictSettings
 class Network(ABC):
     """A trained classifier or segmentation network, ready to predict.
 
-    A subclass runs one kind of file: its `__init__` sets `facts`, its `_run` computes logits.
+    A subclass runs one kind of file: its `__init__` sets `facts`, its `logits` runs the network.
 
     Attributes:
         facts: what the file says of the network.
@@ -56,12 +56,16 @@ class Network(ABC):
 
         Images are RGB, normalised with `mean` and `std`.
         """
-        logits = self._run(np.ascontiguousarray(images[:, ::-1]) if self.facts.bgr else images)
+        logits = self.logits(np.ascontiguousarray(images[:, ::-1]) if self.facts.bgr else images)
         return np.roll(logits, -1, axis=1) if self.facts.segments else logits
 
     @abstractmethod
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        """(n, 3, h, w) float32 images as the network takes them → its own logits."""
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(n, 3, h, w) float32 images → logits as the network itself has them.
+
+        Unlike :meth:`cam` it takes BGR images where `facts.bgr`, and a segmentation network's first
+        channel is background.
+        """
 
     def _check_run(self, path: Path) -> None:
         """Run a network whose graph came with its file on small images, before it is trusted.
@@ -71,7 +75,7 @@ class Network(ABC):
         """
         expected, images = len(self.class_names) + 1, np.zeros((2, 3, 64, 96), dtype=np.float32)
         try:
-            logits = self._run(images)
+            logits = self.logits(images)
         except Exception as error:  # each runtime has its own
             raise InputError(
                 f"weights {path} cannot be run on images of 96×64 pixels ({first_line(error)}): "

@@ -65,5 +65,6 @@ class OnnxNetwork(Network):
                 f"channels and any size: {NAME_ANOTHER}"
             )
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(n, 3, h, w) float32 images → the network's own logits, run by ONNX Runtime."""
         return np.asarray(self.session.run(None, {"images": images})[0])

@@ -17,7 +17,7 @@ from smaf.core.files import require_file
 from smaf.core.network_facts import NAME_ANOTHER, parse_facts
 from smaf.engine.predicting.network import Network, first_line
 from smaf.models.programs import check_program
-from smaf.models.state_dicts import check_tensors
+from smaf.models.tensor_values import check_tensors
 
 
 class ProgramNetwork(Network):
@@ -49,7 +49,8 @@ class ProgramNetwork(Network):
         self.program: Any = program.module().to(self.device)
         self._check_run(path)
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(n, 3, h, w) float32 images → the network's own logits, run by PyTorch."""
         with torch.inference_mode():
             return np.asarray(self.program(torch.from_numpy(images).to(self.device)).float().cpu())
 

@@ -34,7 +34,8 @@ class TorchNetwork(Network):
         self.facts = facts_of(model, names, checkpoint.predict)
         self.model: Any = model.to(self.device).to(memory_format=torch.channels_last)
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(n, 3, h, w) float32 images → the network's own logits, run by PyTorch."""
         with torch.inference_mode(), autocast(self.device, self.precision):
             batch = (
                 torch.from_numpy(images)
