@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 from smaf.core.device import DEVICES, choose_device, seed_everything
-from smaf.engine.eps import EpsTask
-from smaf.engine.loop import Task
-from smaf.engine.optim import OptimSettings, make_optimiser, parameter_groups
-from smaf.engine.self_training import SelfTrainingSettings, SelfTrainingTask
+from smaf.engine.stages.train_eps import EpsTask
+from smaf.engine.stages.train_fusion import SelfTrainingSettings, SelfTrainingTask
+from smaf.engine.training.loop import Task
+from smaf.engine.training.optim import OptimSettings, make_optimiser, parameter_groups
 from smaf.models import Classifier, build_classifier
 from smaf.models.classifier import HEAD_MODULES
 from smaf.ops import fuse_cams

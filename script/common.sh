@@ -1,19 +1,18 @@
 # Sourced by the stages' wrappers. Settings from the environment:
-#   DATA_ROOT  data set in VOC layout          (dataset/VOC2012)
-#   LOGDIR     where stages write              (smaf/logdir)
-#   BACKBONE   resnet38 or a timm model        (resnet38)
-#   RECIPE     folder below script/recipes     (light for tf_efficientnet_lite0, none otherwise)
-#   DEVICE     auto, cpu, cuda or mps          (auto)
-#   CLASSES    file of class names to keep     (all)
-#   NPROC      processes, one a GPU            (1)
-#   PYTHON     the interpreter                 (.venv's, else python3)
+#   DATA_ROOT  data set in VOC layout            (dataset/VOC2012)
+#   LOGDIR     where stages write                (smaf/logdir)
+#   RECIPE     options by name: smaf/recipes     (light for tf_efficientnet_lite0, none otherwise)
+#   BACKBONE   resnet38 or a timm model          (the recipe's, or resnet38)
+#   DEVICE     auto, cpu, cuda or mps            (auto)
+#   CLASSES    file of class names to keep       (all)
+#   NPROC      processes, one a GPU              (1)
+#   PYTHON     the interpreter                   (.venv's, else python3)
 unset CDPATH
 ROOT="$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")"
 DATA_ROOT="${DATA_ROOT:-$ROOT/dataset/VOC2012}"
 LOGDIR="${LOGDIR:-$ROOT/smaf/logdir}"
-BACKBONE="${BACKBONE:-resnet38}"
 DEVICE="${DEVICE:-auto}"
-if [[ -z "${RECIPE:-}" && "$BACKBONE" == tf_efficientnet_lite0 ]]; then RECIPE=light; fi
+if [[ "${BACKBONE:-}" == tf_efficientnet_lite0 ]]; then RECIPE="${RECIPE:-light}"; fi
 if [[ -z "${PYTHON:-}" ]]; then
   PYTHON=python3
   if [[ -x "$ROOT/.venv/bin/python" ]]; then
@@ -29,27 +28,27 @@ if ! command -v "$PYTHON" >/dev/null; then
 fi
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1 # not what lies in the folder it is called from
 
-stage_command() { # stage_command STAGE OPTION…: sets `command`, with the recipe's options first, so that later ones win
-  local stage="$1" computes=1 recipe="$ROOT/script/recipes/${RECIPE:-none}/$1.args"
+stage_command() { # stage_command STAGE SETTING… -- OPTION…: sets `command`; LIST is given as --list "$LIST", where it is set
+  local stage="$1" name settings=(RECIPE DATA_ROOT CLASSES)
   shift
-  case "$stage" in evaluate | refine_fusion) computes=0 ;; esac # no network in them
+  while [[ "$1" != -- ]]; do settings+=("$1"); shift; done
+  shift
   command=("$PYTHON" -m "smaf.$stage")
-  if [[ "${NPROC:-1}" != 1 && $computes == 1 && "$stage" != test_seg ]]; then # test_seg has one process for the network
-    command=("$PYTHON" -m smaf.launch "$NPROC" "$stage")
-  fi
-  if [[ -n "${RECIPE:-}" && -f "$recipe" ]]; then command+=("@$recipe"); fi
-  command+=(--data_root "$DATA_ROOT")
-  if [[ -n "${CLASSES:-}" ]]; then command+=(--classes "$CLASSES"); fi
-  if [[ $computes == 1 ]]; then command+=(--device "$DEVICE"); fi
+  for name in "${settings[@]}"; do
+    case "$name" in
+      NPROC) if [[ "${NPROC:-1}" != 1 ]]; then command=("$PYTHON" -m smaf.launch "$NPROC" "$stage" "${command[@]:3}"); fi ;;
+      *) if [[ -n "${!name:-}" ]]; then command+=("--$(tr '[:upper:]' '[:lower:]' <<<"$name")" "${!name}"); fi ;;
+    esac
+  done
   command+=("$@")
 }
 
-run_stage() { # run_stage STAGE OPTION…
+run_stage() { # run_stage STAGE SETTING… -- OPTION…
   stage_command "$@"
   "${command[@]}"
 }
 
-last_stage() { # last_stage STAGE OPTION…: in this process's place, so that signals to the wrapper reach it
+last_stage() { # last_stage STAGE SETTING… -- OPTION…: in this process's place, so that signals to the wrapper reach it
   stage_command "$@"
   exec "${command[@]}"
 }

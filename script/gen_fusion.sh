@@ -3,5 +3,4 @@
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
-last_stage gen_fusion --list "${LIST:-train_aug}" --weights "${WEIGHTS:-$LOGDIR/eps_cls_mode/classifier.pth}" \
-  --out "$LOGDIR/cam_o_vec" "$@"
+last_stage gen_fusion NPROC LOGDIR DEVICE LIST WEIGHTS -- "$@"

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from smaf.data.layout import DataRoot, open_data
-from smaf.engine.demo_report import picture_row
-from smaf.ops import crf_available
+from smaf.demo import EPS, FUSED
+from smaf.engine.demo_report import Folders, picture_row
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "images"))  # no package: README's own
 
@@ -26,15 +26,7 @@ COLUMNS = ("photograph", "CAM", "reactivated target", "pseudo mask", "mask after
 
 def _pictures(data: DataRoot, image_id: str, demo: Path) -> dict[str, np.ndarray]:
     """Column title → picture, (H, W, 3) uint8 RGB, of a test image; those that the demo made."""
-    row = picture_row(
-        data,
-        image_id,
-        demo,
-        cams={"CAM": "cam_eps", "fused map": "cam_fused"},
-        target="cam_refined_test",
-        masks="pseudo_mask",
-        crf=crf_available(),
-    )
+    row = picture_row(data, image_id, Folders(demo, cam=EPS.folder, fused=FUSED.folder))
     return {title: picture for title, picture in row.pictures if picture is not None}
 
 

@@ -1,10 +1,7 @@
 #!/usr/bin/env bash
-# Stage 2: self-training. Settings: common.sh; LIST (train_aug), WEIGHTS (stage 0's classifier), CAM_DIR (the fused maps;
-# the refined ones where the recipe refines).
+# Stage 2: self-training. Settings: common.sh; LIST (train_aug), WEIGHTS (stage 0's classifier),
+# CAM_DIR (the fused maps; the refined ones where the recipe refines).
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
-maps=cam_o_vec
-if [[ -n "${RECIPE:-}" && -f "$ROOT/script/recipes/$RECIPE/refine_fusion.args" ]]; then maps=cam_refined; fi
-last_stage train_fusion --list "${LIST:-train_aug}" --weights "${WEIGHTS:-$LOGDIR/eps_cls_mode/classifier.pth}" \
-  --cam_dir "${CAM_DIR:-$LOGDIR/$maps}" --out "$LOGDIR/proda_model" "$@"
+last_stage train_fusion NPROC LOGDIR DEVICE LIST WEIGHTS CAM_DIR -- "$@"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -28,12 +29,17 @@ class _Truth(Options):
     )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Carry out the command with the words `argv`, by default those of the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all options."""
     parser = make_parser("evaluate", __doc__ or "")
     for options in (DataOptions(), EvaluationPlan(), _Truth()):
         add_options(parser, options)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Carry out the command with the words `argv`, by default those of the command line."""
+    args = build_parser().parse_args(argv)
     plan, truth = plan_from(EvaluationPlan(), args), plan_from(_Truth(), args)
     plan.check()
     data = plan_from(DataOptions(), args).open(mask_folder=truth.mask_dir)

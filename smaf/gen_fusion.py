@@ -9,6 +9,7 @@ from smaf.engine.stages.gen_fusion import FusionPlan, gen_fusion
 from smaf.options import StageCommand
 
 COMMAND = StageCommand(FusionPlan(), __doc__ or "", out=lambda places, _: places.fused)
+build_parser = COMMAND.parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -13,13 +13,14 @@ from smaf.options import StageCommand
 COMMAND = StageCommand(
     MaskPlan(), __doc__ or "", out=lambda places, _: places.masks, without=("resume",)
 )
+build_parser = COMMAND.parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     job = COMMAND.read(argv)
     masks = gen_pm(job.data, job.plan, job.output)
-    if job.evaluate and distributed.rank() == 0:
+    if job.output.evaluate and distributed.rank() == 0:
         print(evaluate(job.data, EvaluationPlan(job.plan.list_name, pred_dir=masks)))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
-
-import argparse
+from typing import ClassVar, Generic, TypeVar
 
 from smaf.core.command import make_parser
-from smaf.core.options import Options, Role, add_options, option, plan_from
+from smaf.core.options import Options, add_options, option, plan_from
 from smaf.data.layout import DataOptions, DataRoot
 from smaf.engine.outputs import Output, Places
 from smaf.engine.plans import StagePlan
@@ -46,7 +45,6 @@ class Job(Generic[Plan]):
     data: DataRoot
     plan: Plan
     output: Output
-    evaluate: bool
 
 
 @dataclass(frozen=True)
@@ -75,21 +73,24 @@ class StageCommand(Generic[Plan]):
         add_options(parser, self.output, without=self.without)
         return parser
 
+    def asked(self, argv: Sequence[str] | None = None) -> tuple[DataOptions, Plan, Output]:
+        """What a command line asks for, with all places filled in; nothing is opened.
+
+        Raises :class:`InputError` for values out of range.
+        """
+        args = self.parser().parse_args(argv)
+        data, plan = plan_from(DataOptions(), args), plan_from(self.plan, args)
+        options = plan_from(self.output, args)
+        places = Places(Path(options.logdir), Path(data.data_root))
+        plan = plan.located(places)
+        folder = self.out(places, plan) if options.out is None else Path(options.out)
+        output = Output(folder, options.overwrite, options.resume, options.evaluate)
+        return data, plan, output
+
     def read(self, argv: Sequence[str] | None = None) -> Job[Plan]:
-        """The job that a command line asks for; opens the data set.
+        """The job that a command line asks for, its data set opened.
 
         Raises :class:`InputError` for values out of range, and data that are not there.
         """
-        args = self.parser().parse_args(argv)
-        plan = plan_from(self.plan, args)
-        output = plan_from(self.output, args)
-        data = plan_from(DataOptions(), args)
-        places = Places(Path(output.logdir), Path(data.data_root))
-        plan = plan.located(places)
-        folder = self.out(places, plan) if output.out is None else Path(output.out)
-        return Job(
-            data.open(),
-            plan,
-            Output(folder, overwrite=output.overwrite, resume=output.resume),
-            evaluate=output.evaluate,
-        )
+        data, plan, output = self.asked(argv)
+        return Job(data.open(), plan, output)

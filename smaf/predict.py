@@ -11,10 +11,10 @@ from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import ONE_VIEW, PAPER_VIEWS
-from smaf.engine.networks import open_network, shipped_weights
 from smaf.engine.photo_labels import Labels
 from smaf.engine.photographs import find_photographs
 from smaf.engine.predict import Predictor, predict
+from smaf.engine.predicting import open_network, shipped_weights
 
 CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
 MAX_SCALE, MAX_SIDE = 16, 65_536

@@ -9,6 +9,7 @@ from smaf.engine.stages.refine_fusion import RefinementPlan, refine_fusion
 from smaf.options import StageCommand
 
 COMMAND = StageCommand(RefinementPlan(), __doc__ or "", out=lambda places, _: places.refined)
+build_parser = COMMAND.parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -36,6 +36,7 @@ COMMAND = StageCommand(
     without=("resume",),
     output=OutputOptions(evaluate=True),
 )
+build_parser = COMMAND.parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if job.plan.save_for_server:
         log.info("wrote %s", save_for_server(job.data, ids, masks=masks, out=masks))
     missing = job.data.missing("mask", ids)
-    if job.evaluate and missing:
+    if job.output.evaluate and missing:
         log.info(
             "list %s has no true mask for %s%s: no evaluation",
             job.plan.list_name,
             missing[0],
             f" and {len(missing) - 1} more" if len(missing) > 1 else "",
         )
-    elif job.evaluate:
+    elif job.output.evaluate:
         print(evaluate(job.data, EvaluationPlan(job.plan.list_name, pred_dir=masks)).result.table())
 
 

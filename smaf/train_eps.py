@@ -11,6 +11,7 @@ from smaf.options import StageCommand
 COMMAND = StageCommand(
     EpsPlan(), __doc__ or "", out=lambda places, _: places.eps.parent, without=("evaluate",)
 )
+build_parser = COMMAND.parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:

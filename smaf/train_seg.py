@@ -14,6 +14,7 @@ COMMAND = StageCommand(
     out=lambda places, _: places.segmenter.parent,
     without=("evaluate",),
 )
+build_parser = COMMAND.parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@ arguments."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -32,8 +33,15 @@ def commands(tmp_path: Path, script: str, *options: str, **settings: str) -> lis
 
 
 def value(command: list[str], name: str) -> str:
-    """The value of an option: the last one wins, as argparse has it."""
-    return command[len(command) - command[::-1].index(name)]
+    """What a command takes an option for: as given, else the default that Python fills in."""
+    stage, words = command[1].removeprefix("smaf."), command[2:]
+    if stage == "launch":
+        stage, words = command[3], command[4:]
+    if stage == "evaluate":
+        return words[len(words) - words[::-1].index(name)]
+    data, plan, output = importlib.import_module(f"smaf.{stage}").COMMAND.asked(words)
+    values = {**data.values(), **plan.values(), "out": output.folder, "evaluate": output.evaluate}
+    return str(values[name.removeprefix("--")])
 
 
 def test_defaults_are_the_published_layout(tmp_path: Path) -> None:
@@ -54,10 +62,7 @@ def test_settings_from_the_environment_and_options_after_them(tmp_path: Path) ->
         "LIST": "mine",
     }
     (command,) = commands(tmp_path, "train_fusion.sh", "--steps", "7", **settings)
-    assert command[2] == f"@{ROOT}/script/recipes/light/train_fusion.args" and command[-2:] == [
-        "--steps",
-        "7",
-    ]
+    assert command[2:4] == ["--recipe", "light"] and command[-2:] == ["--steps", "7"]
     assert [
         value(command, f"--{name}")
         for name in ("data_root", "device", "classes", "list", "cam_dir", "out")
@@ -68,11 +73,7 @@ def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None
     (command,) = commands(
         tmp_path, "refine_fusion.sh", BACKBONE="tf_efficientnet_lite0", LOGDIR="logs", NPROC="4"
     )
-    assert command[:3] == [
-        "-m",
-        "smaf.refine_fusion",
-        f"@{ROOT}/script/recipes/light/refine_fusion.args",
-    ]
+    assert command[:4] == ["-m", "smaf.refine_fusion", "--recipe", "light"]
     assert [value(command, f"--{name}") for name in ("cam_dir", "out")] == [
         "logs/cam_o_vec",
         "logs/cam_refined",
@@ -103,22 +104,21 @@ def test_many_processes_go_through_the_launcher(tmp_path: Path) -> None:
 def test_pseudo_masks_are_evaluated_with_the_options_that_made_them(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    made, evaluated = commands(tmp_path, "gen_pm.sh", *options)
+    (made,) = commands(tmp_path, "gen_pm.sh", *options)
     assert made[1] == "smaf.gen_pm" and "--crf" in made and made[-len(options) :] == list(options)
-    assert (
-        evaluated[1] == "smaf.evaluate" and "--crf" not in evaluated and "--device" not in evaluated
-    )
-    assert [
-        value(evaluated, f"--{name}") for name in ("list", "data_root", "classes", "pred_dir")
-    ] == ["val", "d", "c", "o"]
+    assert value(made, "--evaluate") == "True"
+    assert [value(made, f"--{name}") for name in ("list", "data_root", "classes", "out")] == [
+        "val",
+        "d",
+        "c",
+        "o",
+    ]
 
 
 def test_pseudo_masks_lie_in_the_data_set_by_default(tmp_path: Path) -> None:
-    made, evaluated = commands(tmp_path, "gen_pm.sh", DATA_ROOT="d")
-    assert value(made, "--out") == value(evaluated, "--pred_dir") == "d/pseudo_mask/fused"
-    assert (
-        len(commands(tmp_path, "gen_pm.sh", EVALUATE="0")) == 3
-    )  # two of before, and gen_pm alone
+    (made,) = commands(tmp_path, "gen_pm.sh", DATA_ROOT="d")
+    assert value(made, "--out") == "d/pseudo_mask/fused"
+    assert value(commands(tmp_path, "gen_pm.sh", EVALUATE="0")[-1], "--evaluate") == "False"
 
 
 def test_stage_4_starts_from_the_students_weights_in_the_light_recipe(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_stage_4_starts_from_the_students_weights_in_the_light_recipe(tmp_path: 
     command = commands(tmp_path, "train_seg.sh", LOGDIR="logs", BACKBONE="tf_efficientnet_lite0")[
         -1
     ]
-    assert f"@{ROOT}/script/recipes/light/train_seg.args" in command
+    assert command[2:4] == ["--recipe", "light"]
     assert [value(command, f"--{name}") for name in ("network", "weights")] == [
         "tf_efficientnet_lite0",
         "logs/proda_model/classifier.pth",

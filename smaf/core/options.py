@@ -1,4 +1,4 @@
-"""Options, each declared once: as a field of a frozen dataclass that says default, range and meaning.
+"""Options, each declared once: as a field of a frozen dataclass with default, range, meaning.
 
 From these fields come the command line (:func:`add_options`), the checks of ranges, also for who
 works from Python, the recipes (:mod:`smaf.core.recipes`), and what a run's record holds and
@@ -45,6 +45,10 @@ class _Flag(argparse.Action):
 
     def __init__(self, option_strings: Sequence[str], dest: str, **about: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, **about)
+
+    def format_usage(self) -> str:
+        """Both flags, as the line of the usage shows them."""
+        return " | ".join(self.option_strings)
 
     def __call__(
         self, _: object, namespace: argparse.Namespace, __: object, flag: str | None = None

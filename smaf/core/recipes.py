@@ -68,6 +68,7 @@ def _words_of(path: Path, command: str, within: tuple[Path, ...]) -> list[str]:
             words += shlex.split(line, comments=True)
         except ValueError as error:
             raise InputError(
-                f"recipe {path} has the line {line!r}, which cannot be read ({error}): close the quotes"
+                f"recipe {path} has the line {line!r}, which cannot be read ({error}): close the "
+                "quotes"
             ) from error
     return _expanded(words, command, (*within, path))

@@ -23,8 +23,13 @@ RECORD = "run.json"
 CONTENTS = "contents of "  # begins the names of settings that are checksums
 _FIX = "delete the folder or use --overwrite"
 # Versions before 0.5 did not write which settings do not decide the result: these, and the list
-FREE_BEFORE = tuple(
-    "num_workers device checkpoint_minutes val_every val_list val_long_side".split()
+FREE_BEFORE = (
+    "num_workers",
+    "device",
+    "checkpoint_minutes",
+    "val_every",
+    "val_list",
+    "val_long_side",
 )
 
 

@@ -81,12 +81,13 @@ class Output:
     """Where a stage writes, and what it does with what is there.
 
     A run goes on where an earlier one stopped; `overwrite` starts afresh, `resume` demands that
-    there is a checkpoint to go on from.
+    there is a checkpoint to go on from. `evaluate`: who asked wants the masks' mIoU afterwards.
     """
 
     folder: Path
     overwrite: bool = False
     resume: bool = False
+    evaluate: bool = False
 
     @staticmethod
     def of(place: Output | Path | str) -> Output:
@@ -108,7 +109,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run's record holds: all `values`, of which those in `free` do not decide the result."""
+    """What a run's record holds: `values`, of which those in `free` do not decide the result."""
 
     values: Mapping[str, Any]
     free: frozenset[str] = frozenset()

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,6 +24,7 @@ from smaf.core.views import MAX_VIEW_PIXELS
 from smaf.engine.locks import locked
 from smaf.engine.photo_labels import Labels
 from smaf.engine.photographs import OVERLAY_COMMENT, Photograph
+from smaf.engine.predicting import Network
 from smaf.engine.predictions import Predictions, contents
 from smaf.ops import (
     SizedMaps,
@@ -40,33 +41,6 @@ from smaf.report.pictures import overlay_mask
 log = logging.getLogger("smaf")
 MAX_OVERLAY = 4096  # pixels of an overlay's longer side
 _HUGE = 16_000_000  # pixels: 64 MB
-
-
-class Network(Protocol):
-    """What predicts: a network behind ONNX Runtime or PyTorch (:mod:`smaf.engine.networks`)."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, without background."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Of RGB in 0..1."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Of RGB in 0..1."""
-
-    @property
-    def segments(self) -> bool:
-        """Whether its softmax is the result: a segmentation network. A classifier's maps are fused
-        as in stage 1."""
-
-    def cam(self, images: np.ndarray) -> np.ndarray:
-        """(n, 3, h, w) float32 images → (n, C+1, h', w') logits, the last channel background.
-
-        Images are RGB, normalised with `mean` and `std`.
-        """
 
 
 @dataclass(frozen=True)

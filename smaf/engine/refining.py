@@ -37,7 +37,7 @@ class MaskRule:
     uncertain: str = "none"
     band: tuple[float, float] = (0.0, 0.0)
 
-    def mask(self, cams: Mapping[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    def mask(self, cams: dict[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
         """(H, W) uint8 mask without CRF, of maps (H, W); `shape` is (H, W)."""
         if self.uncertain == "thresholds" and self.crf == "none":
             low, high = (cams_to_mask(cams, threshold=edge, size=shape) for edge in self.band)

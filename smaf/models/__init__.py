@@ -4,8 +4,9 @@ from smaf.core.network_facts import ClassifierInfo, SegmenterInfo
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.build import IMAGENET, build_classifier, build_network, build_segmenter
 from smaf.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from smaf.models.classifier import HEADS, RESNET38, Classifier
+from smaf.models.classifier import HEADS, RESNET38, Classifier, ClassifierOutput
 from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.facts import facts_of
 from smaf.models.loading import load_checkpoint
 from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
@@ -21,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "Classifier",
     "ClassifierInfo",
+    "ClassifierOutput",
     "PredictSettings",
     "Segmenter",
     "SegmenterInfo",
@@ -28,6 +30,7 @@ __all__ = [
     "build_classifier",
     "build_network",
     "build_segmenter",
+    "facts_of",
     "load_checkpoint",
     "read_checkpoint",
     "widen_eps_head",

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from smaf.core.errors import InputError
-from smaf.models.checkpoint import NAME_ANOTHER, Checkpoint
+from smaf.core.network_facts import NAME_ANOTHER
+from smaf.models.checkpoint import Checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
 from smaf.models.deeplab import NAME as DEEPLAB
 from smaf.models.deeplab import MultiScaleDeepLabV2
+from smaf.models.lite0 import packaged_lite0
 from smaf.models.loading import load_checkpoint
 from smaf.models.segmenter import LightSegmenter, Segmenter
-from smaf.models.timm_backbone import LIGHT, TimmBackbone, packaged_lite0
+from smaf.models.timm_backbone import LIGHT, TimmBackbone
 
 IMAGENET = "imagenet"
 _RUNS_AT_8 = {RESNET38: "ResNet-38", DEEPLAB: DEEPLAB}

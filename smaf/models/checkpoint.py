@@ -16,6 +16,7 @@ from smaf.core.errors import InputError
 from smaf.core.fields import Fields, shown
 from smaf.core.files import write_bytes
 from smaf.core.network_facts import (
+    NAME_ANOTHER,
     ClassifierInfo,
     SegmenterInfo,
     check_channels,
@@ -26,6 +27,8 @@ from smaf.core.network_facts import (
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import HEADS, Classifier
 from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.facts import info_of
+from smaf.models.lite0 import rename_lite0
 from smaf.models.mxnet_params import is_mxnet_params, read_resnet38_params
 from smaf.models.published import (
     aspp_channels,
@@ -34,13 +37,12 @@ from smaf.models.published import (
     published_segmenter,
 )
 from smaf.models.segmenter import Segmenter
-from smaf.models.state_dicts import check_tensors, find_state_dict, halved, load_torch
-from smaf.models.timm_backbone import rename_lite0
+from smaf.models.state_dicts import find_state_dict, load_torch
+from smaf.models.tensor_values import check_tensors, halved
 
 CLASSIFIER_FORMAT, SEGMENTER_FORMAT = "smaf-classifier-1", "smaf-segmenter-1"
 _FORMATS = (CLASSIFIER_FORMAT, SEGMENTER_FORMAT)
 _FIX = "take the file as it was downloaded, or train again"
-NAME_ANOTHER = "name a network of this project (.pth, .onnx, .pt2), or one of the shipped weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,23 +108,10 @@ def write_checkpoint(
     Raises:
         InputError: a value is too large for float16.
     """
-    info: ClassifierInfo | SegmenterInfo
-    if isinstance(model, Classifier):
-        form, info = (
-            CLASSIFIER_FORMAT,
-            ClassifierInfo(
-                model.backbone_name, model.head, model.num_classes, model.output_stride, class_names
-            ),
-        )
-    else:
-        form, info = (
-            SEGMENTER_FORMAT,
-            SegmenterInfo(model.backbone_name, model.num_classes, model.output_stride, class_names),
-        )
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     content: dict[str, Any] = {
-        "format": form,
-        "info": asdict(info),
+        "format": CLASSIFIER_FORMAT if isinstance(model, Classifier) else SEGMENTER_FORMAT,
+        "info": asdict(info_of(model, class_names)),
         "state_dict": halved(state, path) if half else state,
     }
     if predict is not None:

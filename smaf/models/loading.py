@@ -38,6 +38,15 @@ def load_checkpoint(
 
     Raises:
         InputError: names what differs: network, backbone, head, class count, or a tensor's shape.
+
+    >>> from smaf.models import build_classifier
+    >>> model = build_classifier("test_efficientnet", num_classes=3)
+    >>> load_checkpoint(model, Checkpoint(Path("model.pth"), model.state_dict()))
+    >>> other = Checkpoint(Path("other.pth"), {"fc8.weight": model.fc8.weight})
+    >>> load_checkpoint(model, other)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    smaf.core.errors.InputError: weights other.pth are not of the backbone test_efficientnet ...
     """
     if not isinstance(checkpoint, Checkpoint):
         checkpoint = read_checkpoint(checkpoint)

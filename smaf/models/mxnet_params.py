@@ -1,5 +1,4 @@
-"""A reader for MXNet's `.params` (NDArray list), the format of ResNet-38's ImageNet weights. Needs
-no MXNet.
+"""A reader, without MXNet, for its `.params` files: the format of ResNet-38's ImageNet weights.
 
 Layout, little endian: u64 0x112, u64 0, u64 count, the arrays; u64 count, per name u64 length and
 bytes. An array:
@@ -38,6 +37,8 @@ def is_mxnet_params(path: Path) -> bool:
 
 
 class _Reader:
+    """Numbers, bytes and arrays of a file, one after the other."""
+
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
@@ -114,11 +115,14 @@ def _block(name: str) -> str:
 
 
 def published_key(name: str) -> str | None:
-    """MXNet's name → ResNet-38's published key; None where the array is dropped (the 1000-class
-    layer).
+    """MXNet's name → ResNet-38's published key, None for the 1000-class layer, which is dropped.
 
-    `arg:res4b5_branch2b1_weight` → `b4_5.conv_branch2b1.weight`; raises KeyError for a foreign
-    name.
+    Raises KeyError for a name that is not ResNet-38's.
+
+    >>> published_key("arg:res4b5_branch2b1_weight")
+    'b4_5.conv_branch2b1.weight'
+    >>> published_key("arg:linear1000_weight") is None
+    True
     """
     plain = name.split(":", 1)[-1]
     if plain.startswith("linear1000"):

@@ -1,5 +1,4 @@
-"""State dicts as other programs save them: found in what surrounds them, freed of wrappers'
-prefixes, checked."""
+"""State dicts as other programs save them: found in what a file holds, freed of prefixes."""
 
 from __future__ import annotations
 
@@ -55,13 +54,13 @@ _KNOWN = (
     "_conv_stem.weight",
 )
 BODY = "backbone.body."  # what our networks put before a timm model's keys
-_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-_WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
 
 
 def load_torch(path: Path, what: str = "weights") -> Any:
-    """`torch.load` of tensors and plain values only; a file that is damaged or would run code is an
-    error."""
+    """Read a file with `torch.load`, tensors and plain values only; `what` is its name in errors.
+
+    Raises :class:`InputError` where it is damaged, holds anything else, or would run code.
+    """
     require_file(path, what, "name the file that you downloaded or trained")
     try:
         if zipfile.is_zipfile(path):
@@ -84,11 +83,15 @@ def load_torch(path: Path, what: str = "weights") -> Any:
 
 
 def find_state_dict(value: object, path: Path) -> dict[str, Tensor]:
-    """The one state dict in what a checkpoint holds, below whatever names, under the network's own
-    keys.
+    """The one state dict in what a checkpoint holds, under the network's own keys.
 
-    Of several the one with the name that frameworks use is taken, and a warning says so; where none
-    has such a name :class:`InputError` names them. Optimisers' states do not count.
+    It may lie below any names, and its keys behind wrappers' prefixes. Of several state dicts the
+    one with the name that frameworks use is taken, and a warning says so; where none has such a
+    name :class:`InputError` names them. Optimisers' states do not count.
+
+    >>> state = {"module.conv.weight": torch.zeros(1), "module.conv.bias": torch.zeros(1)}
+    >>> list(find_state_dict({"epoch": 3, "model": state}, Path("last.pth")))
+    ['conv.weight', 'conv.bias']
     """
     found = dict(_state_dicts(value))
     if not found:
@@ -113,8 +116,7 @@ def find_state_dict(value: object, path: Path) -> dict[str, Tensor]:
 
 
 def _state_dicts(value: object) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
-    """Mappings that have tensors under names with dots, by the names that lead to them; each
-    once."""
+    """Each mapping that has tensors under names with dots, after the names that lead to it."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), value)]
     seen: set[int] = set()
     for place, part in waiting:
@@ -146,8 +148,7 @@ def _listed(found: Collection[tuple[str, ...]]) -> str:
 
 
 def _tensors(value: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict. What has no dot in its name is none of a network's: an epoch, a
-    score."""
+    """The tensors of a state dict, without what has no dot in its name: an epoch, a score."""
     state = {}
     for key, tensor in value.items():
         if isinstance(tensor, Tensor) and isinstance(key, str):
@@ -182,56 +183,20 @@ def _common(state: Mapping[str, Tensor]) -> str:
 
 
 def peeled(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """`state`, then without the first name of its keys, and so on, as long as that is common to all
-    of them."""
+    """`state`, then `state` without the first name of its keys, as long as all have it in common.
+
+    >>> whole = {"net.conv.bias": torch.zeros(1), "net.bn.bias": torch.zeros(1)}
+    >>> [list(state) for state in peeled(whole)]
+    [['net.conv.bias', 'net.bn.bias'], ['conv.bias', 'bn.bias']]
+    """
     yield state
     while first := _common(state):
         state = {key[len(first) + 1 :]: tensor for key, tensor in state.items()}
         yield state
 
 
-def check_tensors(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return `state` where each tensor is dense and finite; else :class:`InputError` names the
-    first that is not."""
-    for key, tensor in state.items():
-        if fault := _fault(tensor):
-            raise InputError(f"weights {path}: {key} {fault}: download the file, or train, again")
-    return dict(state)
-
-
-def _fault(tensor: Tensor) -> str | None:
-    kind = str(tensor.dtype).removeprefix("torch.")
-    if (
-        tensor.layout != torch.strided
-        or tensor.is_quantized
-        or tensor.dtype not in _FLOATS | _WHOLE
-    ):
-        layout = str(tensor.layout).removeprefix("torch.").replace("strided", "dense")
-        return f"is a {layout} tensor of {kind}, expected a dense one of floating-point numbers"
-    if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"claims the shape {tuple(tensor.shape)}, for which the file has too few values"
-    if tensor.dtype not in _FLOATS or not tensor.numel():
-        return None
-    low, high = (float(value) for value in torch.aminmax(tensor.detach()))
-    if not max(-low, high) <= torch.finfo(torch.float32).max:
-        return "holds NaN, infinite or too large values"
-    return None
-
-
-def halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """`state` in float16; :class:`InputError` where a value is too large for it."""
-    half = {
-        key: value.half() if value.is_floating_point() else value for key, value in state.items()
-    }
-    for key, value in half.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise InputError(f"{path}: {key} has values beyond float16: save it in float32")
-    return half
-
-
 def under_names_of(own: Collection[str], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` under the keys of a network, which may be common prefixes away, or below
-    :data:`BODY`."""
+    """`state` under the keys `own` of a network, without common prefixes or below :data:`BODY`."""
     for stripped in peeled(state):
         for place in ("", BODY):
             if any(place + key in own for key in stripped):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from small_set import ADAMW, good, make_set, stage0, stage1
 from torch import Tensor
 
-from smaf.engine.loop import Trainer
+from smaf.engine.training.loop import Trainer
 from smaf.models.classifier import TimmClassifier
 
 

@@ -17,7 +17,10 @@ from small_set import CLASSES
 
 from smaf.core.errors import InputError
 from smaf.core.views import Views
-from smaf.engine.networks import OnnxNetwork, ProgramNetwork, TorchNetwork, shipped_weights
+from smaf.engine.predicting import shipped_weights
+from smaf.engine.predicting.onnx_network import OnnxNetwork
+from smaf.engine.predicting.program_network import ProgramNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import PredictSettings, build_segmenter, write_checkpoint
 from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.export import can_export, export_onnx, export_program

@@ -11,7 +11,12 @@ import torch
 from torch import nn
 
 from smaf.core.errors import InputError
-from smaf.engine.optim import OptimSettings, make_optimiser, parameter_groups, set_poly_rate
+from smaf.engine.training.optim import (
+    OptimSettings,
+    make_optimiser,
+    parameter_groups,
+    set_poly_rate,
+)
 
 
 class FourParameters(nn.Module):

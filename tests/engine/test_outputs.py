@@ -32,8 +32,10 @@ from smaf import refine_fusion
 from smaf.core.errors import InputError
 from smaf.core.fused_maps import read_fused
 from smaf.core.record import RECORD
-from smaf.engine import prototypes, self_training, training
 from smaf.engine.outputs import locked, output_run
+from smaf.engine.stages import train_fusion as self_training
+from smaf.engine.training import prototypes
+from smaf.engine.training import run as training
 
 PRODA = ("--ema", "--rectify", "proda", "--moving_prototype")
 

@@ -17,9 +17,11 @@ from small_set import CLASSES, PICTURES, good, run
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
 from smaf.core.views import ONE_VIEW, Views
-from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
 from smaf.engine.photographs import find_photographs
 from smaf.engine.predict import Predictor
+from smaf.engine.predicting import shipped_weights
+from smaf.engine.predicting.onnx_network import OnnxNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import LIGHT, PredictSettings, build_classifier, read_checkpoint, write_checkpoint
 from smaf.models.export import can_export, export_onnx
 from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores

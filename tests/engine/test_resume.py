@@ -15,8 +15,8 @@ import pytest
 import torch
 from small_set import ADAMW, NETWORK, SGD, good, same, stage0, stage2, stamps, weights_of
 
-from smaf.engine import loop
-from smaf.engine.loop import Trainer
+from smaf.engine.training import loop
+from smaf.engine.training.loop import Trainer
 
 PRODA = (
     "--ema",

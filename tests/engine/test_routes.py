@@ -18,8 +18,8 @@ from smaf.core.images import read_mask
 from smaf.core.tensors import normalise
 from smaf.core.views import ONE_VIEW, PAPER_VIEWS, Views
 from smaf.data.layout import open_data
-from smaf.engine.networks import TorchNetwork
-from smaf.engine.validation import validation_miou
+from smaf.engine.predicting.torch_network import TorchNetwork
+from smaf.engine.training.validation import validation_miou
 from smaf.models import (
     Classifier,
     Segmenter,

@@ -34,9 +34,9 @@ from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.data.layout import open_data
-from smaf.engine.networks import open_network
 from smaf.engine.predict import Predictor
-from smaf.engine.seg_testing import save_for_server
+from smaf.engine.predicting import open_network
+from smaf.engine.stages.test_seg import save_for_server
 from smaf.models import build_segmenter, write_checkpoint
 from smaf.ops import certain_mask, crf_available
 
@@ -255,7 +255,7 @@ def test_stop_and_resume_give_the_same(small: Path, targets: Path, tmp_path: Pat
     whole = trained(
         small, targets, tmp_path / "whole", "--steps", 4, "--accumulate", 2, "--rate_every", 2
     )
-    from smaf.engine.loop import Trainer
+    from smaf.engine.training.loop import Trainer
 
     step = Trainer._step
 

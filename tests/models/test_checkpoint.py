@@ -12,7 +12,7 @@ from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.network_facts import SegmenterInfo
 from smaf.core.predict_settings import PredictSettings
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import (
     Checkpoint,
     Classifier,

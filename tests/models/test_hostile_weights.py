@@ -14,7 +14,7 @@ from torch import Tensor
 
 from smaf.core.errors import InputError
 from smaf.core.views import Views
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import (
     DEEPLAB,
     PredictSettings,

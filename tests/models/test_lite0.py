@@ -13,7 +13,7 @@ from smaf.core.errors import InputError
 from smaf.core.tensors import normalise
 from smaf.data.layout import open_data
 from smaf.models import IMAGENET, LIGHT, build_classifier, read_checkpoint
-from smaf.models.timm_backbone import packaged_lite0, rename_lite0
+from smaf.models.lite0 import packaged_lite0, rename_lite0
 
 PACKAGE = packaged_lite0()
 pytestmark = pytest.mark.skipif(

@@ -215,7 +215,7 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
 def test_optimiser_groups() -> None:
     """New layers learn ten times as fast; biases twice that, without decay; frozen BatchNorm not at
     all."""
-    from smaf.engine.optim import OptimSettings, parameter_groups
+    from smaf.engine.training.optim import OptimSettings, parameter_groups
 
     model = build_segmenter(LIGHT, num_classes=4)
     groups = {

@@ -1,1 +1,1 @@
-"""The stages, a file each, named after its command: a plan, and the function that carries it out."""
+"""The stages, a file each, named after its command: a plan, and the function that runs it."""

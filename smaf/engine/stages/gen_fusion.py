@@ -31,7 +31,9 @@ class FusionPlan(StagePlan):
     command: ClassVar[str] = "gen_fusion"
 
     weights: str | Path | None = option(
-        None, "stage 0's classifier, or EPS's or SMAF's published checkpoint", role=Role.CONTENTS
+        None,
+        "stage 0's classifier, or EPS's or SMAF's published checkpoint; default: below --logdir",
+        role=Role.CONTENTS,
     )
     head: str = head_option()
     cam_format: str = option(

@@ -23,7 +23,7 @@ from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
-from smaf.engine.outputs import OutputRun, Output, Places, image_run, settings_of
+from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, head_option, listed_as
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
@@ -43,7 +43,9 @@ class MaskPlan(StagePlan):
 
     list_name: str = listed_as("train")
     weights: str | Path | None = option(
-        None, "stage 2's student, or another classifier", role=Role.CONTENTS
+        None,
+        "stage 2's student, or another classifier; default: below --logdir",
+        role=Role.CONTENTS,
     )
     head: str = head_option()
     cam_dir: str | Path | None = option(

@@ -27,7 +27,10 @@ class RefinementPlan(StagePlan):
     command: ClassVar[str] = "refine_fusion"
 
     cam_dir: str | Path | None = option(
-        None, "stage 1's fused maps (or .npy)", role=Role.CONTENTS, files=".npz"
+        None,
+        "stage 1's fused maps (or .npy); default: below --logdir",
+        role=Role.CONTENTS,
+        files=".npz",
     )
     background: float = option(0.2, "constant that a class must exceed", within=OPEN_FRACTION)
     saliency_weight: float = option(

@@ -20,14 +20,13 @@ from smaf.core.errors import InputError, during
 from smaf.core.files import write_bytes
 from smaf.core.images import read_image, read_mask, write_mask
 from smaf.core.options import FRACTION, Role, option, part
-from smaf.core.parallel import Conveyor, conveyor
+from smaf.core.parallel import conveyor
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
 from smaf.engine.fused import read_ahead
-from smaf.engine.networks import open_network
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, listed_as
-from smaf.engine.predict import Network
+from smaf.engine.predicting import Network, open_network
 from smaf.engine.stages.gen_pm import write_class_list
 from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, require_crf, view_logits
 
@@ -45,7 +44,8 @@ class SegmentPlan(StagePlan):
     list_name: str = listed_as("val")
     weights: str | Path | None = option(
         None,
-        "stage 4's network, deeplab-pytorch's, shipped weights by name, .onnx or .pt2",
+        "stage 4's network, deeplab-pytorch's, shipped weights by name, .onnx or .pt2; default: "
+        "below --logdir",
         role=Role.CONTENTS,
     )
     crf: bool = option(False, "dense CRF on the softmax (needs pydensecrf2)")

@@ -20,7 +20,14 @@ from smaf.engine.plans import TrainingPlan
 from smaf.engine.saliency import check_saliency
 from smaf.engine.training.run import train, training_run
 from smaf.engine.training.validation import validator
-from smaf.models import IMAGENET, RESNET38, Classifier, build_classifier, write_checkpoint
+from smaf.models import (
+    IMAGENET,
+    RESNET38,
+    Classifier,
+    ClassifierOutput,
+    build_classifier,
+    write_checkpoint,
+)
 from smaf.ops import classification_loss, eps_loss
 
 
@@ -78,7 +85,7 @@ class EpsTask:
         self, network: nn.Module, batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its two terms; see :class:`smaf.engine.training.loop.Task`."""
-        output = network(batch["image"])
+        output: ClassifierOutput = network(batch["image"])
         classification = classification_loss(output.scores.float(), batch["labels"])
         if not self.saliency:
             return classification, {"classification": classification}

@@ -40,7 +40,7 @@ from smaf.engine.training.prototypes import (
 )
 from smaf.engine.training.run import train, training_run
 from smaf.engine.training.validation import validator
-from smaf.models import Classifier, write_checkpoint
+from smaf.models import Classifier, ClassifierOutput, write_checkpoint
 from smaf.ops import (
     class_prototypes,
     move_prototypes,
@@ -97,7 +97,9 @@ class FusionTrainingPlan(TrainingPlan):
     command: ClassVar[str] = "train_fusion"
 
     weights: str | Path | None = option(
-        None, "stage 0's classifier, or EPS's published checkpoint", role=Role.CONTENTS
+        None,
+        "stage 0's classifier, or EPS's published checkpoint; default: below --logdir",
+        role=Role.CONTENTS,
     )
     head: str = option(
         AUTO,
@@ -106,8 +108,8 @@ class FusionTrainingPlan(TrainingPlan):
     )
     cam_dir: str | Path | None = option(
         None,
-        "fused maps (or published .npy); default: stage 1's, those of refine_fusion with "
-        "--soft_background",
+        "fused maps (or published .npy); default: below --logdir stage 1's, with --soft_background "
+        "those of refine_fusion",
         role=Role.CONTENTS,
         files=".npz",
     )
@@ -152,9 +154,9 @@ class SelfTrainingTask:
             reactivate=self.settings.reactivate,
             soft_background=self.settings.soft_background,
         )
-        cam = network(batch["image"]).cam
+        output: ClassifierOutput = network(batch["image"])
         return self_training_loss(
-            cam, target, weight=self.settings.weight, align_corners=not self.centres
+            output.cam, target, weight=self.settings.weight, align_corners=not self.centres
         ), {}
 
     @torch.no_grad()
@@ -163,7 +165,7 @@ class SelfTrainingTask:
         (ProDA, eq. 4)."""
         # both are made where the teacher sees
         assert self.teacher is not None and self.prototypes is not None
-        seen = self.teacher(batch["whole"])
+        seen: ClassifierOutput = self.teacher(batch["whole"])
         cam, features = seen.cam.float(), seen.features.float()
         self.prototypes = self.prototypes.to(features)
         if self.settings.proda.moving_prototype:

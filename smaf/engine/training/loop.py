@@ -21,6 +21,13 @@ from smaf.core.errors import InputError
 from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, Role, option, part
 from smaf.data.streams import TrainingStream
 from smaf.engine import distributed
+from smaf.engine.training.batches import explained, naming, open_batches
+from smaf.engine.training.optim import (
+    OptimSettings,
+    make_optimiser,
+    parameter_groups,
+    set_poly_rate,
+)
 from smaf.engine.training.state import (
     CHECKPOINT,
     REMEDY,
@@ -29,16 +36,8 @@ from smaf.engine.training.state import (
     set_random_states,
     write_state,
 )
-from smaf.engine.training.batches import explained, naming, open_batches
-from smaf.engine.training.optim import (
-    OptimSettings,
-    make_optimiser,
-    parameter_groups,
-    set_poly_rate,
-)
-from smaf.models import Trainable
-
 from smaf.engine.training.stops import StopAfterStep
+from smaf.models import Trainable
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -135,13 +134,15 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint: weights, optimiser with rates, step, random states, task."""
         if distributed.rank() == 0:
-            parts = {"model": self.model, "optimiser": self.optimiser, "scaler": self.scaler}
-            state: dict[str, Any] = {name: one.state_dict() for name, one in parts.items()}
-            write_state(
-                self.folder,
-                {**state, "task": self.task.state_dict(), "step": self.step}
-                | {"random": random_states()},
-            )
+            state = {
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "task": self.task.state_dict(),
+                "step": self.step,
+                "random": random_states(),
+            }
+            write_state(self.folder, state)
 
     def run(self) -> None:
         """Train from the present step to the last: set the rate, step, report, validate, save."""
@@ -212,15 +213,15 @@ class Trainer:
     def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One step over `accumulate` batches; returns the means of the loss's terms."""
         sums: dict[str, Tensor] = {}
-        for part in range(self.settings.accumulate):
+        for index in range(self.settings.accumulate):
             batch = {
                 key: value.to(self.device, non_blocking=True)
                 for key, value in next(batches).items()
             }
             batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
-            last = part == self.settings.accumulate - 1
-            parallel = isinstance(network, DistributedDataParallel)
-            with network.no_sync() if parallel and not last else nullcontext():
+            last = index == self.settings.accumulate - 1
+            parallel = network if isinstance(network, DistributedDataParallel) else None
+            with nullcontext() if last or parallel is None else parallel.no_sync():
                 with autocast(self.device, self.training.precision):
                     loss, terms = self.task.loss(network, batch)
                 self.scaler.scale(loss / self.settings.accumulate).backward()

@@ -109,10 +109,10 @@ def validator(
     *,
     background: float | None = 0.2,
 ) -> Callable[[], float] | None:
-    """A function that validates `model` as the plan says; `background` is :func:`validation_miou`'s.
+    """A function that validates `model` as the plan says.
 
-    None, with a warning, where the list has no true masks; None where the plan names no list.
-    Raises :class:`InputError` where the list cannot be validated on.
+    `background` is that of :func:`validation_miou`. None where the plan names no list and,
+    with a warning, where the list has no true masks. Raises :class:`InputError` where the list cannot be validated on.
     """
     if not plan.val_list:
         return None

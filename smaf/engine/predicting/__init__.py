@@ -1,0 +1,9 @@
+"""Trained networks as prediction uses them: one face for ONNX Runtime and PyTorch.
+
+Importing this package starts neither runtime: PyTorch takes seconds, which ONNX files do without.
+"""
+
+from smaf.engine.predicting.network import Network
+from smaf.engine.predicting.opening import open_network, shipped_weights
+
+__all__ = ["Network", "open_network", "shipped_weights"]
