@@ -89,10 +89,7 @@ class _Drawing:
 
     def box(
         self,
-        x: float,
-        y: float,
-        w: float,
-        h: float,
+        place: tuple[float, float, float, float],
         title: str = "",
         *lines: str,
         edge: str = SOFT,
@@ -100,7 +97,8 @@ class _Drawing:
         dashed: bool = False,
         radius: int = 10,
     ) -> None:
-        """A rounded box with a bold title and plain lines below it, centred."""
+        """A rounded box at `place` (x, y, w, h) with a bold title and plain lines, centred."""
+        x, y, w, h = place
         self.axes.add_patch(
             FancyBboxPatch(
                 (x, y),
@@ -168,8 +166,8 @@ class _Drawing:
     ) -> None:
         """The card of a stage: a coloured head, and at the foot the script that runs it and where
         its results go."""
-        self.box(x, y, w, h, edge=colour, fill="#f6f8fa", radius=16)
-        self.box(x, y, w, 74, edge=colour, fill=colour, radius=16)
+        self.box((x, y, w, h), edge=colour, fill="#f6f8fa", radius=16)
+        self.box((x, y, w, 74), edge=colour, fill=colour, radius=16)
         self.text(x + 24, y + 22, over, size=19, colour=PAPER, ha="left")
         self.text(x + 24, y + 51, title, size=27, colour=PAPER, ha="left", weight="bold")
         for row, label, value in zip(
@@ -191,23 +189,20 @@ class _Drawing:
 def _inputs_and_classifier(d: _Drawing) -> None:
     d.card(30, 30, 290, 600, SOFT, "data set", "inputs")
     d.picture("photo", 105, 136, 140, "photographs")
-    d.box(60, 322, 230, 80, "cat", "image-level labels", fill="#ffefc2")
+    d.box((60, 322, 230, 80), "cat", "image-level labels", fill="#ffefc2")
     d.picture("saliency", 105, 444, 140, "saliency maps")
     d.card(390, 30, 660, 600, BLUE, "stage 0", "EPS classifier", "train_eps", "logdir/eps_cls_mode")
-    d.box(430, 144, 170, 90, "backbone", "ResNet-38")
+    d.box((430, 144, 170, 90), "backbone", "ResNet-38")
     for back in (3, 2, 1):
         d.box(
-            670 + 12 * back,
-            152 - 10 * back,
-            140,
-            106,
+            (670 + 12 * back, 152 - 10 * back, 140, 106),
             fill=INK if back == 3 else "#dce6f3",
             radius=1,
         )
     d.picture("cam", 670, 152, 140, "CAM")
     d.text(938, 190, "C + 1 channels,\nthe last one\nbackground", size=20, colour=SOFT)
-    d.box(430, 322, 530, 80, "classification loss", "CAM averaged over the image ↔ labels")
-    d.box(430, 457, 530, 80, "saliency loss", "foreground and background CAM ↔ saliency")
+    d.box((430, 322, 530, 80), "classification loss", "CAM averaged over the image ↔ labels")
+    d.box((430, 457, 530, 80), "saliency loss", "foreground and background CAM ↔ saliency")
     d.chain(189, 245, 430, 600, 670)
     for y, start in ((362, 290), (497, 245)):
         d.chain(y, start, 430)
@@ -233,7 +228,7 @@ def _fusion(d: _Drawing) -> None:
         colour=SOFT,
     )
     for x, w, title in ((1140, 120, "softmax"), (1300, 100, "sum"), (1440, 150, "normalise")):
-        d.box(x, 380, w, 70, title)
+        d.box((x, 380, w, 70), title)
     d.picture("fused", 1630, 370, 120, "fused map")
     d.chain(415, 1260, 1300, 1400, 1440, 1590, 1630)
     d.arrow((1200, 342), (1200, 380))
@@ -253,22 +248,19 @@ def _self_training(d: _Drawing) -> None:
         "logdir/proda_model",
     )
     d.picture("fused", 70, 802, 140, "fused map")
-    d.box(265, 800, 200, 110, "denoise", "× image label,", "background 0.2")
-    d.box(520, 800, 200, 110, "reactivate", "÷ maximum", "at each pixel")
+    d.box((265, 800, 200, 110), "denoise", "× image label,", "background 0.2")
+    d.box((520, 800, 200, 110), "reactivate", "÷ maximum", "at each pixel")
     d.picture("target", 775, 802, 140, "target")
     d.box(
-        265,
-        950,
-        455,
-        80,
+        (265, 950, 455, 80),
         "teacher (EMA), prototypes",
         "optional: reweight the fused maps",
         dashed=True,
     )
     d.picture("photo", 70, 1072, 140, "photograph")
-    d.box(265, 1070, 200, 110, "student", "starts from", "stage 0's weights")
+    d.box((265, 1070, 200, 110), "student", "starts from", "stage 0's weights")
     d.picture("cam", 520, 1072, 140, "softmax of CAM")
-    d.box(755, 1070, 180, 110, "loss", "100 × mean", "squared error")
+    d.box((755, 1070, 180, 110), "loss", "100 × mean", "squared error")
     d.chain(855, 210, 265, 465, 520, 720, 775)
     d.chain(1125, 210, 265, 465, 520, 660, 755)
     d.arrow((845, 950), (845, 1070))
@@ -278,15 +270,15 @@ def _self_training(d: _Drawing) -> None:
 
 def _masks_and_segmentation(d: _Drawing) -> None:
     d.card(1030, 700, 380, 610, PURPLE, "stage 3", "pseudo masks", "gen_pm", "pseudo_mask")
-    d.box(1060, 810, 320, 80, "multi-scale fusion", "with the student's weights")
-    d.box(1060, 930, 320, 80, "argmax", "class maps, background 0.2")
+    d.box((1060, 810, 320, 80), "multi-scale fusion", "with the student's weights")
+    d.box((1060, 930, 320, 80), "argmax", "class maps, background 0.2")
     d.picture("mask", 1060, 1060, 140, "pseudo mask")
     d.picture("refined", 1240, 1060, 140, "dense CRF", "(optional)", dashed=True)
     d.arrow((1130, 890), (1130, 930))
     d.arrow((1130, 1010), (1130, 1060))
     d.arrow((1200, 1113), (1240, 1113), dashed=True)
     d.card(1470, 700, 300, 610, SLATE, "stage 4", "DeepLab-V2", "train_seg", "segmenter")
-    d.box(1490, 810, 260, 110, "segmentation", "ResNet-101, trained", "on the pseudo masks")
+    d.box((1490, 810, 260, 110), "segmentation", "ResNet-101, trained", "on the pseudo masks")
     d.picture("refined", 1550, 970, 140, "prediction")
     d.text(1620, 1160, "mIoU against\nthe true masks", weight="bold")
     d.arrow((1620, 920), (1620, 970))
@@ -301,7 +293,7 @@ def draw_framework(path: Path) -> None:
         draw(drawing)
     drawing.chain(189, 1050, 1110)
     drawing.arrow((1690, 630), (1690, 664), (1180, 664))
-    drawing.box(620, 640, 560, 48, dashed=True)
+    drawing.box((620, 640, 560, 48), dashed=True)
     drawing.text(900, 664, "refine_fusion: edges and saliency (optional)", size=20, colour=SOFT)
     drawing.arrow((620, 664), (140, 664), (140, 700))
     drawing.chain(855, 970, 1030, 1410, 1470)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import measure
 import pytest
 
 import smaf
@@ -18,6 +19,41 @@ MAY_IMPORT = {
     "data": {"core"},
     "report": {"core"},
     "engine": ROOMS,
+}
+# over the limits of measure.py, still to be cut: the list only shrinks
+OVER = {
+    "benchmarks/ladder.py:Ladder.train",
+    "benchmarks/pack_weights.py:main",
+    "benchmarks/segmenters.py:Run.network",
+    "smaf/demo.py:_run_stages",
+    "smaf/engine/demo_report.py:picture_row",
+    "smaf/engine/demo_report.py:write_report",
+    "smaf/engine/eps.py:train_eps",
+    "smaf/engine/evaluation.py:evaluate_cams",
+    "smaf/engine/inference.py:gen_fusion",
+    "smaf/engine/loop.py:Trainer.run",
+    "smaf/engine/outputs.py:output_run",
+    "smaf/engine/predict.py:predict",
+    "smaf/engine/pseudo_masks.py:gen_pm",
+    "smaf/engine/refine.py:refine_fusion",
+    "smaf/engine/seg_testing.py:segment_list",
+    "smaf/engine/segmentation.py:train_seg",
+    "smaf/engine/self_training.py:train_fusion",
+    "smaf/engine/training.py:train",
+    "smaf/models/build.py:build_classifier",
+    "smaf/models/build_segmenter.py:build_segmenter",
+    "smaf/models/export.py:export_onnx",
+    "smaf/models/state_dicts.py:fill",
+    "smaf/ops/fusion.py:_sum_views",
+    "smaf/ops/fusion.py:fuse_cams",
+    "smaf/options.py:add_loop_options",
+    "smaf/options.py:checked",
+    "smaf/predict.py:build_parser",
+    "smaf/prepare.py:main",
+    "smaf/test_seg.py:build_parser",
+    "smaf/train_fusion.py:build_parser",
+    "smaf/train_seg.py:build_parser",
+    "script/gen_pm.sh",
 }
 FILES = sorted(ROOT.rglob("*.py"))
 
@@ -109,3 +145,25 @@ def test_files_are_written_atomically() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 assert node.func.attr not in {"write_text", "write_bytes"}, f"{path}:{node.lineno}"
+
+
+def test_functions_and_wrappers_are_short() -> None:
+    """Functions: at most 45 lines and 8 parameters; wrappers: 15 lines. See measure.py."""
+    found, wrappers = measure.functions(), measure.wrapper_lines()
+    assert len(found) > 500 and len(wrappers) == 9
+    over = {function.name for function in found if function.over}
+    over |= {name for name, lines in wrappers.items() if lines > measure.MOST_WRAPPER_LINES}
+    assert sorted(over - OVER) == []
+
+
+def test_lines_and_parameters_are_counted_as_written() -> None:
+    first, method, inner = measure.measure(
+        "@decorator\ndef first(a, /, b, *c, d, **e):\n    'Docs.'\n    return a\n"
+        "class K:\n    def method(self, a):\n        if a:\n            def inner(self): ...\n",
+        "x.py",
+    )
+    assert (first.name, first.lines, first.parameters) == ("x.py:first", 3, 5)
+    assert (method.name, method.lines, method.parameters) == ("x.py:K.method", 3, 1)
+    assert (inner.name, inner.lines, inner.parameters) == ("x.py:K.method.inner", 1, 1)
+    assert not first.over
+    assert measure.Measured("", 46, 0).over and measure.Measured("", 1, 9).over

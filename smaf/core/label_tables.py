@@ -1,5 +1,4 @@
-"""Tables of image-level labels: which columns hold the image and its labels, and what each row
-says.
+"""Tables of image-level labels: their columns found by their headings, and what each row says.
 
 ```
 image,labels            file,class       filename, cat, dog      a.jpg,cat
@@ -59,8 +58,10 @@ _TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "tru
 
 
 class LabelRow(NamedTuple):
-    """What a row says: an image and names of classes; `whole`: the image shows no others (a table
-    of 0 and 1)."""
+    """What a row says: its line in the file, an image, and names of classes.
+
+    `whole`: the image shows no other classes, since the table holds 0 and 1 for each.
+    """
 
     line: int
     image: str
@@ -75,13 +76,12 @@ def _is_image(cell: str) -> bool:
 def read_label_rows(
     path: Path, classes: Sequence[str], fix: str, *, others: bool = False
 ) -> Iterator[LabelRow]:
-    """The rows of a label table in its order. Raises :class:`InputError` where columns or cells
-    cannot be understood.
+    """Yield the rows of a label table in its order.
 
     The first line names the columns (several usual names are known) and may be missing where it
     begins with the name of an image file. Without a column of labels each other column must be a
     class (with `others`: one of them), and hold 0 and 1. Names in cells may be no class: that is
-    for the caller to judge.
+    for the caller to judge. Raises :class:`InputError` where columns or cells cannot be understood.
     """
     table = read_table(path, "image-label file", fix)
     if not table:
@@ -91,7 +91,7 @@ def read_label_rows(
         )
     keys = [name_key(cell.lstrip("#")) for cell in table[0].cells]
     if _is_image(table[0].cells[0]):
-        yield from _named_rows(table, 0, [1], 2, path, classes)
+        yield from _named_rows(table, 0, labels=[1], width=2, path=path, classes=classes)
         return
     image = _image_column(keys, table[1:])
     if image is not None and keys.count(keys[image]) > 1:
@@ -101,9 +101,11 @@ def read_label_rows(
         )
     labels = _label_columns(keys, table[0].cells, path)
     if image is not None and len(table) > 1 and labels:
-        yield from _named_rows(table[1:], image, labels, len(keys), path, classes)
+        yield from _named_rows(
+            table[1:], image, labels=labels, width=len(keys), path=path, classes=classes
+        )
     elif image is not None and len(table) > 1 and len(keys) > 1:
-        yield from _marked_rows(table, image, path, classes, others)
+        yield from _marked_rows(table, image, path=path, classes=classes, others=others)
     else:
         raise InputError(
             f"image-label file {path} must have the columns image and labels in its first line, "
@@ -112,8 +114,7 @@ def read_label_rows(
 
 
 def _image_column(keys: Sequence[str], rows: Sequence[Row]) -> int | None:
-    """The column that holds file names where its heading may be an image's, else the one with the
-    likeliest heading."""
+    """The column whose heading may be an image's: one that holds file names before all others."""
     columns = [keys.index(name) for name in _IMAGE if name in keys]
     filled = [
         column
@@ -124,8 +125,7 @@ def _image_column(keys: Sequence[str], rows: Sequence[Row]) -> int | None:
 
 
 def _label_columns(keys: Sequence[str], headings: Sequence[str], path: Path) -> list[int]:
-    """`labels`, or the only column with one of the usual headings; `label1`, `label2`, … go
-    together."""
+    """The column `labels`, or the only one with a usual heading; `label1`, `label2`, … are one."""
     words: dict[str, list[int]] = {}
     for column, key in enumerate(keys):
         if key.rstrip("0123456789") in _LABELS:
@@ -142,13 +142,16 @@ def _label_columns(keys: Sequence[str], headings: Sequence[str], path: Path) -> 
 def _named_rows(
     rows: Sequence[Row],
     image: int,
+    *,
     labels: Sequence[int],
     width: int,
     path: Path,
     classes: Sequence[str],
 ) -> Iterator[LabelRow]:
-    """Rows whose cells name classes. Cells beyond the first line's `width` belong to labels in the
-    last column."""
+    """Rows whose cells name classes.
+
+    Cells beyond the first line's `width` belong to labels in the last column.
+    """
     cells: dict[str, tuple[str, ...]] = {}  # they repeat
     for line, row in rows:
         more = len(row) > width
@@ -178,15 +181,13 @@ def _is_strange(name: str, classes: Sequence[str]) -> bool:
     return find_class(name, classes) is None and not is_background(name)
 
 
-def _marked_rows(
-    table: Sequence[Row], image: int, path: Path, classes: Sequence[str], others: bool
-) -> Iterator[LabelRow]:
-    """Rows of a table with a column of 0 and 1 for each class."""
-    headings = table[0].cells
+def _marked_columns(headings: Sequence[str], image: int, classes: Sequence[str]) -> list[int]:
+    """The columns of 0 and 1: all but the one of images and one that numbers the rows.
+
+    The latter is called `id`, or has no heading, as pandas writes it.
+    """
     keys = [name_key(heading) for heading in headings]
-    # a column beside that of the images may number the rows: `id`, or without a heading as pandas
-    # writes it
-    columns = [
+    return [
         column
         for column, key in enumerate(keys)
         if column != image
@@ -194,8 +195,14 @@ def _marked_rows(
             _is_strange(headings[column], classes) and (key in {"", "unnamed:0"} or key in _IMAGE)
         )
     ]
-    strange = [headings[column] for column in columns if _is_strange(headings[column], classes)]
-    if not columns or (strange and not (others and len(strange) < len(columns))):
+
+
+def _require_classes(
+    headings: Sequence[str], path: Path, *, classes: Sequence[str], others: bool
+) -> None:
+    """Headings of columns of 0 and 1 must be classes (with `others`: one of them), each once."""
+    strange = [heading for heading in headings if _is_strange(heading, classes)]
+    if not headings or (strange and not (others and len(strange) < len(headings))):
         fault = (
             f"{strange[0]!r:.80} is none{did_you_mean(strange[0], classes)}"
             if strange
@@ -205,10 +212,10 @@ def _marked_rows(
             f"image-label file {path} must have the columns image and labels in its first line, or "
             f"a column for each class: {fault}; the data set has {', '.join(classes)}"
         )
-    found = [find_class(headings[column], classes) for column in columns]
+    found = [find_class(heading, classes) for heading in headings]
     twice = [
-        headings[column]
-        for column, index in zip(columns, found, strict=True)
+        heading
+        for heading, index in zip(headings, found, strict=True)
         if index is not None and found.count(index) > 1
     ]
     if twice:
@@ -216,6 +223,16 @@ def _marked_rows(
             f"image-label file {path} has more than one column for a class ({', '.join(twice)}): "
             "keep one"
         )
+
+
+def _marked_rows(
+    table: Sequence[Row], image: int, *, path: Path, classes: Sequence[str], others: bool
+) -> Iterator[LabelRow]:
+    """Rows of a table with a column of 0 and 1 for each class."""
+    headings = table[0].cells
+    columns = _marked_columns(headings, image, classes)
+    marked = [headings[column] for column in columns]
+    _require_classes(marked, path, classes=classes, others=others)
     for line, row in table[1:]:
         marks = [_TRUTH.get(_cell(row, column).lower()) for column in columns]
         if None in marks or len(row) > len(headings):
@@ -223,5 +240,5 @@ def _marked_rows(
                 f"image-label file {path}, line {line} must have 0 or 1 for each of the "
                 f"{len(columns)} classes"
             )
-        names = tuple(headings[column] for column, mark in zip(columns, marks, strict=True) if mark)
+        names = tuple(name for name, mark in zip(marked, marks, strict=True) if mark)
         yield LabelRow(line, _cell(row, image), names, whole=True)

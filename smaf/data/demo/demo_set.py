@@ -13,8 +13,9 @@ from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_bytes, write_json, write_text
 from smaf.core.images import write_mask
 from smaf.core.labels import write_image_labels
-from smaf.data.demo.brush import Field, blur, noise, resize, step
-from smaf.data.demo.scenes import CLASSES, Layer, Scene, render_scene
+from smaf.data.demo.fields import Field, blur, noise, resize, step
+from smaf.data.demo.scenes import CLASSES, render_scene
+from smaf.data.demo.stage import Layer, Scene
 
 MARKER = "metadata/demo/made.json"
 MIN_SIDE = 64

@@ -7,7 +7,32 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from smaf.data.demo.brush import Field, blur, hsv, mix, noise, pick, step
+from smaf.data.demo.fields import Field, blur, hsv, mix, noise, pick, step
+
+
+def _blades(
+    shape: tuple[int, int], rng: np.random.Generator, count: int, *, length: float, leaf: float
+) -> np.ndarray:
+    """(count, 6, 2): corners (x, y) of grass blades, or of leaves where `leaf` is not 0."""
+    h, w = shape
+    foot = rng.uniform((0, 0), (w, 1.1 * h), (count, 2))
+    size = length * rng.uniform(0.5, 1.2, (count, 1))
+    turn = rng.uniform(0, 2 * np.pi, count) if leaf else rng.normal(-np.pi / 2, 0.3, count)
+    along = size * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * (
+        0.5 * (leaf or 0.05) * rng.uniform(0.5, 1, (count, 1))
+    )
+    return np.stack(
+        [
+            foot,
+            foot + 0.3 * along + side,
+            foot + 0.65 * along + 0.8 * side,
+            foot + along,
+            foot + 0.65 * along - 0.8 * side,
+            foot + 0.3 * along - side,
+        ],
+        axis=1,
+    )
 
 
 def _strokes(
@@ -28,24 +53,7 @@ def _strokes(
     h, w = shape
     canvas = Image.fromarray(np.uint8(np.broadcast_to(hsv(hue, 0.6, values[0]) * 255, (h, w, 3))))
     draw = ImageDraw.Draw(canvas)
-    foot = rng.uniform((0, 0), (w, 1.1 * h), (count, 2))
-    size = length * rng.uniform(0.5, 1.2, (count, 1))
-    turn = rng.uniform(0, 2 * np.pi, count) if leaf else rng.normal(-np.pi / 2, 0.3, count)
-    along = size * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    side = np.stack([-along[:, 1], along[:, 0]], axis=1) * (
-        0.5 * (leaf or 0.05) * rng.uniform(0.5, 1, (count, 1))
-    )
-    points = np.stack(
-        [
-            foot,
-            foot + 0.3 * along + side,
-            foot + 0.65 * along + 0.8 * side,
-            foot + along,
-            foot + 0.65 * along - 0.8 * side,
-            foot + 0.3 * along - side,
-        ],
-        axis=1,
-    )
+    points = _blades(shape, rng, count, length=length, leaf=leaf)
     bright = (values[0] + values[1] * np.arange(count) / count) * rng.uniform(0.75, 1.2, count)
     tints = hue + rng.normal(0, 0.02, count)
     for corners, tint, value in zip(

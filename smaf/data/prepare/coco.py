@@ -1,5 +1,4 @@
-"""MS-COCO brought into VOC layout: image-level labels, lists and class masks from
-`annotations/instances_*.json`."""
+"""MS-COCO's `annotations/instances_*.json` turned into image-level labels, lists and masks."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def _mask_path(root: Path, image_id: str) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a mask is there and can be read: a power cut may leave half of one."""
+    """Whether a mask exists and can be read: a power cut may leave half of one."""
     try:
         read_mask(path)
     except InputError:
@@ -47,13 +46,12 @@ def _is_whole(path: Path) -> bool:
 
 
 def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_workers: int = 0) -> int:
-    """Write `root/SegmentationClass/<id>.png` of every image whose annotations have outlines;
-    return how many.
+    """Write `root/SegmentationClass/<id>.png` of every image with outlines; return how many.
 
-    Masks that are there and whole are kept unless `overwrite`, so a stopped run goes on.
+    Masks that exist and can be read are kept unless `overwrite`, so a stopped run goes on.
     """
     tasks = [
-        MaskTask(_mask_path(root, image_id), split.sizes[image_id], regions, split.path)
+        MaskTask(_mask_path(root, image_id), split.shapes[image_id], regions, split.path)
         for image_id, regions in split.regions.items()
         if image_id not in split.unmasked
     ]
@@ -63,8 +61,10 @@ def write_masks(root: Path, split: Split, *, overwrite: bool = False, num_worker
 
 
 def _settle_names(root: Path, names: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
-    """The class-name file and its names: one that is there may spell them otherwise, not order them
-    otherwise."""
+    """The class-name file and its names.
+
+    A file that exists may spell the names otherwise, but must have them in the same order.
+    """
     name_file = find_name_file(root)
     if name_file is None:
         return root / "metadata" / "coco14" / "labels.txt", names
@@ -79,8 +79,10 @@ def _settle_names(root: Path, names: tuple[str, ...]) -> tuple[Path, tuple[str, 
 
 
 class _Contents(NamedTuple):
-    """What is kept of the annotation files: class names, list name → sorted ids, id → label, and
-    ids without mask."""
+    """What is kept of the annotation files.
+
+    Class names, list name → sorted ids, id → label (C,) float32, and ids without a mask.
+    """
 
     names: tuple[str, ...]
     lists: dict[str, list[str]]
@@ -88,10 +90,11 @@ class _Contents(NamedTuple):
     unmasked: frozenset[str]
 
 
-def _check_splits(files: Sequence[Path]) -> _Contents:
-    """Read every file once, before work is spent.
+def _read_all(files: Sequence[Path]) -> _Contents:
+    """What the annotation files hold; every file is read once, before work is spent.
 
-    One file at a time is in memory (instances_train2014.json takes over a gigabyte).
+    One file at a time is in memory (instances_train2014.json takes over a gigabyte). Raises
+    :class:`InputError` where files have other classes, or share an image.
     """
     names: tuple[str, ...] = ()
     lists: dict[str, list[str]] = {}
@@ -100,21 +103,21 @@ def _check_splits(files: Sequence[Path]) -> _Contents:
     for path in files:
         log.info("reading %s", path)
         split = read_split(path)
-        log.info("%d images, %d without annotation left out", len(split.sizes), split.empty)
+        log.info("%d images, %d without annotation left out", len(split.shapes), split.empty)
         if names and split.names != names:
             raise InputError(
                 f"annotation file {path} has other categories than {files[0]}: keep files of one "
                 "data set in annotations/"
             )
-        shared = sorted(labels.keys() & split.sizes.keys())
+        shared = sorted(labels.keys() & split.shapes.keys())
         if shared or split.list_name in lists:
             raise InputError(
                 f"annotation file {path}: {shared[0] if shared else 'its list ' + split.list_name} "
                 "is in another file of annotations/, too: move one of them away"
             )
         names = split.names
-        lists[split.list_name] = sorted(split.sizes)
-        labels |= {image_id: split.label(image_id) for image_id in split.sizes}
+        lists[split.list_name] = sorted(split.shapes)
+        labels |= {image_id: split.label(image_id) for image_id in split.shapes}
         unmasked |= split.unmasked
     return _Contents(names, lists, labels, unmasked)
 
@@ -135,21 +138,7 @@ def _tell_unmasked(root: Path, contents: _Contents) -> None:
         )
 
 
-def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -> Summary:
-    """Write class names, image-level labels, lists and masks of COCO 2014 (or any
-    `instances_*.json`).
-
-    An image with an object of which the outline is not known gets no mask. Files that are there are
-    kept unless `overwrite`.
-    """
-    files = annotation_files(root)
-    if not files:
-        raise MissingInputError(
-            f"{root / 'annotations'} has no instances_train2014.json or instances_val2014.json: "
-            "unpack COCO's annotations_trainval2014.zip there, or use --dataset voc"
-        )
-    contents = _check_splits(files)
-    name_file, names = _settle_names(root, contents.names)
+def _tell_absent(root: Path, contents: _Contents) -> None:
     photos = {
         image_id
         for folder in PHOTO_FOLDERS
@@ -162,22 +151,26 @@ def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -
             len(contents.labels),
             ", ".join(f"{folder}/" for folder in PHOTO_FOLDERS),
         )
-    _tell_unmasked(root, contents)
-    if not name_file.exists():
-        write_class_names(name_file, names)
-    labels = store_labels(
-        name_file.parent / "image_labels.csv",
-        root,
-        names,
-        lambda: contents.labels,
-        overwrite=overwrite,
-    )
+
+
+def _write_lists(root: Path, contents: _Contents, *, overwrite: bool) -> dict[str, int]:
+    """Write the lists of ids; return path → number of ids, of those that were not kept."""
     written = {}
     for list_name, ids in contents.lists.items():
         path = root / LISTS / f"{list_name}.txt"
         if wants(path, overwrite=overwrite):
             write_lines(path, ids)
             written[str(path)] = len(ids)
+    return written
+
+
+def _write_all_masks(
+    root: Path, files: Sequence[Path], contents: _Contents, *, overwrite: bool, num_workers: int
+) -> int:
+    """Write the masks of every annotation file; return how many.
+
+    A file is read again only where masks of it are missing.
+    """
     masks = 0
     for path, ids in zip(files, contents.lists.values(), strict=True):
         places = [
@@ -188,6 +181,38 @@ def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -
             masks += write_masks(
                 root, read_split(path), overwrite=overwrite, num_workers=num_workers
             )
+    return masks
+
+
+def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -> Summary:
+    """Write class names, image-level labels, lists and masks of COCO 2014 (or any
+    `instances_*.json`).
+
+    An image with an object whose outline is not known gets no mask. Files that exist are kept
+    unless `overwrite`. Raises :class:`InputError` for annotations that contradict each other or the
+    class names, :class:`MissingInputError` where there are none.
+    """
+    files = annotation_files(root)
+    if not files:
+        raise MissingInputError(
+            f"{root / 'annotations'} has no instances_train2014.json or instances_val2014.json: "
+            "unpack COCO's annotations_trainval2014.zip there, or use --dataset voc"
+        )
+    contents = _read_all(files)
+    name_file, names = _settle_names(root, contents.names)
+    _tell_absent(root, contents)
+    _tell_unmasked(root, contents)
+    if not name_file.exists():
+        write_class_names(name_file, names)
+    labels = store_labels(
+        name_file.parent / "image_labels.csv",
+        root,
+        names,
+        lambda: contents.labels,
+        overwrite=overwrite,
+    )
+    written = _write_lists(root, contents, overwrite=overwrite)
+    masks = _write_all_masks(root, files, contents, overwrite=overwrite, num_workers=num_workers)
     masked = len(contents.labels) - len(contents.unmasked)
     return Summary.of(
         labels,

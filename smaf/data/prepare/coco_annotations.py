@@ -1,5 +1,4 @@
-"""COCO's annotation files (`instances_*.json`), as COCO and annotation tools write them: read and
-checked."""
+"""COCO's annotation files, `instances_*.json`, as COCO and other tools write them: one reader."""
 
 from __future__ import annotations
 
@@ -21,15 +20,15 @@ from smaf.data.prepare.coco_masks import FIX, Region, has_outline
 
 @dataclass(frozen=True)
 class Split:
-    """The annotated images of one file: id → (height, width) and id → regions.
+    """The annotated images of one file: id → shape (H, W) and id → regions.
 
-    `unmasked` images have an annotation without an outline: what they show is known, where it is is
-    not. `empty` images have no annotation.
+    `unmasked` holds the ids of images that have an annotation without an outline: their classes are
+    known, but not where the objects are. `empty` is the number of images without an annotation.
     """
 
     path: Path
     names: tuple[str, ...]
-    sizes: dict[str, tuple[int, int]]
+    shapes: dict[str, tuple[int, int]]
     regions: dict[str, list[Region]]
     unmasked: frozenset[str]
     empty: int
@@ -41,7 +40,7 @@ class Split:
         return check_id(re.sub(r"_?\d{4}$", "", name) or name, self.path)
 
     def label(self, image_id: str) -> np.ndarray:
-        """(C,) float32; a crowd shows its class, too."""
+        """The image-level label, (C,) float32; a crowd counts as its class, too."""
         label = np.zeros(len(self.names), dtype=np.float32)
         label[[region.class_index for region in self.regions[image_id]]] = 1.0
         return label
@@ -125,7 +124,7 @@ def _image_id(record: dict[str, Any], path: Path) -> str:
 
 
 def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]]]:
-    """Image number → (id, (height, width))."""
+    """Image number → (id, shape (H, W))."""
     images: dict[int | str, tuple[str, tuple[int, int]]] = {}
     files: dict[str, str] = {}
     for record in _records(data, "images", path):
@@ -192,5 +191,5 @@ def read_split(path: Path) -> Split:
         )
     if not regions:
         raise InputError(f"annotation file {path} has no annotations: {FIX}")
-    sizes = {image_id: size for image_id, size in images.values() if image_id in regions}
-    return Split(path, names, sizes, regions, frozenset(unmasked), len(images) - len(regions))
+    shapes = {image_id: shape for image_id, shape in images.values() if image_id in regions}
+    return Split(path, names, shapes, regions, frozenset(unmasked), len(images) - len(regions))

@@ -18,10 +18,10 @@ FIX = "take the file from COCO's annotations_trainval2014.zip again, or mend wha
 
 
 class Region(NamedTuple):
-    """One annotation: a class 0..C-1, whether it is a crowd, and its polygons or run lengths as
-    COCO writes them.
+    """One annotation: a class 0..C-1, whether it is a crowd, and its outline as COCO writes it.
 
-    `segmentation` is None where the file does not say which pixels it covers.
+    `segmentation` is a list of polygons, a dict of run lengths, or None where the file does not say
+    which pixels the object covers.
     """
 
     class_index: int
@@ -30,11 +30,10 @@ class Region(NamedTuple):
 
 
 class MaskTask(NamedTuple):
-    """A mask to paint: where it goes, its (height, width), its regions and the annotation file, for
-    errors."""
+    """A mask to paint: its path, its shape (H, W), its regions, the annotation file for errors."""
 
     path: Path
-    size: tuple[int, int]
+    shape: tuple[int, int]
     regions: list[Region]
     source: Path
 
@@ -44,11 +43,10 @@ _MAX_OUTLINE = 5_000_000  # pixels: pycocotools takes 100 bytes for each
 
 
 def run_lengths(counts: str) -> list[int]:
-    """Decode COCO's compressed run lengths: five bits a character (offset 48), the sixth bit says
-    that more follow.
+    """Decode COCO's compressed run lengths.
 
-    From the third on each is the difference to the one two before. Raises ValueError for what
-    cannot be such a code.
+    A character (offset 48) holds five bits; the sixth says that more follow. From the third on each
+    number is the difference to the one two before. Raises ValueError for what is not such a code.
     """
     lengths: list[int] = []
     value = shift = 0
@@ -67,8 +65,10 @@ def run_lengths(counts: str) -> list[int]:
 
 
 def _spans_area(polygon: Any) -> bool:
-    """Whether a polygon has three points that are not on one line. What is no polygon passes:
-    painting names it."""
+    """Whether a polygon has three points that are not on one line.
+
+    What is no polygon counts as one here: painting it raises the error that says what is wrong.
+    """
     if polygon == []:
         return False
     try:
@@ -83,8 +83,7 @@ def _spans_area(polygon: Any) -> bool:
 
 
 def has_outline(segmentation: Any) -> bool:
-    """Whether `segmentation` says which pixels an object covers: runs or a polygon that cover
-    anything."""
+    """Whether `segmentation` has runs or a polygon that cover at least one pixel."""
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
         if (
@@ -96,76 +95,81 @@ def has_outline(segmentation: Any) -> bool:
     return isinstance(segmentation, list) and any(_spans_area(polygon) for polygon in segmentation)
 
 
-def encode_region(segmentation: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """Return pycocotools' run-length code of a region in an image of `size` (height, width).
+def _encode_runs(segmentation: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
+    height, width = shape
+    counts = segmentation.get("counts")
+    if isinstance(counts, str):
+        counts = run_lengths(counts)
+    fit = (
+        isinstance(counts, list)
+        and all(type(count) is int and count >= 0 for count in counts)
+        and sum(counts) == height * width
+        and segmentation.get("size") == [height, width]
+    )
+    if not fit:
+        raise ValueError(f"its run lengths do not fill an image of {width}×{height}")
+    return mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+
+
+def _require_polygon(polygon: Any, shape: tuple[int, int]) -> None:
+    """ValueError for what is no list x1, y1, x2, y2, … about the image, or is too long."""
+    height, width = shape
+    fit = (
+        isinstance(polygon, list)
+        and len(polygon) % 2 == 0
+        and all(type(value) in (int, float) for value in polygon)
+        and all(-width <= x <= 2 * width for x in polygon[::2])
+        and all(-height <= y <= 2 * height for y in polygon[1::2])
+    )
+    if not fit:
+        raise ValueError(f"its polygon is not a list of x, y within an image of {width}×{height}")
+    points = np.array([*polygon, *polygon[:2]], dtype=np.float64).reshape(-1, 2)
+    edges = np.abs(np.diff(points, axis=0))
+    if edges.max(axis=1, initial=0).sum() > _MAX_OUTLINE:
+        raise ValueError(
+            f"its polygon is longer than {_MAX_OUTLINE} pixels, which none is in an image"
+        )
+
+
+def encode_region(segmentation: Any, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return pycocotools' run-length code of a region in an image of `shape` (H, W).
 
     `segmentation` is a list of polygons [x1, y1, x2, y2, …] in pixels, whose union is taken, or a
     dict of run lengths down the columns (`counts`, plain or compressed). All is checked before:
     given NaN pycocotools takes all the memory, given runs that do not fill the image it returns
     whatever the memory holds. Raises ValueError.
     """
-    height, width = size
     if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        if isinstance(counts, str):
-            counts = run_lengths(counts)
-        fit = (
-            isinstance(counts, list)
-            and all(type(count) is int and count >= 0 for count in counts)
-            and sum(counts) == height * width
-            and segmentation.get("size") == [height, width]
-        )
-        if not fit:
-            raise ValueError(f"its run lengths do not fill an image of {width}×{height}")
-        return mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+        return _encode_runs(segmentation, shape)
     polygons = []
     for polygon in segmentation:
-        fit = (
-            isinstance(polygon, list)
-            and len(polygon) % 2 == 0
-            and all(type(value) in (int, float) for value in polygon)
-            and all(-width <= x <= 2 * width for x in polygon[::2])
-            and all(-height <= y <= 2 * height for y in polygon[1::2])
-        )
-        if not fit:
-            raise ValueError(
-                f"its polygon is not a list of x, y within an image of {width}×{height}"
-            )
-        edges = np.abs(
-            np.diff(np.array([*polygon, *polygon[:2]], dtype=np.float64).reshape(-1, 2), axis=0)
-        )
-        if edges.max(axis=1, initial=0).sum() > _MAX_OUTLINE:
-            raise ValueError(
-                f"its polygon is longer than {_MAX_OUTLINE} pixels, which none is in an image"
-            )
-        if (
-            len(polygon) >= 6
-        ):  # a point or a line covers no pixel, and pycocotools takes four numbers for a box
-            polygons += mask_api.frPyObjects([polygon], height, width)
-    return (
-        mask_api.merge(polygons)
-        if polygons
-        else mask_api.encode(np.zeros(size, dtype=np.uint8, order="F"))
-    )
+        _require_polygon(polygon, shape)
+        # a point or a line covers no pixel, and pycocotools takes four numbers for a box
+        if len(polygon) >= 6:
+            polygons += mask_api.frPyObjects([polygon], *shape)
+    if not polygons:
+        return mask_api.encode(np.zeros(shape, dtype=np.uint8, order="F"))
+    return mask_api.merge(polygons)
 
 
 def _decode(code: dict[str, Any]) -> np.ndarray:
-    """(H, W) bool of pycocotools' run-length code; its own decoder takes arrays in a way that NumPy
-    gives up."""
+    """(H, W) bool of pycocotools' run-length code.
+
+    Its own decoder takes arrays in a way that NumPy is about to give up.
+    """
     lengths = run_lengths(code["counts"].decode("ascii"))
     height, width = code["size"]
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
 
 
-def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
-    """Paint regions to an (H, W) uint8 mask: class index + 1, 0 where nothing is.
+def paint_mask(regions: Sequence[Region], shape: tuple[int, int]) -> np.ndarray:
+    """Paint regions to an (H, W) uint8 mask of class index + 1, with 0 for background.
 
-    Where objects overlap the smaller wins (of equals the later). A crowd is 255, ignored, where no
-    object covers it:
-    its outline is too coarse to be a truth.
+    Where objects overlap the smaller one wins (of equals the later one). A crowd is 255, ignored,
+    where no object covers it: its outline is too coarse to serve as truth.
     """
-    codes = [(region, encode_region(region.segmentation, size)) for region in regions]
-    mask = np.zeros(size, dtype=np.uint8, order="F")  # as pycocotools decodes
+    codes = [(region, encode_region(region.segmentation, shape)) for region in regions]
+    mask = np.zeros(shape, dtype=np.uint8, order="F")  # as pycocotools decodes
     for region, code in sorted(
         codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))
     ):
@@ -174,8 +178,9 @@ def paint_mask(regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
 
 
 def write_task(task: MaskTask) -> None:
+    """Paint a mask and write it; :class:`InputError` where a region cannot be drawn."""
     try:
-        mask = paint_mask(task.regions, task.size)
+        mask = paint_mask(task.regions, task.shape)
     except ValueError as error:
         raise InputError(
             f"annotation file {task.source}, image {task.path.stem}: a region cannot be drawn, "

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from smaf.core.errors import InputError
-from smaf.data.demo.brush import Brush, blur
+from smaf.data.demo.brush import Brush
 from smaf.data.demo.demo_set import MARKER, detect_saliency, render_demo_set
+from smaf.data.demo.fields import blur
 from smaf.data.demo.grounds import GROUNDS
 from smaf.data.demo.objects import OBJECTS
 from smaf.data.demo.scenes import CLASSES, HABITAT, render_scene
