@@ -24,13 +24,14 @@ from small_set import (
     stamps,
 )
 
-from smaf import evaluate, options
+from smaf import evaluate
 from smaf.core import files
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
 from smaf.core.views import Views
 from smaf.data.layout import open_data
-from smaf.engine import inference
+from smaf.engine.trained import trained_classifier
+from smaf.models import Classifier
 from smaf.ops import fuse_cams
 
 
@@ -47,7 +48,7 @@ def largest_difference(
 
 def test_maps_are_those_of_fuse_cams(small: Path, classifier: Path, cams: Path) -> None:
     data = open_data(small)
-    model = options.trained_classifier(str(classifier), data)
+    model = trained_classifier(classifier, data)
     for image_id, maps in maps_of(cams).items():
         expected = fuse_cams(
             model, data.photo(image_id), data.all_labels[image_id], views=Views((0.5, 1.0))
@@ -124,7 +125,7 @@ def test_other_settings_are_refused(
     done = stage1(small, classifier, out, "--no_flip")
     assert done.status == 2 and stamps(out) == before
     assert done.lines == [
-        f"error: {out} was made with other settings (no_flip was False, is True): use --overwrite "
+        f"error: {out} was made with other settings (flip was True, is False): use --overwrite "
         "to start afresh, or another output folder"
     ]
     other = tmp_path / "other.pth"  # under another name, and with other weights
@@ -182,13 +183,13 @@ def test_scales_and_flips_are_those_asked_for(
     small: Path, classifier: Path, cams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, ...]] = []
-    forward = inference.Classifier.forward_cam
+    forward = Classifier.forward_cam
 
     def noting(self: Any, images: torch.Tensor) -> torch.Tensor:
         sizes.append(tuple(images.shape))
         return forward(self, images)
 
-    monkeypatch.setattr(inference.Classifier, "forward_cam", noting)
+    monkeypatch.setattr(Classifier, "forward_cam", noting)
     (small / "ImageSets/Segmentation/one.txt").write_text("p0\n")
     wanted: list[tuple[tuple[object, ...], list[tuple[int, ...]]]] = [
         (("--scales", 0.5, 2), [(2, 3, 24, 30), (2, 3, 96, 120)]),

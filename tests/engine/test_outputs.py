@@ -32,7 +32,7 @@ from smaf import refine_fusion
 from smaf.core.errors import InputError
 from smaf.core.fused_maps import read_fused
 from smaf.core.record import RECORD
-from smaf.engine.outputs import locked, output_run
+from smaf.engine.outputs import Output, Settings, locked, output_run
 from smaf.engine.stages import train_fusion as self_training
 from smaf.engine.training import prototypes
 from smaf.engine.training import run as training
@@ -122,7 +122,7 @@ def test_a_file_system_without_locks_says_so(
 def test_the_record_comes_first_and_goes_last(tmp_path: Path) -> None:
     with (
         pytest.raises(ZeroDivisionError),
-        output_run(tmp_path, {"seed": 1}, results=("*.npz",), images=3),
+        output_run(Output(tmp_path), Settings({"seed": 1}), results=("*.npz",), images=3),
     ):
         assert [entry["finished"] for entry in entries(tmp_path)] == [False]
         (tmp_path / "a.npz").write_bytes(b"x")
@@ -130,10 +130,12 @@ def test_the_record_comes_first_and_goes_last(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with (
         pytest.raises(InputError, match="seed was 1, is 2"),
-        output_run(tmp_path, {"seed": 2}, results=("*.npz",), images=3),
+        output_run(Output(tmp_path), Settings({"seed": 2}), results=("*.npz",), images=3),
     ):
         pass
-    with output_run(tmp_path, {"seed": 2}, results=("*.npz",), images=3, overwrite=True):
+    with output_run(
+        Output(tmp_path, overwrite=True), Settings({"seed": 2}), results=("*.npz",), images=3
+    ):
         assert (
             not (tmp_path / "a.npz").exists() and not (tmp_path / "evaluation_train.json").exists()
         )

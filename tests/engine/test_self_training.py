@@ -23,11 +23,12 @@ from small_set import (
     write_list,
 )
 
-from smaf import options, train_fusion
+from smaf import train_fusion
 from smaf.core.record import checksum
 from smaf.core.tensors import normalise
 from smaf.data.layout import open_data
 from smaf.engine.stages.train_fusion import SelfTrainingTask
+from smaf.engine.trained import trained_classifier
 from smaf.engine.training.prototypes import initial_prototypes, read_prototypes
 from smaf.models import Classifier, ClassifierOutput
 from smaf.ops import class_prototypes
@@ -124,7 +125,7 @@ def test_prototypes_are_means_over_images(
         source=checksum([checksum(classifier.read_bytes()), *TRAIN, 64]),
     )
     data = open_data(small)
-    model = options.trained_classifier(str(classifier), data)
+    model = trained_classifier(classifier, data)
     means: dict[int, list[np.ndarray]] = {t: [] for t in range(4)}
     for image_id in TRAIN:
         squeezed = data.photo(image_id).resize((64, 64), Image.Resampling.BICUBIC)

@@ -131,7 +131,6 @@ class SelfTrainingTask:
         model: Classifier,
         settings: SelfTrainingSettings,
         prototypes: Tensor | None,
-        *,
         centres: bool = False,
     ) -> None:
         self.settings, self.prototypes, self.centres = settings, prototypes, centres
@@ -236,7 +235,7 @@ def _task(
         prototypes = _prototypes(
             model, data, ids, folder=run.folder, side=plan.crops.crop, source=source
         )
-    return SelfTrainingTask(model, plan.target, prototypes, centres=plan.crops.centres)
+    return SelfTrainingTask(model, plan.target, prototypes, plan.crops.centres)
 
 
 def _stream(data: DataRoot, plan: FusionTrainingPlan, model: Classifier) -> FusedStream:

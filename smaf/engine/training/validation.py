@@ -111,8 +111,9 @@ def validator(
 ) -> Callable[[], float] | None:
     """A function that validates `model` as the plan says.
 
-    `background` is that of :func:`validation_miou`. None where the plan names no list and,
-    with a warning, where the list has no true masks. Raises :class:`InputError` where the list cannot be validated on.
+    `background` is that of :func:`validation_miou`. None where the plan names no list and, with a
+    warning, where the list has no true masks. Raises :class:`InputError` where the list cannot be
+    validated on.
     """
     if not plan.val_list:
         return None
