@@ -72,13 +72,15 @@ def test_whole_facts_are_read() -> None:
             (1 / 255,) * 3,
             segments=True,
             bgr=True,
-            settings=PredictSettings((0.5, 1.25), False, None, None, 0.61),
+            settings=PredictSettings(Views((0.5, 1.25), flip=False), None, 0.61),
         ),
         NetworkFacts(
             ("a",),
             (0.0, 1.0, 1 / 3),
             (0.001, 0.5, 1.0),
-            settings=PredictSettings((1.0,), True, 448, 0.38, 0.1, "logits", 0.4),
+            settings=PredictSettings(
+                Views((1.0,), long_side=448, label_filter="logits"), 0.38, 0.1, crf_background=0.4
+            ),
         ),
     ],
 )

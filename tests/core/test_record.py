@@ -59,7 +59,8 @@ def test_changed_settings_are_named(tmp_path: Path) -> None:
     RunRecord(
         tmp_path, {key: value for key, value in SETTINGS.items() if key != "flip"}
     ).check_same()
-    RunRecord(tmp_path, {**SETTINGS, "lr": 0.1}).check_same(free=("lr",))
+    RunRecord(tmp_path, {**SETTINGS, "lr": 0.1}, free=("lr",)).check_same()
+    RunRecord(tmp_path, {**SETTINGS, "lr": 0.1}).check_same(but=("lr",))
 
 
 def test_damaged_records_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,10 @@ def stream(
     seed: int = 3,
     name: str = "train_aug",
     augmentation: Augmentation = SMALL,
+    **own: Any,
 ) -> TrainingStream:
-    return kind(data, data.ids(name), augmentation=augmentation, seed=seed, **STATISTICS)
+    ids = data.ids(name)
+    return kind(data, ids, augmentation=augmentation, seed=seed, **STATISTICS, **own)
 
 
 def test_a_sample_depends_on_seed_and_number_only(data: DataRoot) -> None:
@@ -103,10 +106,8 @@ def test_fused_maps_follow_the_photograph(data: DataRoot, tmp_path: Path) -> Non
         saliency = np.asarray(data.saliency(image_id), dtype=np.float32) / 255
         write_fused(tmp_path / f"{image_id}.npz", {2: saliency, 0: saliency / 2}, saliency.shape)
     larger = Augmentation(long_side=(48, 60), crop=32)  # where the picture shrinks, Pillow averages
-    fused, salient = (
-        stream(data, kind, augmentation=larger) for kind in (FusedStream, SaliencyStream)
-    )
-    fused.maps_folder, fused.whole = tmp_path, True
+    salient = stream(data, SaliencyStream, augmentation=larger)
+    fused = stream(data, FusedStream, augmentation=larger, maps_folder=tmp_path, whole=True)
     for k in range(12):
         a, b = fused[k], salient[k]
         assert torch.equal(a["image"], b["image"])
@@ -126,8 +127,7 @@ def test_fused_maps_follow_the_photograph(data: DataRoot, tmp_path: Path) -> Non
 
 def test_fused_maps_of_another_size_are_refused(data: DataRoot, tmp_path: Path) -> None:
     write_fused(tmp_path / "one.npz", {0: np.zeros((30, 41), dtype=np.float32)}, (30, 41))
-    s = FusedStream(data, ["one"], augmentation=SMALL, seed=0, **STATISTICS)
-    s.maps_folder = tmp_path
+    s = FusedStream(data, ["one"], maps_folder=tmp_path, augmentation=SMALL, seed=0, **STATISTICS)
     with pytest.raises(InputError, match="is 41×30 pixels, its photograph is 40×30"):
         s[0]
     write_fused(tmp_path / "one.npz", {}, (30, 40))

@@ -30,6 +30,7 @@ from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
 from smaf.core.views import Views
 from smaf.data.layout import open_data
+from smaf.engine import fused
 from smaf.engine.trained import trained_classifier
 from smaf.models import Classifier
 from smaf.ops import fuse_cams
@@ -90,7 +91,7 @@ def test_stopped_run_leaves_whole_files_only(
         return fuse_cams(*rest, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(inference, "fuse_cams", stopping)
+        patch.setattr(fused, "fuse_cams", stopping)
         assert stage1(small, classifier, out).status == 130
     assert sorted(path.name for path in out.iterdir()) == ["p0.npz", "p1.npz", "p2.npz", "run.json"]
     assert not json.loads((out / "run.json").read_text())[-1]["finished"]

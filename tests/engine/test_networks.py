@@ -12,6 +12,7 @@ import torch
 from smaf.core.errors import InputError
 from smaf.core.network_facts import NetworkFacts
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import Views
 from smaf.engine.predicting import Network, open_network, shipped_weights
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import build_classifier, build_segmenter, facts_of
@@ -49,7 +50,7 @@ def test_cam_by_hand(segments: bool, bgr: bool, expected: list[int]) -> None:
 
 
 def test_facts_are_read_off_the_network() -> None:
-    settings = PredictSettings((1.0,), True, None, 0.3, 0.5)
+    settings = PredictSettings(Views((1.0,)), 0.3, 0.5)
     classifier = build_classifier("resnet18", num_classes=2, head="eps")
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     names = ("cat", "dog")

@@ -12,6 +12,7 @@ from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.network_facts import SegmenterInfo
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import ONE_VIEW, Views
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import (
     Checkpoint,
@@ -27,7 +28,7 @@ from smaf.models import (
 
 NAMES = ("cat", "cow", "dog")
 SMALL = "test_efficientnet"
-SETTINGS = PredictSettings((0.5, 1.0), True, 64, 0.3, 0.5)
+SETTINGS = PredictSettings(Views((0.5, 1.0), long_side=64), 0.3, 0.5)
 
 
 def classifier(head: str = "eps") -> Classifier:
@@ -80,7 +81,7 @@ def test_a_checkpoint_that_was_read_is_not_read_again(tmp_path: Path, loads: lis
 @pytest.mark.parametrize("half", [False, True])
 def test_round_trip(tmp_path: Path, kind: str, half: bool) -> None:
     model = segmenter() if kind == "segmenter" else classifier(kind)
-    settings = PredictSettings((1.0,), False, None, None, 0.5)
+    settings = PredictSettings(ONE_VIEW, None, 0.5)
     write_checkpoint(tmp_path / "n.pth", model, NAMES, predict=settings, half=half)
     checkpoint = read_checkpoint(tmp_path / "n.pth")
     assert checkpoint.class_names == NAMES and checkpoint.predict == settings
