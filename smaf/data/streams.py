@@ -1,5 +1,7 @@
-"""Endless training samples by number: sample k of a seed is always the same, so a stopped run goes
-on exactly."""
+"""Endless training samples by number, so that a stopped run goes on exactly.
+
+Sample k of a seed is always the same.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,11 @@ Sample = dict[str, Tensor]
 
 
 class TrainingStream(Dataset[Sample]):
-    """Sample k: a photograph of the k-th place in a chain of shuffled epochs, augmented by
-    generator (seed, k).
+    """Training samples by number: photographs in shuffled epochs, augmented.
 
-    Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels` (C,). Subclasses add
-    supervision.
+    Sample k is the photograph of the k-th place in a chain of shuffled epochs, augmented by the
+    generator (seed, k). Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels`
+    (C,). Subclasses add supervision.
     """
 
     needs_labels, bgr = True, False
@@ -59,7 +61,7 @@ class TrainingStream(Dataset[Sample]):
         return int(self._epoch[1][position])
 
     def __getitem__(self, k: int) -> Sample:
-        """See the class."""
+        """Sample k as a dict of tensors, by name."""
         with during(f"reading {self.data.photo_path(self.ids[self.place(k)])} and its maps"):
             return self._sample(k)
 
@@ -85,7 +87,7 @@ class SaliencyStream(TrainingStream):
     """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1]."""
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """See the class."""
+        """What this stage\'s training needs beside the photograph, in the same geometry."""
         return {"saliency": geometry.apply_map(self.data.saliency(image_id, size=photo.size))}
 
 
@@ -100,7 +102,7 @@ class FusedStream(TrainingStream):
     maps_folder = Path()
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """See the class."""
+        """What this stage\'s training needs beside the photograph, in the same geometry."""
         side = geometry.crop // TARGET_STRIDE
         path = fused_path(self.maps_folder, image_id)
         cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
@@ -141,19 +143,20 @@ class MaskStream(TrainingStream):
         return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """See the class."""
+        """What this stage\'s training needs beside the photograph, in the same geometry."""
         return {"mask": geometry.apply_mask(self.mask(image_id, photo.size))}
 
 
 def fused_path(folder: Path, image_id: str) -> Path:
-    """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is
-    there."""
+    """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
     return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):
-    """The sample numbers of one process from `start` steps on: steps × accumulation × processes ×
-    batch."""
+    """The sample numbers of one process, from the step `start` on.
+
+    They are steps × accumulation × processes × batch.
+    """
 
     def __init__(
         self, *, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int
