@@ -58,6 +58,19 @@ def write_fused(path: Path, cams: ClassMaps, shape: Shape) -> None:
     write_bytes(path, stream.getvalue())
 
 
+def stored_values(cams: Mapping[int, np.ndarray]) -> ClassMaps:
+    """Return the maps as :func:`read_fused` gives them back: float32, rounded to 1/1000 in 0..1.
+
+    Example:
+        >>> stored_values({3: np.array([[0.12345, 1.5]], dtype=np.float32)})[3].tolist()
+        [[0.123, 1.0]]
+    """
+    return {
+        c: np.rint(np.clip(cam, 0.0, 1.0) * LEVELS).astype(np.float32) / np.float32(LEVELS)
+        for c, cam in cams.items()
+    }
+
+
 def _shape_by_headers(
     path: Path, arrays: Mapping[str, StoredArray], expected: Shape | None, against: str = ""
 ) -> Shape:
