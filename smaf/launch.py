@@ -1,9 +1,8 @@
-"""`python -m smaf.launch N COMMAND …`: a stage in N processes of this machine, one a GPU, that end
-as one command does.
+"""`python -m smaf.launch N COMMAND …`: a stage in N processes of this machine, one a GPU.
 
-It starts them as `torchrun --nproc_per_node N -m smaf COMMAND …` would. But each leaves its last
-line in a file (:func:`smaf.core.command.run_command`); the lines are told once, with one exit
-status.
+They end as one command does. It starts them as `torchrun --nproc_per_node N -m smaf COMMAND …`
+would. But each leaves its last line in a file (:func:`smaf.core.command.run_command`); the lines
+are told once, with one exit status.
 """
 
 from __future__ import annotations
@@ -35,8 +34,10 @@ _PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
 class _Ranks:
-    """The processes of one run, by rank. Signals that this process gets are passed on, once to
-    each."""
+    """The processes of one run, by rank.
+
+    Signals that this process gets are passed on, once to each.
+    """
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -45,8 +46,10 @@ class _Ranks:
         self._signals: list[int] = []
 
     def run(self, command: Sequence[str], count: int, folder: Path) -> None:
-        """Start `count` processes and wait for their end; where one fails, the others are ended,
-        too."""
+        """Start `count` processes and wait for their end.
+
+        Where one fails, the others are ended, too.
+        """
         environment = _environment(count, folder)
         with self._listening():
             try:
@@ -66,8 +69,10 @@ class _Ranks:
                 self._send(signal.SIGKILL)
 
     def statuses(self) -> dict[int, int]:
-        """Rank → exit status of those that failed by themselves; minus a signal's number where that
-        killed it."""
+        """Return rank → exit status of the processes that failed by themselves.
+
+        It is minus a signal's number where that killed the process.
+        """
         return {
             rank: process.returncode
             for rank, process in enumerate(self.processes)
@@ -139,8 +144,10 @@ def _environment(count: int, folder: Path) -> dict[str, str]:
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """What a new process does first on Linux: ask for SIGTERM when this one is gone, however it was
-    killed."""
+    """Return what a new process calls first, so that it ends when this one is killed.
+
+    It asks Linux for SIGTERM when its parent is gone; None elsewhere.
+    """
     if sys.platform != "linux":
         return None
     libc = ctypes.CDLL(None)
@@ -148,8 +155,10 @@ def _end_with_parent() -> Callable[[], object] | None:
 
 
 def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
-    """Exit status and last lines of a run: what the user can mend before what nobody foresaw before
-    a stop."""
+    """Return exit status and last lines of a run.
+
+    What the user can mend comes before what nobody foresaw, and that before a stop.
+    """
     from smaf.core.terminal import (
         STOPPED,
     )  # not at import: packages may be missing, which one process tells
@@ -173,8 +182,10 @@ def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
 
 
 def launch(count: int, command: Sequence[str]) -> int:
-    """Run `command` in `count` processes that know each other; tell their last lines and return the
-    exit status."""
+    """Run `command` in `count` processes that know each other; return the exit status.
+
+    It shows the last lines of those that failed.
+    """
     ranks = _Ranks()
     with tempfile.TemporaryDirectory(prefix="smaf-launch-") as folder:
         try:

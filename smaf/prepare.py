@@ -1,8 +1,8 @@
-"""Make what a data set does not ship: image-level labels, class names and train_aug (VOC); lists
-and masks (COCO)."""
+"""Make what VOC and COCO do not ship: image-level labels, class names, lists and masks."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,8 @@ from smaf.data.prepare.coco_annotations import annotation_files
 from smaf.data.prepare.voc import prepare_voc
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command with `argv`, the command line's words where it is None."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all options."""
     parser = make_parser("prepare", __doc__ or "")
     parser.add_argument(
         "root",
@@ -46,7 +46,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=min(4, os.cpu_count() or 1),
         help="processes that read and write masks; 0 or 1: none beside this one",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def _class_name_file(root: Path, asked: Path | None) -> Path | None:
+    """Return the class-name file that was asked for, as it is named or below the data set."""
+    if asked is None:
+        return None
+    path = asked if asked.exists() or asked.is_absolute() else root / asked
+    require_file(path, "class-name file", "name another with --class_names")
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Carry out the command with the words `argv`, by default those of the command line."""
+    args = build_parser().parse_args(argv)
     root: Path = args.root
     if not root.is_dir():
         raise MissingInputError(
@@ -54,24 +68,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     if args.num_workers < 0:
         raise InputError(f"--num_workers {args.num_workers}: expected 0 or more")
-    class_names: Path | None = args.class_names
-    if class_names and not class_names.exists() and not class_names.is_absolute():
-        class_names = root / class_names
-    if class_names:
-        require_file(class_names, "class-name file", "name another with --class_names")
+    class_names = _class_name_file(root, args.class_names)
     coco = args.dataset == "coco" or (args.dataset == "auto" and bool(annotation_files(root)))
     if coco and class_names:
         raise InputError(
             "--class_names: COCO's class names come from its annotations: leave the option out, or "
             "use --dataset voc"
         )
-    print(
-        prepare_coco(root, overwrite=args.overwrite, num_workers=args.num_workers)
-        if coco
-        else prepare_voc(
-            root, class_names=class_names, overwrite=args.overwrite, num_workers=args.num_workers
-        )
-    )
+    how = {"overwrite": args.overwrite, "num_workers": args.num_workers}
+    print(prepare_coco(root, **how) if coco else prepare_voc(root, class_names=class_names, **how))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,6 @@ OVER = {
     "smaf/options.py:add_loop_options",
     "smaf/options.py:checked",
     "smaf/predict.py:build_parser",
-    "smaf/prepare.py:main",
     "smaf/test_seg.py:build_parser",
     "smaf/train_fusion.py:build_parser",
     "smaf/train_seg.py:build_parser",

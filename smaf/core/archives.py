@@ -1,5 +1,7 @@
-"""ZIP archives that were made elsewhere: their directory is judged before anything is unpacked. And
-`.npz` files, whose arrays are asked for their shapes first."""
+"""ZIP archives from elsewhere, whose directory is judged before anything is unpacked.
+
+The arrays of `.npz` files are asked for their shapes first.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,11 @@ _METHODS = {zipfile.ZIP_DEFLATED: "deflate", zipfile.ZIP_BZIP2: "bzip2", zipfile
 
 
 def check_members(archive: zipfile.ZipFile, *, compressed: bool) -> list[zipfile.ZipInfo]:
-    """The members of an archive; ValueError where a name comes twice or leaves the archive, and
-    where a member is encrypted, packed by another method than deflate (or at all, unless
-    `compressed`), or claims more than can be in it.
+    """Return the members of an archive, none of which is harmful.
+
+    Raises ValueError where a name comes twice or leaves the archive, and where a member is
+    encrypted, packed by another method than deflate (or at all, unless `compressed`), or claims
+    more than can be in it.
     """
     members = archive.infolist()
     seen: set[str] = set()
@@ -100,8 +104,9 @@ def _stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredArray:
 def open_arrays(
     path: Path, names: Iterable[str], what: str, fix: str
 ) -> Iterator[dict[str, StoredArray]]:
-    """Open an `.npz` that holds just the arrays `names`; the block compares their shapes, then
-    reads them.
+    """Open an `.npz` that holds just the arrays `names`.
+
+    The block compares their shapes, then reads them.
 
     Raises :class:`InputError`, also for what goes wrong in the block: the file is damaged, holds
     other arrays, objects, or claims more than is in it.

@@ -25,13 +25,13 @@ VOC_CLASSES = (
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
-    """Read foreground class names in the order of the masks' values, as people and annotation tools
-    list them.
+    """Read foreground class names, in the order of the masks' values.
 
-    One a line or all in one line, YAML, JSON, or CVAT's labelmap.txt. Running numbers (`8 cat`,
-    with `0 background` as the field's `labels.txt` has it, or from 1), a heading and a first line
-    `background` are dropped. What may shift a class against the masks is an :class:`InputError`,
-    and so is a name that label tables cannot hold.
+    Files are read as people and annotation tools write them: one a line or all in one line, YAML,
+    JSON, or CVAT's labelmap.txt. Running numbers (`8 cat`, with `0 background` as the field's
+    `labels.txt` has it, or from 1), a heading and a first line `background` are dropped. What may
+    shift a class against the masks is an :class:`InputError`, and so is a name that label tables
+    cannot hold.
     """
     fix = "write one class name a line, or name another file"
     text = read_text(path, "class-name file", fix)
@@ -51,10 +51,10 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ClassMap:
-    """The classes of a data set (`source`) and those that the task keeps (`names`, in their own
-    order).
+    """The classes of a data set (`source`), and those that the task keeps (`names`).
 
-    Class c of `names` is channel c of a network and value c + 1 of the task's masks.
+    `names` have an order of their own. Class c of `names` is channel c of a network and value c + 1
+    of the task's masks.
     """
 
     source: tuple[str, ...]
@@ -64,10 +64,10 @@ class ClassMap:
     def of(
         source: Sequence[str], keep: Sequence[str] | None = None, *, keep_file: Path | str = ""
     ) -> ClassMap:
-        """Keep the classes `keep` of `source` (all where it is None), by
-        :func:`smaf.core.names.find_class`.
+        """Keep the classes `keep` of `source`, by default all.
 
-        An unknown name is an error, and so are two names of one class.
+        Names are matched as :func:`smaf.core.names.find_class` does. An unknown name is an error,
+        and so are two names of one class.
         """
         if keep is None:
             return ClassMap(tuple(source), tuple(source))
@@ -96,8 +96,10 @@ class ClassMap:
 
     @cached_property
     def lookup(self) -> np.ndarray:
-        """(256,) uint8: a data set's mask value to the task's; dropped classes become 255 (left
-        out)."""
+        """(256,) uint8, the task's value of each of the data set's mask values.
+
+        Dropped classes become 255, which is left out.
+        """
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[0] = 0
         table[self.indices + 1] = np.arange(1, len(self.names) + 1)

@@ -9,8 +9,10 @@ from pathlib import PurePath
 
 
 class InputError(ValueError):
-    """A file or an option is not as it must be. Commands print it as one line and exit with status
-    2."""
+    """A file or an option is not as it must be.
+
+    Commands print it as one line and exit with status 2.
+    """
 
 
 class MissingInputError(FileNotFoundError, InputError):
@@ -35,8 +37,9 @@ def printable(name: PurePath | str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean 'cat'?)` where one of `known` is near `name`, whatever the case; else an
-    empty text.
+    """Return ` (did you mean 'cat'?)` where one of `known` is near `name`, else an empty text.
+
+    Case does not count.
 
     Example:
         >>> did_you_mean("Catt", ["cat", "dog"])

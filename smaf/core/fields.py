@@ -1,5 +1,7 @@
-"""Entries that a file gives by name, each checked as it is taken: what is not as expected is an
-error of one line."""
+"""Entries that a file gives by name, each checked as it is taken.
+
+What is not as expected is an error of one line.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ from smaf.core.errors import InputError, did_you_mean
 
 
 def parse_json(text: str | bytes, where: str, fix: str) -> Any:
-    """Parse JSON from a file; a name given twice, NaN, deep nesting and numbers of thousands of
-    digits are refused."""
+    """Parse JSON from a file that may be damaged or hostile.
+
+    A name given twice, NaN, deep nesting and numbers of thousands of digits are refused.
+    """
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         entries = dict(pairs)

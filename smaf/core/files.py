@@ -1,5 +1,7 @@
-"""Where files may lie, how they are found, and how they are written: under a temporary name first,
-then renamed."""
+"""Where files may lie, how they are found, and how they are written.
+
+A file is written under a temporary name first, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,9 @@ def plain_name(name: str) -> str:
 
 
 def check_id(image_id: str, source: Path | str) -> str:
-    """Return `image_id` in composed Unicode where it is a plain name; a path in it could leave the
-    data set's folder.
+    """Return `image_id` in composed Unicode where it is a plain name.
+
+    A path in it could leave the data set's folder.
 
     Raises :class:`InputError` for a path, a control character, or a name that the system's files
     cannot have.
@@ -65,8 +68,10 @@ def check_id(image_id: str, source: Path | str) -> str:
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file or folder is hidden; a Mac leaves `._<name>` beside each file on a foreign
-    disk."""
+    """Whether a file or folder is hidden.
+
+    A Mac leaves `._<name>` beside each file on a foreign disk.
+    """
     return path.name.startswith(".")
 
 
@@ -108,8 +113,10 @@ def files_by_stem(folder: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 def find_all_by_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> list[Path]:
-    """The files `<stem><suffix>` of a folder in the order of `suffixes` (lower case), whatever the
-    suffix's case."""
+    """Return the files `<stem><suffix>` of a folder, in the order of `suffixes`.
+
+    `suffixes` are in lower case, the files' own in any.
+    """
     place = {suffix: index for index, suffix in enumerate(suffixes)}
     names = [
         (place[suffix], name)
@@ -126,11 +133,11 @@ def find_by_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | Non
 
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` when the block ends without an
-    error.
+    """Give a temporary name beside `path`, to which it is renamed after the block.
 
-    A reader sees the old file or the whole new one, whatever happens while it is written. `durable`
-    brings the bytes to the disk before the rename, so that a power cut leaves one of the two, too.
+    Where the block raises an error, `path` stays as it was. A reader sees the old file or the whole
+    new one, whatever happens while it is written. `durable` brings the bytes to the disk before the
+    rename, so that a power cut leaves one of the two, too.
     """
     temporary = path.with_name(f".smaf-{uuid.uuid4().hex[:8]}.part")
     try:
@@ -161,8 +168,10 @@ def _flush(path: Path) -> None:
 
 
 def drop_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed runs left in `folder`. Only who has the folder to
-    himself may call it."""
+    """Remove the temporary files that killed runs left in `folder`.
+
+    Only who holds the folder for himself may call it.
+    """
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for name in [entry.name for entry in entries if _PART.fullmatch(entry.name)]:
             (folder / name).unlink(missing_ok=True)
@@ -180,8 +189,10 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
 
 
 def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Write `value` to `path` as indented JSON, whole or not at all; bytes of names that are no
-    UTF-8 are escaped."""
+    """Write `value` to `path` as indented JSON, whole or not at all.
+
+    Bytes of names that are no UTF-8 are escaped.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False)
     write_text(
         path,

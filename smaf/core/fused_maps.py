@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from smaf.core.archives import StoredArray, open_arrays
+from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import InputError
 from smaf.core.fields import shown
 from smaf.core.files import require_file, write_bytes
@@ -23,21 +24,24 @@ LEVELS = 1000
 MAX_VALUES = 500_000_000  # of all maps of an image, where the photograph's size is not known
 _ARRAYS = ("classes", "size", "low", "high")
 _TOLERANCE = 1e-3  # of published maps
-Size = tuple[int, int]  # (H, W)
+Shape = tuple[int, int]  # (H, W)
 _FIX = "delete it and run stage 1 (gen_fusion) again"
 
 
-def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) -> None:
-    """Write `{class index: (H, W) float32 in [0, 1]}` to `path`; `size` is (H, W), needed where
-    `cams` is empty."""
+def write_fused(path: Path, cams: ClassMaps, shape: Shape) -> None:
+    """Write the maps of an image, class index → (H, W) float32 in [0, 1], to the `.npz` `path`.
+
+    `shape` is (H, W), which the file holds also where `cams` is empty. Raises ValueError where the
+    maps have another shape.
+    """
     classes = np.array(sorted(cams), dtype=np.uint8)
     stack = (
         np.stack([cams[int(c)] for c in classes])
         if cams
-        else np.zeros((0, *size), dtype=np.float32)
+        else np.zeros((0, *shape), dtype=np.float32)
     )
-    if stack.shape[1:] != tuple(size):
-        raise ValueError(f"maps of {stack.shape[1:]} do not have the size {size}")
+    if stack.shape[1:] != tuple(shape):
+        raise ValueError(f"maps of {stack.shape[1:]} do not have the size {shape}")
     zigzag = np.zeros(stack.shape, dtype=np.uint16)
     for plane, code in zip(stack, zigzag, strict=True):  # one by one: photographs may be large
         levels = np.rint(np.clip(plane, 0.0, 1.0) * LEVELS).astype(np.int16)
@@ -47,15 +51,15 @@ def write_fused(path: Path, cams: dict[int, np.ndarray], size: tuple[int, int]) 
     np.savez_compressed(
         stream,
         classes=classes,
-        size=np.array(size, dtype=np.int32),
+        size=np.array(shape, dtype=np.int32),
         low=(zigzag & 0xFF).astype(np.uint8),
         high=(zigzag >> 8).astype(np.uint8),
     )
     write_bytes(path, stream.getvalue())
 
 
-def stored_values(cams: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """The maps as :func:`read_fused` gives them back: float32, rounded to 1/1000 within 0..1.
+def stored_values(cams: Mapping[int, np.ndarray]) -> ClassMaps:
+    """Return the maps as :func:`read_fused` gives them back: float32, rounded to 1/1000 in 0..1.
 
     Example:
         >>> stored_values({3: np.array([[0.12345, 1.5]], dtype=np.float32)})[3].tolist()
@@ -67,11 +71,13 @@ def stored_values(cams: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     }
 
 
-def _check_arrays(
-    path: Path, arrays: Mapping[str, StoredArray], expected: Size | None, against: str = ""
-) -> Size:
-    """Judge an archive by its headers and return (H, W), before its planes are unpacked. `expected`
-    as there."""
+def _shape_by_headers(
+    path: Path, arrays: Mapping[str, StoredArray], expected: Shape | None, against: str = ""
+) -> Shape:
+    """Return (H, W) of an archive whose headers fit each other, before its planes are unpacked.
+
+    `expected` is the (H, W) that it must have, where that is known.
+    """
     classes, size = arrays["classes"], arrays["size"]
     if (
         len(classes.shape) != 1
@@ -90,7 +96,7 @@ def _check_arrays(
             f"fused map {path} has planes of {low.shape} {low.dtype} and {high.shape} "
             f"{high.dtype}, expected {shape} uint8: {_FIX}"
         )
-    _check_size(path, (height, width), expected, against)
+    _check_shape_is(expected, path, (height, width), against)
     if expected is None and count * height * width > MAX_VALUES:
         raise InputError(
             f"fused map {path} is {width}×{height} pixels for {count} classes, more than "
@@ -99,17 +105,18 @@ def _check_arrays(
     return height, width
 
 
-def _check_size(path: Path, size: Size, expected: Size | None, against: str) -> None:
-    """`size` and `expected`, where it is known, are (H, W)."""
-    if expected is not None and size != expected:
+def _check_shape_is(expected: Shape | None, path: Path, shape: Shape, against: str) -> None:
+    """Raise :class:`InputError` where `shape` is another (H, W) than the expected one, if known."""
+    if expected is not None and shape != expected:
         raise InputError(
-            f"fused map {path} is {size[1]}×{size[0]} pixels, {against} "
+            f"fused map {path} is {shape[1]}×{shape[0]} pixels, {against} "
             f"{expected[1]}×{expected[0]}: make it again from the same photographs (gen_fusion "
             "--overwrite)"
         )
 
 
-def _check_classes(path: Path, classes: Sequence[int], num_classes: int) -> None:
+def _check_classes_of_task(path: Path, classes: Sequence[int], num_classes: int) -> None:
+    """Raise :class:`InputError` for a class that the task lacks, and for one that comes twice."""
     outside = [c for c in classes if not 0 <= c < num_classes]
     if outside:
         raise InputError(
@@ -120,24 +127,22 @@ def _check_classes(path: Path, classes: Sequence[int], num_classes: int) -> None
         raise InputError(f"fused map {path} has a class twice: {_FIX}")
 
 
-def _decode(
-    path: Path, num_classes: int, expected: Size | None, against: str
-) -> dict[int, np.ndarray]:
+def _decode(path: Path, num_classes: int, expected: Shape | None, against: str) -> ClassMaps:
+    """Read the maps of a `.npz`, whose headers are compared with the task before it is unpacked."""
     require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
     with open_arrays(path, _ARRAYS, "fused map", _FIX) as arrays:
-        _check_arrays(path, arrays, expected, against)
+        _shape_by_headers(path, arrays, expected, against)
         if arrays["classes"].shape[0] > num_classes:
             raise InputError(
                 f"fused map {path} has {arrays['classes'].shape[0]} classes, the task has "
                 f"{num_classes}: {_FIX}"
             )
         classes = arrays["classes"].read().tolist()
-        _check_classes(path, classes, num_classes)
+        _check_classes_of_task(path, classes, num_classes)
         low, high = arrays["low"].read(), arrays["high"].read()
     cams = {}
-    for c, low_plane, high_plane in zip(
-        classes, low, high, strict=True
-    ):  # one by one: photographs may be large
+    # One by one: photographs may be large
+    for c, low_plane, high_plane in zip(classes, low, high, strict=True):
         zigzag = low_plane.astype(np.int32) | (high_plane.astype(np.int32) << 8)
         delta = (zigzag >> 1) ^ -(zigzag & 1)
         levels = delta.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
@@ -153,13 +158,14 @@ def read_fused(
     num_classes: int,
     size: tuple[int, int] | None = None,
     against: str = "its photograph is",
-) -> dict[int, np.ndarray]:
-    """Read `{class index: (H, W) float32 in [0, 1]}` from `path` (`.npz`, or the published `.npy`).
+) -> ClassMaps:
+    """Read the maps of an image, class index → (H, W) float32 in [0, 1], from `.npz` or `.npy`.
 
-    `size` is the photograph's (width, height), or that of what `against` names. Raises
-    :class:`InputError` where the file is damaged (checksums are verified), has another size (or,
-    where none is given, more than :data:`MAX_VALUES`), or names a class outside 0..num_classes - 1.
-    Size and classes are compared before the maps are unpacked.
+    A `.npy` has the published format. `size` is the photograph's (width, height), or that of what
+    `against` names; size and classes are compared before the maps are unpacked.
+
+    Raises :class:`InputError` where the file is damaged (checksums are verified), has another size
+    (or, where none is given, more than :data:`MAX_VALUES`), or names a class outside 0..C - 1.
     """
     expected = None if size is None else (size[1], size[0])
     if path.suffix == ".npy":
@@ -167,18 +173,17 @@ def read_fused(
     return _decode(path, num_classes, expected, against)
 
 
-def fused_size(path: Path) -> tuple[int, int]:
+def fused_shape(path: Path) -> Shape:
     """Return (H, W) of a stored `.npz` map, also where it holds no class."""
     require_file(path, "fused map", "run stage 1 (gen_fusion) on this list")
     with open_arrays(path, _ARRAYS, "fused map", _FIX) as arrays:
-        return _check_arrays(path, arrays, None)
+        return _shape_by_headers(path, arrays, None)
 
 
 def _read_published(
-    path: Path, num_classes: int, expected: Size | None, against: str
-) -> dict[int, np.ndarray]:
-    """A published `cam_npy/<id>.npy`: a pickled dict, class index → (H, W) float32; no code is
-    run."""
+    path: Path, num_classes: int, expected: Shape | None, against: str
+) -> ClassMaps:
+    """Read a published `cam_npy/<id>.npy`, a pickled dict of maps, without running its code."""
     planes = {}
     for key, value in read_pickled_dict(path, "fused map", _FIX).items():
         if not str(key).isdecimal() and not isinstance(key, int):
@@ -195,9 +200,9 @@ def _read_published(
         planes[int(key)] = value
     if len({plane.shape for plane in planes.values()}) > 1:
         raise InputError(f"fused map {path} has planes of different sizes: {_FIX}")
-    _check_classes(path, list(planes), num_classes)
+    _check_classes_of_task(path, list(planes), num_classes)
     for plane in planes.values():
-        _check_size(path, plane.shape, expected, against)
+        _check_shape_is(expected, path, plane.shape, against)
         low, high = plane.min(initial=0), plane.max(initial=0)  # NaN where there is one
         if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
             raise InputError(
@@ -206,6 +211,6 @@ def _read_published(
     return {c: np.asarray(plane, dtype=np.float32) for c, plane in planes.items()}
 
 
-def write_published(path: Path, cams: dict[int, np.ndarray]) -> None:
+def write_published(path: Path, cams: ClassMaps) -> None:
     """Write maps in the published format (`.npy`, pickled dict), for tools that expect it."""
     write_pickled_dict(path, {int(c): np.asarray(cam, dtype=np.float32) for c, cam in cams.items()})

@@ -68,8 +68,10 @@ class ImageFile:
             )
 
     def check_size(self, expected: tuple[int, int] | None) -> None:
-        """Raise :class:`InputError` where the image is not of the photograph's `expected` (width,
-        height)."""
+        """Raise :class:`InputError` where an image does not have its photograph's size.
+
+        `expected` is (width, height).
+        """
         if expected is not None and self.image.size != expected:
             raise self.refuse(
                 "is {}×{} pixels, its photograph is {}×{}".format(*self.image.size, *expected),
@@ -78,8 +80,9 @@ class ImageFile:
 
 
 def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
-    """Open the file of `what` and turn it as its orientation tag says; `whole` verifies a PNG's
-    checksums, too.
+    """Open the file of `what`, and turn it as its orientation tag says.
+
+    `whole` verifies a PNG's checksums, too.
 
     Raises :class:`InputError` where it is missing, empty, damaged, too large for the memory, or no
     image.
@@ -94,7 +97,7 @@ def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
             check_png(path)
         file.seek(0)
         bits = _bits(file.read(32), image)
-        _check_layout(image, bits)
+        _check_read_rightly(image, bits)
         tags, frames = getattr(image, "tag_v2", {}), getattr(image, "n_frames", 1)
         lossless = image.format in {"PNG", "BMP"} or (
             image.format == "TIFF" and tags.get(_COMPRESSION) not in _LOSSY_TIFF
@@ -108,8 +111,7 @@ def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
 
 @contextmanager
 def loading(path: Path, what: str) -> Iterator[None]:
-    """Turn what is raised while `what` is read from `path` into an :class:`InputError` that names
-    the file."""
+    """Turn errors of reading `what` from `path` into an :class:`InputError` that names the file."""
     try:
         yield
     except InputError:
@@ -134,8 +136,10 @@ def loading(path: Path, what: str) -> Iterator[None]:
 
 @cache
 def _kinds() -> tuple[str, ...]:
-    """The formats that are opened, of those that this Pillow knows; some others, such as EPS, run
-    programs."""
+    """Return the formats that are opened, of those that this Pillow knows.
+
+    Some others, such as EPS, run programs.
+    """
     Image.init()
     return tuple(kind for kind in _KINDS if kind in Image.OPEN)
 
@@ -147,8 +151,10 @@ def _too_large(size: str, path: Path, what: str) -> InputError:
 
 
 def _bits(head: bytes, image: Image.Image) -> int:
-    """Bits a sample as the file has them, by its first 32 bytes: Pillow spreads 1, 2 and 4 bits
-    over 0..255."""
+    """Return the bits of a sample as the file has them, by its first 32 bytes.
+
+    Pillow spreads 1, 2 and 4 bits over 0..255.
+    """
     if (depth := png_depth(head)) is not None:
         return depth
     if image.format == "TIFF":
@@ -159,7 +165,7 @@ def _bits(head: bytes, image: Image.Image) -> int:
     return {"1": 1, "I": 32, "F": 32}.get(image.mode, 16 if image.mode.startswith("I;16") else 8)
 
 
-def _check_layout(image: Image.Image, bits: int) -> None:
+def _check_read_rightly(image: Image.Image, bits: int) -> None:
     """Raise ValueError for what Pillow would read wrongly without a word."""
     tags = getattr(image, "tag_v2", {})
     if image.format == "BMP" and bits != {"1": 1, "L": 8}.get(image.mode, bits):
@@ -171,8 +177,10 @@ def _check_layout(image: Image.Image, bits: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a loaded image as its orientation tag says. Only this tag is read; what cannot be read
-    counts as upright."""
+    """Turn a loaded image as its orientation tag says.
+
+    Only this tag is read; what cannot be read counts as upright.
+    """
     if image.format == "TIFF":  # Pillow has turned it
         return image
     try:

@@ -99,8 +99,10 @@ SALIENCY_SUFFIXES = (".png", *(suffix for suffix in IMAGE_SUFFIXES if suffix != 
 
 @cache
 def voc_palette() -> np.ndarray:
-    """(256, 3) uint8 RGB: PASCAL VOC's colour map, the bits of the index spread over the
-    channels."""
+    """Return PASCAL VOC's colour map, (256, 3) uint8 RGB.
+
+    The bits of the index are spread over the channels.
+    """
     palette = np.zeros((256, 3), dtype=np.uint8)
     for index in range(256):
         rest = index

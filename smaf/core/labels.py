@@ -62,8 +62,10 @@ class ImageLabels(Mapping[str, np.ndarray]):
         return numbers
 
     def key(self, image_id: str) -> str | None:
-        """The key of the labels of `image_id`, or None. Two keys of its number are an
-        :class:`InputError`."""
+        """Return the key of the labels of `image_id`, or None.
+
+        Two keys of its number are an :class:`InputError`.
+        """
         image_id = plain_name(image_id)
         if image_id in self._labels:
             return image_id
@@ -173,8 +175,7 @@ def _indices(
 def _read_table(
     path: Path, classes: Sequence[str], unknown: set[str] | None
 ) -> dict[str, np.ndarray]:
-    """Unite the rows of each image; rows that contradict each other are an :class:`InputError`
-    naming both lines."""
+    """Unite the rows of each image; :class:`InputError` names two lines that contradict."""
     shown: dict[str, set[int]] = {}
     first: dict[str, LabelRow] = {}
     known: dict[tuple[str, ...], frozenset[int]] = {}  # rows repeat the same few sets of names
@@ -220,8 +221,10 @@ def _read_table(
 def write_image_labels(
     path: Path, labels: Mapping[str, np.ndarray], classes: Sequence[str]
 ) -> None:
-    """Write labels as the CSV table that :func:`read_image_labels` reads, names separated by
-    `;`."""
+    """Write labels as the CSV table that :func:`read_image_labels` reads.
+
+    The names of an image are separated by `;`.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["image", "labels"])

@@ -27,7 +27,7 @@ def eight_bits(file: ImageFile) -> Image.Image:
     which Pillow keeps nothing.
     """
     if not file.deep:
-        _check_colours(file)
+        _check_colours_above_255(file)
         return file.image
     ends = np.array([(rows.min(), rows.max()) for rows in _strips(file.image)])
     low, high = float(ends.min()), float(ends.max())  # NaN where there is one
@@ -48,8 +48,10 @@ def eight_bits(file: ImageFile) -> Image.Image:
 
 
 def _of_floats(file: ImageFile, low: float, high: float) -> Callable[[np.ndarray], np.ndarray]:
-    """How to scale floating point. A little beyond the ends is what resizing does; what lies
-    between is ambiguous."""
+    """Return how to scale floating point.
+
+    A little beyond the ends is what resizing does; what lies between is ambiguous.
+    """
     unit = low >= -1e-3 and high <= 1 + 1e-3
     if not unit and not (low >= -0.5 and 16 <= high <= 255.5):  # NaN fits neither
         raise file.refuse(
@@ -72,8 +74,11 @@ def _by_strips(image: Image.Image, convert: Callable[[np.ndarray], np.ndarray]) 
     return Image.fromarray(out)
 
 
-def _check_colours(file: ImageFile) -> None:
-    """Pillow keeps the upper 8 of a colour's 16 bits: with values up to 255 nothing is left."""
+def _check_colours_above_255(file: ImageFile) -> None:
+    """Raise :class:`InputError` where no colour of 16 bits is above 255.
+
+    Pillow keeps the upper 8 bits of each colour, so that nothing of it is left.
+    """
     if file.bits != 16:
         return
     extrema = file.image.getextrema()

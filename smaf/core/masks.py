@@ -43,7 +43,7 @@ def _numbers(file: ImageFile) -> np.ndarray:
         )  # Pillow spreads 2 and 4 bits over 0..255
     if image.mode == "P":
         values = np.array(image)
-        _check_palette(file, values)
+        _check_palette_unsorted(file, values)
         return values
     return _one_channel(file)
 
@@ -61,9 +61,11 @@ def _whole_numbers(file: ImageFile) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def _check_palette(file: ImageFile, values: np.ndarray) -> None:
-    """Optimisers sort palettes by colour: with VOC's colour of 255 elsewhere the numbers are no
-    classes any more."""
+def _check_palette_unsorted(file: ImageFile, values: np.ndarray) -> None:
+    """Raise :class:`InputError` where an optimiser sorted the palette by colour.
+
+    With VOC's colour of 255 elsewhere the numbers are no classes any more.
+    """
     palette = np.array(file.image.getpalette("RGB") or []).reshape(-1, 3)
     moved = [
         int(index) for index in np.flatnonzero((palette == _VOC_255).all(axis=1)) if index != 255
@@ -98,8 +100,9 @@ def _one_channel(file: ImageFile) -> np.ndarray:
 
 
 def why_no_class(seen: np.ndarray) -> str | None:
-    """What is wrong with masks in which the values `seen` (256,) bool occur, and the fix; None
-    where one is a class.
+    """Say what is wrong with masks that show no class, and the fix.
+
+    `seen` (256,) bool tells which values occur. None where one of them is a class.
 
     Example:
         >>> why_no_class(np.bincount([0, 255], minlength=256) > 0)

@@ -1,8 +1,8 @@
-"""Lists of class names as people and annotation tools write them: numbered, with a heading, as
-YAML, JSON, labelmap.
+"""Lists of class names as people and annotation tools write them.
 
-A class's place in the list is its value in the masks. What could shift it is read where it can mean
-one thing only, and is a ValueError otherwise.
+They may be numbered, have a heading, and be YAML, JSON or a labelmap. A class's place in the list
+is its value in the masks. What could shift it is read where it can mean one thing only, and is a
+ValueError otherwise.
 """
 
 from __future__ import annotations
@@ -124,8 +124,10 @@ def _entries(text: str) -> list[str]:
 
 
 def _below_key(text: str) -> str:
-    """What a file has below a key: `names:` in YAML, `CLASSES = (…)` in code; another text as it
-    is."""
+    """Return what a file has below a key; another text is returned as it is.
+
+    Keys are `names:` in YAML, `CLASSES = (…)` in code.
+    """
     lines = text.split("\n")
     for place, line in enumerate(lines):
         key = re.match(r"(\w+)\s*[:=]\s*", line)
@@ -187,8 +189,10 @@ def _flow(text: str) -> list[str]:
 
 
 def _is_heading(line: str) -> bool:
-    """Whether the cells of a line are all headings: `name`, `Classes:`, `id,name`, `Pixel Value,
-    Class`, `id name`."""
+    """Whether the cells of a line are all headings.
+
+    Such lines are `name`, `Classes:`, `id,name`, `Pixel Value, Class`, `id name`.
+    """
     cells = re.split(r"[,;:|\t]", line.strip(" \t:"))
     cells = cells if len(cells) > 1 or name_key(cells[0]) in _NAMES else cells[0].split()
     keys = [name_key(cell) for cell in cells]
@@ -196,11 +200,11 @@ def _is_heading(line: str) -> bool:
 
 
 def _without_numbers(entries: Sequence[str]) -> tuple[list[str], int | None]:
-    """Names without their running numbers, and the first number (0 or 1; None where the names have
-    no numbers).
+    """Return names without their running numbers, and the first number.
 
-    A number may belong to a name: `3d printer`, `2 door car`. Numbers of some lines only, and
-    numbers that do not run from 0 or 1, are a ValueError where they may mean mask values.
+    That is 0 or 1, or None where the names have no numbers. A number may belong to a name: `3d
+    printer`, `2 door car`. Numbers of some lines only, and numbers that do not run from 0 or 1, are
+    a ValueError where they may mean mask values.
     """
     entries = [re.sub(r"""(["'])(\d+)\1""", r"\2", entry) for entry in entries]
     for pattern in (_FRONT, _BEHIND):

@@ -1,5 +1,4 @@
-"""Class names as people write them: which class a name means, which name cannot be one, and several
-in one cell."""
+"""Class names as people write them: their classes, what cannot be a name, cells of several."""
 
 from __future__ import annotations
 
@@ -17,8 +16,9 @@ _NUMBER = re.compile(r"-?\d+(\.0*)?")
 
 
 def name_key(name: str) -> str:
-    """`name` without what is written in one way or another: case, spaces, underscores, decomposed
-    letters.
+    """Return `name` without what is written in one way or another.
+
+    Case, spaces, underscores and decomposed letters do not count.
 
     Example:
         >>> name_key("Potted_Plant ")
@@ -28,8 +28,10 @@ def name_key(name: str) -> str:
 
 
 def is_background(name: str) -> bool:
-    """Whether `name` means the background, which is in every picture and no class:
-    `__background__`, `BG`, …"""
+    """Whether `name` means the background, as `__background__` and `BG` do.
+
+    It is in every picture and no class.
+    """
     return name_key(name) in {"background", "bg"}
 
 
@@ -45,16 +47,20 @@ def _places(classes: tuple[str, ...]) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def find_class(name: str, classes: Sequence[str]) -> int | None:
-    """Index of the class that `name` means: the same name, else the only one with the same
-    :func:`name_key`."""
+    """Return the index of the class that `name` means, or None.
+
+    That is the same name, else the only one with the same :func:`name_key`.
+    """
     names, keys = _places(tuple(classes))
     index = names.get(name)
     return keys.get(name_key(name)) if index is None else index
 
 
 def class_index(name: str, classes: Sequence[str], where: Path | str) -> int:
-    """:func:`find_class`, or an :class:`InputError` that names the place, the classes and the
-    nearest of them."""
+    """Return the index of the class that `name` means, as :func:`find_class` does.
+
+    Else raises :class:`InputError`, which names the place, the classes and the nearest of them.
+    """
     index = find_class(name, classes)
     if index is not None:
         return index
@@ -87,8 +93,7 @@ def _fault(name: str) -> str | None:
 
 
 def check_names(names: Iterable[str], source: Path | str) -> None:
-    """Raise :class:`InputError` for a name that lists or label tables cannot hold, or that is
-    written twice.
+    """Raise :class:`InputError` for a name that comes twice, or that tables cannot hold.
 
     Separators and control characters (a line's end is one) would make two names of one, and what is
     more than a name may shift the classes after it; names that differ only in case, spaces or
@@ -119,10 +124,10 @@ def unquoted(text: str) -> str:
 
 
 def split_names(cell: str, classes: Sequence[str]) -> list[str]:
-    """Split the names of one table cell: `cat;dog`, `cat, dog`, `cat|dog`, `["cat", "dog"]`, or
-    `cat dog`.
+    """Split the names of one table cell.
 
-    Spaces separate only where each word is a class: another name may have a space.
+    Such cells are `cat;dog`, `cat, dog`, `cat|dog`, `["cat", "dog"]` and `cat dog`. Spaces separate
+    only where each word is a class: another name may have a space.
     """
     cell = unquoted(cell)
     if find_class(cell, classes) is not None:

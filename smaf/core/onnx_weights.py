@@ -1,5 +1,7 @@
-"""The weights in an ONNX file, read from its protocol buffers without the package onnx: are they
-there, and finite?"""
+"""A check that the weights in an ONNX file are there and finite.
+
+They are read from the file's protocol buffers, without the package onnx.
+"""
 
 from __future__ import annotations
 
@@ -85,10 +87,10 @@ def check_onnx_weights(data: bytes) -> None:
             else (tensor for _, node in _parts(part, 7) for tensor in _of_node(node, 0))
         )
         for tensor in tensors:
-            _check(tensor)
+            _check_finite(tensor)
 
 
-def _check(tensor: memoryview) -> None:
+def _check_finite(tensor: memoryview) -> None:
     name, kind, external, dims = "", 0, False, []
     values: list[memoryview] = []
     for number, _, value in _fields(tensor):

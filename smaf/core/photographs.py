@@ -41,8 +41,10 @@ def _on_white(file: ImageFile) -> Image.Image:
 
 
 def _with_alpha(file: ImageFile) -> Image.Image:
-    """RGBA; a transparent colour that is told in the file's bits is brought to Pillow's 0..255
-    first."""
+    """Return the image as RGBA.
+
+    A transparent colour that is told in the file's bits is brought to Pillow's 0..255 first.
+    """
     image, key = file.image, file.image.info.get("transparency")
     if isinstance(key, int) and image.mode in {"1", "L"} and file.bits < 8:
         image.info["transparency"] = key * 255 // (2**file.bits - 1)

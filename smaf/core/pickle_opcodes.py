@@ -129,11 +129,10 @@ def _array(data: bytes | bytearray, dtype: np.dtype[Any], shape: Any, order: str
 
 
 class PickleReader:
-    """Follows the opcodes of one pickle; :meth:`read` gives what it holds, arrays as
-    :class:`PickledArray`.
+    """Follows the opcodes of one pickle, and gives what it holds by :meth:`read`.
 
-    `room` is how many bytes the arrays may take: what is shared in a small file must not fill the
-    memory.
+    Arrays are given as :class:`PickledArray`. `room` is how many bytes the arrays may take: what is
+    shared in a small file must not fill the memory.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -143,8 +142,10 @@ class PickleReader:
         self.memo: dict[int, Any] = {}
 
     def read(self) -> Any:
-        """The value of the pickle. ValueError (or what damage leads to) where it holds anything
-        else."""
+        """Return the value of the pickle.
+
+        Raises ValueError (or what damage leads to) where it holds anything else.
+        """
         stack, memo = self.stack, self.memo
         argument: Any
         for opcode, argument, _ in pickletools.genops(self.data):

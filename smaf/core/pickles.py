@@ -1,5 +1,7 @@
-"""A reader for the field's pickled `.npy` dicts: name or number → array or flat list of numbers,
-and nothing else."""
+"""A reader for the field's pickled `.npy` dicts, which runs none of their code.
+
+They hold name or number → array or flat list of numbers, and nothing else.
+"""
 
 from __future__ import annotations
 

@@ -19,12 +19,11 @@ def png_depth(head: bytes) -> int | None:
 
 
 def check_png(path: Path) -> None:
-    """Raise ValueError where a PNG ends early, or a checksum of its chunks or of its pixels does
-    not fit.
+    """Raise ValueError where a PNG ends early, or one of its checksums does not fit.
 
-    Pillow passes over the checksums of the pixels' chunks, so that a flipped byte may change
-    classes. What follows the last chunk is of no account. Memory stays bounded, whatever the file
-    says.
+    Chunks have checksums, and so have the pixels. Pillow passes over the checksums of the pixels'
+    chunks, so that a flipped byte may change classes. What follows the last chunk is of no account.
+    Memory stays bounded, whatever the file says.
     """
     with path.open("rb") as file:
         if file.read(8) != SIGNATURE:
@@ -65,8 +64,10 @@ def _pieces(file: BinaryIO, length: int) -> Iterator[bytes]:
 
 
 def _most_bytes(header: bytes) -> int:
-    """Bytes that the pixels unpack to: each line has one more for its filter, interlaced files have
-    more lines."""
+    """Return the bytes that the pixels unpack to.
+
+    Each line has one more for its filter; interlaced files have more lines.
+    """
     width, height, bits, colours, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     rows = height * (1 + (width * bits * _CHANNELS.get(colours, 4) + 7) // 8)
     return 2 * rows + 64 if interlaced else rows

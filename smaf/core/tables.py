@@ -13,21 +13,22 @@ from smaf.core.files import read_text
 
 
 class Row(NamedTuple):
-    """The cells of a row, without spaces around them and empty ones at the end, and the number of
-    its line."""
+    """The cells of a row, and the number of its line.
+
+    Spaces around cells, and empty cells at the end, are dropped.
+    """
 
     line: int
     cells: list[str]
 
 
 def read_table(path: Path, what: str, fix: str) -> list[Row]:
-    """Read the rows of a table, the first line among them; empty rows and comments (`# …`) are left
-    out.
+    """Read the rows of a table, the first line among them.
 
-    Cells are separated by a tab where the first line has one, else by the first of `,`, `;` and `|`
-    in it (spreadsheets write `;` where the comma is the decimal sign), or by what a line `sep=;`
-    names. Raises :class:`InputError` for a file that is no text, has control characters, or whose
-    quotes do not close.
+    Empty rows and comments (`# …`) are left out. Cells are separated by a tab where the first line
+    has one, else by the first of `,`, `;` and `|` in it (spreadsheets write `;` where the comma is
+    the decimal sign), or by what a line `sep=;` names. Raises :class:`InputError` for a file that
+    is no text, has control characters, or whose quotes do not close.
     """
     text = re.sub(r"\r\n?", "\n", read_text(path, what, fix))
     if control := re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", text):

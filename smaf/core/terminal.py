@@ -1,5 +1,4 @@
-"""What a command writes to and how it is stopped: the process's streams, log and signals, each put
-back afterwards."""
+"""A process's output streams, log and signals, each put back after a command."""
 
 from __future__ import annotations
 
@@ -19,8 +18,10 @@ STOPPED = "stopped: run the same command again, it goes on where it stopped"
 
 
 class _Stream:
-    """Standard output or error that survives its reader (`| head -1`) and characters that its
-    encoding lacks."""
+    """Standard output or error that survives a reader who leaves (`| head -1`).
+
+    It survives characters that its encoding lacks, too.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -50,8 +51,10 @@ class _Stream:
 
 @contextmanager
 def streams() -> Iterator[None]:
-    """Give the block standard streams that survive a reader who leaves and characters that their
-    encoding lacks."""
+    """Give the block standard streams that survive a reader who leaves.
+
+    They survive characters that their encoding lacks, too.
+    """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = cast(TextIO, _Stream(sys.stdout)), cast(TextIO, _Stream(sys.stderr))
     try:
@@ -64,8 +67,10 @@ def streams() -> Iterator[None]:
 
 @contextmanager
 def sigterm() -> Iterator[None]:
-    """SIGTERM, which ends a run when a machine shuts down or a scheduler's time is over, takes
-    Ctrl-C's way."""
+    """Let SIGTERM take the way of Ctrl-C within the block.
+
+    It ends a run when a machine shuts down or a scheduler's time is over.
+    """
     try:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     except ValueError:  # another thread: whoever runs it handles signals
@@ -78,10 +83,9 @@ def sigterm() -> Iterator[None]:
 
 
 def stop_at_once() -> None:
-    """While modules load there is nothing to finish: Ctrl-C ends the process with its line, not
-    with a traceback.
+    """Let Ctrl-C end the process with its line, not with a traceback.
 
-    :func:`ready_to_stop` ends this.
+    While modules load there is nothing to finish. :func:`ready_to_stop` ends this.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it

@@ -1,5 +1,7 @@
-"""Training's random geometry and colour: one draw, applied alike to photograph, saliency map and
-fused maps."""
+"""Training's random geometry and colour, drawn once for a photograph and all its maps.
+
+The same draw acts on photograph, saliency map, fused maps and mask.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,10 @@ class Geometry:
         return Geometry((w, h), flip, left, top, ranges.crop, ranges.centres)
 
     def cut(self, planes: Tensor, *, padding: int = 0) -> Tensor:
-        """(K, H, W) planes of the resized image → (K, crop, crop): mirrored, cut, with `padding`
-        around."""
+        """Mirror and cut (K, H, W) planes of the resized image → (K, crop, crop).
+
+        What lies outside of the image becomes `padding`.
+        """
         if self.flip:
             planes = planes.flip(2)
         planes = planes[
@@ -91,17 +95,19 @@ class Geometry:
         return self.cut(torch.from_numpy(resized)[None])
 
     def apply_mask(self, mask: np.ndarray) -> Tensor:
-        """(H, W) uint8 mask of the photograph's size → (crop, crop) int64; nearest pixel, padding
-        255."""
+        """Return the crop, (crop, crop) int64, of an (H, W) uint8 mask of the photograph's size.
+
+        Nearest pixels are taken; padding is 255.
+        """
         resized = np.array(Image.fromarray(mask).resize(self.size, Image.Resampling.NEAREST))
         return self.cut(torch.from_numpy(resized)[None].long(), padding=IGNORE)[0]
 
     def apply_planes(self, planes: Tensor, side: int) -> Tensor:
-        """(K, H, W) float maps of the photograph's size, K > 0 → (K, side, side) over the crop;
-        padding 0.
+        """Return (K, side, side) maps over the crop of (K, H, W) float maps; K > 0.
 
-        Bilinear to the resized image, cut, then to `side`: bilinear with align_corners=True, as in
-        the release, or with `centres` each cell's mean.
+        The maps are of the photograph's size; padding is 0. Bilinear to the resized image, cut,
+        then to `side`: bilinear with align_corners=True, as in the release, or with `centres` each
+        cell's mean.
         """
         resized = F.interpolate(
             planes[None], size=self.size[::-1], mode="bilinear", align_corners=False
@@ -113,9 +119,11 @@ class Geometry:
         )[0]
 
     def grid(self, side: int) -> Tensor:
-        """Where the pixels of a (side, side) map over the crop lie in the whole image: (side, side,
-        2), for `grid_sample(..., align_corners=False)`. The corners of map and crop coincide, as in
-        the target's resize; with `centres` the cells' centres are taken."""
+        """Return where the pixels of a (side, side) map over the crop lie in the whole image.
+
+        (side, side, 2), for `grid_sample(..., align_corners=False)`. The corners of map and crop
+        coincide, as in the target's resize; with `centres` the cells' centres are taken.
+        """
         step = torch.arange(side, dtype=torch.float32)
         step = (
             (step + 0.5) * (self.crop / side) - 0.5

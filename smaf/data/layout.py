@@ -79,8 +79,10 @@ class DataRoot:
         return len(self.classes)
 
     def list_path(self, name: str | Path) -> Path:
-        """The file of list `name`: a name below ImageSets/Segmentation, with or without .txt, or a
-        path to a file."""
+        """Return the file of the list `name`.
+
+        `name` lies below ImageSets/Segmentation, with or without .txt, or is a path to a file.
+        """
         folder, given = self.root / "ImageSets" / "Segmentation", Path(name)
         if given.suffix.lower() == ".txt":
             places, default = (given, self.root / given, folder / given), given
@@ -108,8 +110,10 @@ class DataRoot:
         )
 
     def labels_of(self, ids: Sequence[str]) -> np.ndarray:
-        """(N, C) float32 labels of `ids`; an id with no label, or with every label dropped, is an
-        error."""
+        """Return the (N, C) float32 labels of `ids`.
+
+        Raises :class:`InputError` for an id with no label, or with every label dropped.
+        """
         self.all_labels.check(ids)
         missing = [i for i in ids if i not in self.all_labels]
         if missing:
@@ -132,8 +136,7 @@ class DataRoot:
         return labels
 
     def _places(self, what: str) -> tuple[list[Path], Sequence[str]]:
-        """The folders of photographs, masks or saliency maps, and the suffixes that files in them
-        may have."""
+        """Return the folders of photographs, masks or saliency maps, and their files' suffixes."""
         folders, suffixes = {
             "photograph": (PHOTO_FOLDERS, IMAGE_SUFFIXES),
             "mask": (self.mask_folders, MASK_SUFFIXES),
@@ -177,8 +180,7 @@ class DataRoot:
         return [image_id for image_id in ids if image_id not in found]
 
     def require(self, ids: Sequence[str], *, saliency: bool = False, masks: bool = False) -> None:
-        """Check that every photograph (and saliency map, and mask) is there before work is
-        spent."""
+        """Raise :class:`MissingInputError` where a photograph, saliency map or mask is missing."""
         fixes = {"photograph": "put it there or take its id off the list"}
         if saliency:
             fixes["saliency map"] = (

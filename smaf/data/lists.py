@@ -43,13 +43,15 @@ def read_ids(path: Path) -> list[str]:
     ids = [_id_of(line, path) for line in lines]
     if not ids:
         raise InputError(f"list {path} is empty: {_FIX}")
-    _check_single(ids, lines, path)
+    _check_ids_differ(ids, lines, path)
     return ids
 
 
 def _present(lines: Sequence[str], path: Path) -> list[str]:
-    """The lines without VOC Main's second column, where all have it, and those of images that show
-    the class."""
+    """Return the ids of a VOC Main list, of which the second column may rule some out.
+
+    Where all lines have that column, images that do not show the class are left out.
+    """
     rows = [_PRESENCE.fullmatch(line) for line in lines]
     if not all(rows):
         return list(lines)
@@ -90,9 +92,11 @@ def _stem(name: str, path: Path) -> str:
     return check_id(re.sub(rf"{_SUFFIX}$", "", file, flags=re.IGNORECASE), path)
 
 
-def _check_single(ids: Sequence[str], lines: Sequence[str], path: Path) -> None:
-    """Raise :class:`InputError` for ids that come twice, and show the lines where they are spelled
-    differently."""
+def _check_ids_differ(ids: Sequence[str], lines: Sequence[str], path: Path) -> None:
+    """Raise :class:`InputError` for ids that come twice.
+
+    The error shows the lines where they are spelled differently.
+    """
     if len(set(ids)) == len(ids):
         return
     first: dict[str, str] = {}

@@ -1,5 +1,7 @@
-"""Endless training samples by number: sample k of a seed is always the same, so a stopped run goes
-on exactly."""
+"""Endless training samples by number, so that a stopped run goes on exactly.
+
+Sample k of a seed is always the same.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ Sample = dict[str, Tensor]
 
 
 class TrainingStream(Dataset[Sample]):
-    """Sample k: a photograph of the k-th place in a chain of shuffled epochs, augmented by
-    generator (seed, k).
+    """Training samples by number: photographs in shuffled epochs, augmented.
 
-    Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels` (C,). Subclasses add
-    supervision.
+    Sample k is the photograph of the k-th place in a chain of shuffled epochs, augmented by the
+    generator (seed, k). Gives `image` (3, crop, crop), normalised, zeros as padding, and `labels`
+    (C,). Subclasses add supervision.
     """
 
     needs_labels = True
@@ -163,14 +165,15 @@ class MaskStream(TrainingStream):
 
 
 def fused_path(folder: Path, image_id: str) -> Path:
-    """The fused map of an image: the project's `.npz`, or the published `.npy` where only that is
-    there."""
+    """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
     return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):
-    """The sample numbers of one process from `start` steps on: steps × accumulation × processes ×
-    batch."""
+    """The sample numbers of one process, from the step `start` on.
+
+    They are steps × accumulation × processes × batch.
+    """
 
     def __init__(
         self, *, start: int, steps: int, batch_size: int, accumulate: int, rank: int, world: int

@@ -1,5 +1,4 @@
-"""One process or many: what `torchrun` says in the environment, and nothing where it does not
-run."""
+"""One process or many, as `torchrun` says in the environment."""
 
 from __future__ import annotations
 
@@ -41,16 +40,20 @@ def share(items: Sequence[T]) -> list[T]:
 
 
 class _Control:
-    """The group through which processes agree, on the CPU: it neither waits for a GPU nor keeps one
-    busy."""
+    """The group through which processes agree, on the CPU.
+
+    It neither waits for a GPU nor keeps one busy.
+    """
 
     group: Any = None
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the other processes (NCCL on CUDA, gloo elsewhere) for the block; nothing to do for one
-    process."""
+    """Join the other processes for the block; for one process there is nothing to do.
+
+    NCCL joins them on CUDA, gloo elsewhere.
+    """
     if world() == 1:
         yield
         return
@@ -92,8 +95,10 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
 
 
 def first_alone(action: Callable[[], None]) -> None:
-    """Let process 0 do something that the others wait for. Where it is refused, every process
-    raises that error."""
+    """Let process 0 do something that the others wait for.
+
+    Where it is refused, every process raises that error.
+    """
     message = [""]
     if rank() == 0:
         try:

@@ -1,5 +1,7 @@
-"""One run at a time in an output folder. Without PyTorch, whose start-up `smaf predict` does
-without."""
+"""One run at a time in an output folder.
+
+PyTorch is not imported: `smaf predict` does without its start-up.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,11 @@ _HOLDER = ".smaf.holder"  # who has the lock, in words
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold it for the block: a second run in it is refused, with the name of the
-    first one.
+    """Make `folder` and hold it for the block.
 
-    The system frees the lock of a process that was killed. What such a process left half-written is
-    removed. Where a file system has no locks a warning says so.
+    A second run in it is refused, with the name of the first one. The system frees the lock of a
+    process that was killed. What such a process left half-written is removed. Where a file system
+    has no locks a warning says so.
     """
     output_folder(folder)
     lock, holder = FileLock(str(folder / LOCK)), folder / _HOLDER

@@ -19,8 +19,10 @@ _FLAT = 16  # levels of 255 that the pixels of a map must differ by
 
 
 def is_flat(path: Path) -> bool:
-    """Whether a map is all black, all white or one grey, or nearly so; one of a single pixel cannot
-    be otherwise."""
+    """Whether a map is all black, all white or one grey, or nearly so.
+
+    A map of a single pixel cannot be otherwise, and is not counted.
+    """
     values = np.asarray(read_saliency(path))
     return values.size > 1 and int(values.max()) - int(values.min()) < _FLAT
 
@@ -30,10 +32,12 @@ def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
 
     Raises :class:`InputError` for a map that cannot be read, and where all of several are so.
     """
-    distributed.first_alone(lambda: _check([data.saliency_path(image_id) for image_id in ids]))
+    distributed.first_alone(
+        lambda: _check_not_flat([data.saliency_path(image_id) for image_id in ids])
+    )
 
 
-def _check(paths: Sequence[Path]) -> None:
+def _check_not_flat(paths: Sequence[Path]) -> None:
     flat = [
         path
         for path in tqdm(paths, desc="saliency maps", unit="map", mininterval=1.0)

@@ -18,10 +18,10 @@ def values_of(mask: np.ndarray) -> np.ndarray:
 
 
 def check_shown(seen: np.ndarray, masks: str, *, of: DataRoot | None = None) -> None:
-    """Raise :class:`InputError` where `masks`, which have the values `seen` (256,) bool, show no
-    class.
+    """Raise :class:`InputError` where `masks` show no class.
 
-    `of`: they are the data set's true masks, where classes that the task leaves out became 255.
+    `seen` (256,) bool tells which values they have. `of`: they are the data set's true masks, where
+    classes that the task leaves out became 255.
     """
     fault = why_no_class(seen)
     if fault is None:
@@ -35,8 +35,10 @@ def check_shown(seen: np.ndarray, masks: str, *, of: DataRoot | None = None) -> 
 
 
 def require_shown(data: DataRoot, ids: Sequence[str], list_name: str) -> None:
-    """Check that a true mask of the list shows a class, before work is spent; reads up to the first
-    that does."""
+    """Check that a true mask of the list shows a class, before work is spent.
+
+    Reads masks up to the first one that does.
+    """
     seen = np.zeros(256, dtype=bool)
     for image_id in ids:
         seen |= values_of(data.mask(image_id))

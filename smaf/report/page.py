@@ -1,5 +1,4 @@
-"""One self-contained HTML page: the ladder of scores, the legend, and a row of pictures for each
-image."""
+"""One self-contained HTML page: scores, the legend, and a row of pictures for each image."""
 
 from __future__ import annotations
 
@@ -60,8 +59,10 @@ figcaption { margin-top: .25rem; font-size: .85rem; color: var(--soft); text-ali
 
 @dataclass(frozen=True)
 class Row:
-    """The pictures of one image, (caption, (H, W, 3) uint8 RGB) each; None where a picture could
-    not be made."""
+    """The pictures of one image, each with its caption.
+
+    A picture is (H, W, 3) uint8 RGB, or None where it could not be made.
+    """
 
     image_id: str
     labels: tuple[str, ...]
@@ -97,8 +98,10 @@ def _legend(classes: Sequence[str]) -> str:
 
 
 def _percent(score: float | np.ndarray | None) -> str:
-    """A score in %; of a score per class the mean over the classes that have one, of none a
-    dash."""
+    """Return a score in %, or the mean over the classes of a score per class.
+
+    Classes without a score are left out; where none has one it is a dash.
+    """
     values = np.asarray(np.nan if score is None else score, dtype=np.float64)
     return "–" if np.isnan(values).all() else f"{100.0 * np.nanmean(values):.2f}"
 
@@ -120,8 +123,10 @@ def _ladder(ladder: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _cell(image_id: str, caption: str, picture: np.ndarray | None, size: tuple[int, int]) -> str:
-    """A picture over its caption; a missing one is a grey cell in the proportions of `size` (width,
-    height)."""
+    """Return a picture over its caption.
+
+    A missing one is a grey cell in the proportions of `size` (width, height).
+    """
     if picture is None:
         shown = f'<div class="missing" style="aspect-ratio:{size[0]}/{size[1]}">not available</div>'
     else:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smaf.core.errors import InputError, MissingInputError
-from smaf.core.fused_maps import fused_size, read_fused, write_fused, write_published
+from smaf.core.fused_maps import fused_shape, read_fused, write_fused, write_published
 
 HALF_STEP = 5e-4 + 1e-6
 
@@ -53,7 +53,7 @@ def test_random_maps_round_trip(tmp_path: Path) -> None:
             cams[classes[0]] = (cams[classes[0]] > 0.5).astype(np.float32)  # the largest jumps
         write_fused(path, dict(reversed(cams.items())), (h, w))
         again = read_fused(path, num_classes=254)
-        assert list(again) == classes and fused_size(path) == (h, w)
+        assert list(again) == classes and fused_shape(path) == (h, w)
         for c in classes:
             assert float(np.abs(again[c] - cams[c]).max()) <= HALF_STEP
         write_fused(path, again, (h, w))  # what was read is written without further loss
@@ -64,7 +64,7 @@ def test_random_maps_round_trip(tmp_path: Path) -> None:
 def test_no_class_keeps_the_size(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     write_fused(path, {}, (7, 9))
-    assert read_fused(path, num_classes=1) == {} and fused_size(path) == (7, 9)
+    assert read_fused(path, num_classes=1) == {} and fused_shape(path) == (7, 9)
 
 
 def test_classes_outside_the_task_are_refused(tmp_path: Path) -> None:

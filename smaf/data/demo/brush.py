@@ -64,8 +64,10 @@ class Brush:
         return np.asarray(canvas, dtype=np.float32) / 255
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float | None = None) -> Field:
-        """(h, w) in [0, 1]: within an ellipse (a circle where `ry` is None), its edge one pixel
-        soft."""
+        """Return (h, w) in [0, 1], 1 within an ellipse, whose edge is one pixel soft.
+
+        Where `ry` is None it is a circle.
+        """
         ry = rx if ry is None else ry
         (px, py), reach = self._pixels([(cx, cy)])[0], max(rx, ry) * self.scale + 2
         box = (
@@ -133,8 +135,10 @@ class Brush:
 
 
 def _box(mask: Field, *, margin: int) -> tuple[slice, slice] | None:
-    """The rows and columns of a mask's bounding box, widened by `margin` pixels; None where it is
-    empty."""
+    """Return the rows and columns of a mask's bounding box, widened by `margin` pixels.
+
+    None where the mask is empty.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

@@ -1,5 +1,7 @@
-"""The demo data set in VOC layout: rendered scenes, exact masks, and saliency maps with a real
-detector's faults."""
+"""The demo data set in VOC layout: rendered scenes, exact masks and imperfect saliency maps.
+
+The saliency maps have the faults of a real detector's.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +28,20 @@ _SMALL = 0.07  # objects below this share of the picture are often overlooked
 
 
 def _contrast(photo: np.ndarray, background: Field) -> Field:
-    """(H, W): the colour distance of each pixel of (H, W, 3) uint8 from the mean of the background
-    (H, W)."""
+    """Return (H, W) distances of each pixel's colour from the mean colour of the background.
+
+    `photo` is (H, W, 3) uint8; `background` is (H, W), 1 where a pixel belongs to it.
+    """
     rgb = photo.astype(np.float32) / 255
     mean = (rgb * background[..., None]).sum(axis=(0, 1)) / max(float(background.sum()), 1.0)
     return np.linalg.norm(rgb - mean, axis=-1)
 
 
 def _answer(layer: Layer, contrast: Field, rng: np.random.Generator) -> Field:
-    """(H, W): what a detector sees of one layer: parts and small objects may be missed, shadow and
-    clutter taken in."""
+    """Return (H, W), what a saliency detector sees of one layer.
+
+    It may miss parts and small objects, and take in shadow and clutter.
+    """
     h, w = layer.visible.shape
     if not layer.label:
         taken = rng.uniform(0.7, 1.0) if rng.random() < 0.3 else rng.uniform(0.0, 0.3)
@@ -50,8 +56,10 @@ def _answer(layer: Layer, contrast: Field, rng: np.random.Generator) -> Field:
 
 
 def detect_saliency(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) uint8 saliency map of `scene`, as a trained detector might give it: soft, coarse and
-    not quite right."""
+    """Return an (H, W) uint8 saliency map of `scene`, as a trained detector might give it.
+
+    It is soft, coarse and not quite right.
+    """
     h, w = scene.mask.shape
     contrast = _contrast(scene.photo, (scene.mask == 0).astype(np.float32))
     answers = [_answer(layer, contrast, rng) for layer in scene.layers]
@@ -84,7 +92,7 @@ def _write_scene(
     return (np.bincount(scene.mask.ravel(), minlength=len(CLASSES) + 1)[1:] > 0).astype(np.float32)
 
 
-def _check(root: Path, train: int, test: int, size: tuple[int, int], seed: int) -> None:
+def _check_arguments(root: Path, train: int, test: int, size: tuple[int, int], seed: int) -> None:
     if not (0 < train <= _TEST_FROM and test > 0):
         raise InputError(
             f"demo set: {train} training and {test} test images asked for: each needs at least "
@@ -107,15 +115,14 @@ def render_demo_set(
     size: tuple[int, int] = (256, 192),
     seed: int = 0,
 ) -> None:
-    """Write the demo data set to `root` in VOC layout; return at once where this very set is
-    complete.
+    """Write the demo data set to `root` in VOC layout, unless this very set is complete there.
 
     `size` is (width, height). The lists are `train` and `test`; the same arguments give the same
     bytes. Raises :class:`InputError` for arguments out of range, and where `root` holds another
     data set.
     """
     root = Path(root)
-    _check(root, train, test, size, seed)
+    _check_arguments(root, train, test, size, seed)
     made = {"train": train, "test": test, "size": list(size), "seed": seed, "version": _VERSION}
     marker = root / MARKER
     if (

@@ -22,8 +22,10 @@ def resize(
 
 
 def blur(field: Field, sigma: float) -> Field:
-    """Gaussian blur of (h, w) with `sigma` in pixels; the border is repeated. Wide blurs run on a
-    reduced copy."""
+    """Return (h, w) after a Gaussian blur with `sigma` in pixels; the border is repeated.
+
+    Wide blurs run on a reduced copy.
+    """
     h, w = field.shape
     step = max(1, min(int(sigma / 1.5), h // 4, w // 4))
     out = (
@@ -52,8 +54,10 @@ def noise(
     cell: float | tuple[float, float],
     octaves: int = 3,
 ) -> Field:
-    """Value noise (h, w), mean near 0, within about [-1, 1]; `cell` is the coarsest grid in pixels
-    (or y, x)."""
+    """Return value noise (h, w) with a mean near 0, within about [-1, 1].
+
+    `cell` is the coarsest grid in pixels, as one number or as (y, x).
+    """
     cell_y, cell_x = cell if isinstance(cell, tuple) else (cell, cell)
     total, weight = np.zeros(shape, dtype=np.float32), 1.0
     for octave in range(octaves):

@@ -45,10 +45,10 @@ def _strokes(
     values: tuple[float, float],
     leaf: float = 0.0,
 ) -> np.ndarray:
-    """(h, w, 3) of `count` grass blades `length` pixels long, or of leaves where `leaf` (width over
-    length) is given.
+    """Return (h, w, 3) of `count` grass blades, or of leaves where `leaf` is given.
 
-    They lie back to front and grow lighter from the first of `values` to the sum of both.
+    They are `length` pixels long; `leaf` is a leaf's width over its length. They lie back to front
+    and grow lighter from the first of `values` to the sum of both.
     """
     h, w = shape
     canvas = Image.fromarray(np.uint8(np.broadcast_to(hsv(hue, 0.6, values[0]) * 255, (h, w, 3))))

@@ -1,5 +1,4 @@
-"""Photograph-like scenes with exact masks: procedural grounds, clutter, shadows, and the camera's
-faults.
+"""Photograph-like scenes with exact masks: grounds, clutter, shadows, and the camera's faults.
 
 Everything is drawn at twice the size and reduced, from one generator a scene.
 """
@@ -33,11 +32,10 @@ AREA = {
 
 
 def render_scene(seed: int, index: int, *, size: tuple[int, int] = (256, 192)) -> Scene:
-    """Render scene `index` of the set `seed`, `size` (width, height); the same arguments give the
-    same scene.
+    """Render scene `index` of the set `seed`; `size` is (width, height).
 
-    The first object's class is `index` modulo the number of classes; further objects are drawn
-    freely.
+    The same arguments give the same scene. The first object's class is `index` modulo the number of
+    classes; further objects are drawn freely.
     """
     rng = np.random.default_rng((seed, index))
     count = int(rng.choice(3, p=COUNT_SHARES)) + 1

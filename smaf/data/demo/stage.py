@@ -20,8 +20,7 @@ _Box = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Layer:
-    """One object or piece of clutter as it lies in the picture; the arrays are (h, w) float32 in
-    [0, 1].
+    """One object or piece of clutter in the picture; arrays are (h, w) float32 in [0, 1].
 
     `visible` is its cover where nothing nearer hides it, `evidence` how strongly a detector answers
     to its parts, `shadow` the shadow that it casts. `label` is its class value 1…C, 0 for clutter;
@@ -42,8 +41,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture (H, W, 3) uint8 RGB, its exact mask (H, W) uint8 (0 background, 1…C), and what lies
-    in it."""
+    """A picture, its exact mask, and the layers that lie in it.
+
+    `photo` is (H, W, 3) uint8 RGB; `mask` is (H, W) uint8, 0 background and 1…C the classes.
+    """
 
     photo: np.ndarray
     mask: np.ndarray
@@ -71,8 +72,10 @@ class Stage:
         self.layers: list[Layer] = []
 
     def brush(self, area: float, unit_area: float, *, turn: float, reach: float = 1.1) -> Brush:
-        """A brush for an object that covers the share `area` of the picture, leaning at most `turn`
-        radians."""
+        """Return a brush for an object that covers the share `area` of the picture.
+
+        The object leans at most `turn` radians.
+        """
         h, w = self.shape
         scale = min(float(np.sqrt(area * h * w / unit_area)), 0.56 * min(h, w))
         angle, mirror = float(self.rng.triangular(-turn, 0, turn)), bool(self.rng.random() < 0.5)
@@ -88,8 +91,7 @@ class Stage:
         return out
 
     def _boxes(self, shape: tuple[int, ...], top: int, left: int) -> tuple[_Box, _Box]:
-        """Where a patch of `shape` lies in the picture, and the part of the patch that lies
-        there."""
+        """Return where a patch of `shape` lies in the picture, and its part that lies there."""
         sides = [
             (max(0, at), max(0, min(n, at + side)))
             for at, side, n in zip((top, left), shape[:2], self.shape, strict=True)
@@ -101,10 +103,10 @@ class Stage:
         )
 
     def add(self, label: int, brush: Brush, *, margin: float) -> bool:
-        """Put what `brush` has painted somewhere before the rest; False where no place leaves all
-        well visible.
+        """Put what `brush` has painted somewhere before the rest.
 
-        `margin` is the share of its half width that may lie outside the picture.
+        False where no place leaves all objects well visible. `margin` is the share of its half
+        width that may lie outside the picture.
         """
         half, own = brush.half, float(brush.alpha.sum())
         span = half * (0.95 - margin)
@@ -130,8 +132,7 @@ class Stage:
         return True
 
     def _cast(self, label: int, brush: Brush, top: int, left: int) -> Layer:
-        """Darken the picture by the shadow of an object that is to lie at (top, left); return the
-        object's layer."""
+        """Cast the shadow of an object that is to lie at (top, left); return the object's layer."""
         reach = 0.12 * brush.scale
         pad = math.ceil(2 * reach)
         drop, aside = (round(-1.6 * reach * part) for part in (self.light[1], self.light[0]))
@@ -150,8 +151,10 @@ class Stage:
         )
 
     def develop(self, size: tuple[int, int]) -> np.ndarray:
-        """The picture (H, W, 3) uint8: uneven light, white balance, exposure, lens blur, sensor
-        noise."""
+        """Return the picture as the camera takes it, (H, W, 3) uint8.
+
+        Light is uneven; white balance, exposure, lens blur and sensor noise are the camera's.
+        """
         rng, (h, w) = self.rng, (size[1], size[0])
         y, x = (
             np.linspace(-1, 1, h, dtype=np.float32)[:, None],
@@ -181,8 +184,10 @@ class Stage:
 
 
 def finish_scene(stage: Stage, size: tuple[int, int]) -> Scene:
-    """Reduce the composed picture and its layers; a pixel that objects cover by half is the
-    best-covering one's."""
+    """Reduce the composed picture and its layers to the size of the scene.
+
+    A pixel that objects cover by half belongs to the one that covers it best.
+    """
     shape = (size[1], size[0])
     layers = []
     for drawn in stage.layers:

@@ -185,12 +185,12 @@ def _write_all_masks(
 
 
 def prepare_coco(root: Path, *, overwrite: bool = False, num_workers: int = 0) -> Summary:
-    """Write class names, image-level labels, lists and masks of COCO 2014 (or any
-    `instances_*.json`).
+    """Write class names, image-level labels, lists and masks of COCO 2014.
 
-    An image with an object whose outline is not known gets no mask. Files that exist are kept
-    unless `overwrite`. Raises :class:`InputError` for annotations that contradict each other or the
-    class names, :class:`MissingInputError` where there are none.
+    Any other `instances_*.json` files serve, too. An image with an object whose outline is not
+    known gets no mask. Files that exist are kept unless `overwrite`. Raises :class:`InputError` for
+    annotations that contradict each other or the class names, :class:`MissingInputError` where
+    there are none.
     """
     files = annotation_files(root)
     if not files:

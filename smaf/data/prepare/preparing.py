@@ -22,10 +22,10 @@ LISTS = Path("ImageSets", "Segmentation")
 
 @dataclass(frozen=True)
 class Summary:
-    """What a data set has after `smaf prepare`: images, images of each class, and what this run
-    wrote.
+    """What a data set has after `smaf prepare`, and what this run wrote.
 
-    `masks_missing` images have no mask since nothing says where their objects are.
+    It counts the images, and the images of each class. `masks_missing` images have no mask since
+    nothing says where their objects are.
     """
 
     images: int
@@ -46,8 +46,10 @@ class Summary:
         masks_kept: int = 0,
         masks_missing: int = 0,
     ) -> Summary:
-        """Count `labels`, image id → (C,); images that show no class are told, since training
-        refuses them."""
+        """Count `labels`, which are image id → (C,).
+
+        Images that show no class are told, since training refuses them.
+        """
         table = np.stack(list(labels.values())) > 0
         counts = {name: int(n) for name, n in zip(names, table.sum(axis=0), strict=True)}
         empty = np.flatnonzero(~table.any(axis=1))
@@ -79,8 +81,10 @@ class Summary:
 
 
 def wants(path: Path, *, overwrite: bool) -> bool:
-    """Whether `path` is to be written: it is not there, or `overwrite` says so. Its folder must be
-    writable."""
+    """Whether `path` is to be written: it does not exist, or `overwrite` says so.
+
+    Raises :class:`InputError` where its folder is not writable.
+    """
     if path.exists() and not overwrite:
         log.info("kept %s (--overwrite makes it anew)", path)
         return False
@@ -111,8 +115,10 @@ def store_labels(
     *,
     overwrite: bool,
 ) -> Mapping[str, np.ndarray]:
-    """Write the labels that `make` returns to `path`, or read them where `path` is kept. Id → (C,)
-    float32."""
+    """Write the labels that `make` returns to `path`, or read them where `path` is kept.
+
+    Labels are image id → (C,) float32.
+    """
     labels: Mapping[str, np.ndarray]
     if wants(path, overwrite=overwrite):
         labels = make()
@@ -129,11 +135,10 @@ def store_labels(
 
 
 def files_by_id(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Id → file of those with one of `suffixes` (lower case; the files' own may be in any case),
-    sorted by id.
+    """Return id → file of the files that have one of `suffixes`, sorted by id.
 
-    Hidden files are left out: a Mac leaves `._<id>.jpg`. Two files of one id are an
-    :class:`InputError`.
+    `suffixes` are in lower case, the files' own in any. Hidden files are left out: a Mac leaves
+    `._<id>.jpg`. Two files of one id are an :class:`InputError`.
     """
     found: dict[str, Path] = {}
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():

@@ -1,5 +1,7 @@
-"""What VOC 2012 does not ship, made from what it does: image-level labels, class names and the list
-train_aug."""
+"""What VOC 2012 does not ship: image-level labels, class names and the list train_aug.
+
+All are made from the annotations and masks that it does ship.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,10 @@ log = logging.getLogger("smaf")
 
 
 class ImageLabel(NamedTuple):
-    """(C,) float32 of 0 and 1, and whether it comes from a mask that has 255, ignored, for its only
-    value beside 0."""
+    """An image's label, (C,) float32 of 0 and 1, and whether its mask is white.
+
+    A white mask has 255, which means ignored, for its only value beside 0.
+    """
 
     shown: np.ndarray
     only_ignored: bool = False
@@ -49,8 +53,9 @@ def _label_vector(indices: Iterable[int], num_classes: int) -> np.ndarray:
 
 
 def read_xml_label(path: Path, names: Sequence[str]) -> np.ndarray:
-    """(C,) float32 label from a VOC annotation: every `<object>`, the difficult ones too, without
-    their `<part>`s.
+    """Return the (C,) float32 label of a VOC annotation.
+
+    Every `<object>` counts, also difficult ones, but not their `<part>`s.
 
     Raises :class:`InputError` where the file is broken, is another tool's XML, declares a document
     type or entities (a small file of nested entities can fill the memory), or where an object has
@@ -103,9 +108,11 @@ def _read_label(path: Path, names: Sequence[str]) -> ImageLabel:
     return ImageLabel(read_xml_label(path, names)) if is_xml else read_mask_label(path, names)
 
 
-def _check_values(labels: Mapping[Path, ImageLabel]) -> None:
-    """Masks whose only value beside 0 is 255 come from tools that draw objects in white; a few may
-    be all ignored."""
+def _check_not_all_white(labels: Mapping[Path, ImageLabel]) -> None:
+    """Raise :class:`InputError` where no mask has a value beside 0 and 255.
+
+    Such masks come from tools that draw objects in white; a few may be all ignored.
+    """
     doubtful = [path for path, label in labels.items() if label.only_ignored]
     if not doubtful:
         return
@@ -123,8 +130,10 @@ def _check_values(labels: Mapping[Path, ImageLabel]) -> None:
 def image_labels(
     root: Path, names: Sequence[str], *, num_workers: int = 0
 ) -> dict[str, np.ndarray]:
-    """Labels of every photograph in `root/JPEGImages` that has an annotation (XML), else a mask: id
-    → (C,) float32."""
+    """Return the labels of photographs in `root/JPEGImages`, id → (C,) float32.
+
+    They come from annotations (XML), and from masks where there are none.
+    """
     photos = files_by_id(root / "JPEGImages", IMAGE_SUFFIXES)
     if not photos:
         raise MissingInputError(
@@ -159,15 +168,15 @@ def image_labels(
         what="labels",
     )
     by_path = dict(zip(paths.values(), labels, strict=True))
-    _check_values({path: by_path[path] for path in masks})
+    _check_not_all_white({path: by_path[path] for path in masks})
     return {image_id: by_path[path].shown for image_id, path in paths.items()}
 
 
 def train_aug_ids(root: Path) -> list[str] | None:
-    """Sorted ids of the augmented masks outside val (and test): 10,582 in VOC 2012. None where
-    there are none.
+    """Return the sorted ids of the augmented masks outside val (and test).
 
-    Without a val list nothing is returned: training on what is evaluated later would go unnoticed.
+    In VOC 2012 these are 10,582. None where there are no augmented masks. Without a val list
+    nothing is returned: training on what is evaluated later would go unnoticed.
     """
     masks = files_by_id(root / "SegmentationClassAug", MASK_SUFFIXES)
     held_out = [

@@ -32,8 +32,10 @@ _FORE = (
 
 @dataclass(frozen=True)
 class _Pattern:
-    """What all wings share: how far they spread and fold (side → share), the colour of their rims,
-    and the fields (h, w) of their shimmer, veins and spots."""
+    """What all wings of a butterfly share.
+
+    `spread` and `fold` are by side; the fields (h, w) are of shimmer, veins and spots.
+    """
 
     dark: np.ndarray
     spread: float

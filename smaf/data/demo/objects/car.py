@@ -13,8 +13,10 @@ _AXLE = 0.28  # the height of the wheels' centres
 
 
 def _body_points(roof: float, tail: float) -> list[tuple[float, float]]:
-    """The outline, clockwise from the front bumper; `roof` is its highest point, `tail` where the
-    rear window ends."""
+    """Return the outline of the body, clockwise from the front bumper.
+
+    `roof` is its highest point, `tail` where the rear window ends.
+    """
     return [
         (-0.99, 0.14),
         (-0.96, 0.0),

@@ -63,8 +63,10 @@ def _body_points(tall: float) -> list[tuple[float, float]]:
 
 
 def _scale_edge(brush: Brush, row: Field) -> Field:
-    """(h, w): the rims of fish scales that sit in rows half a scale high, every other row moved by
-    half a scale."""
+    """Return (h, w), the rims of fish scales that sit in rows half a scale high.
+
+    Every other row is moved by half a scale.
+    """
     cx = (np.floor(brush.x / _SCALE - 0.5 * (row % 2)) + 0.5 + 0.5 * (row % 2)) * _SCALE
     radius = np.hypot(brush.x - cx, brush.y - row * 0.5 * _SCALE) / (0.56 * _SCALE)
     return np.exp(-(((radius - 0.9) / 0.13) ** 2)) * (brush.x > cx - 0.2 * _SCALE)

@@ -12,8 +12,10 @@ from smaf.data.demo.fields import Field, hsv, mix, step
 
 @dataclass(frozen=True)
 class _Mug:
-    """Half widths at the rim and at the foot, half the height, and half the height of the rim's
-    ellipse, in object units; the glaze (3,) RGB."""
+    """The measures of a mug in object units, and its glaze, (3,) RGB.
+
+    Half widths at the rim and at the foot, half the height, half the height of the rim's ellipse.
+    """
 
     wide: float
     foot: float
@@ -32,8 +34,10 @@ def _paint_handle(brush: Brush, mug: _Mug, *, reach: float) -> None:
 
 
 def _print(rng: np.random.Generator, level: Field, across: Field) -> Field:
-    """(h, w) in [0, 1]: stripes, dots or waves in a band; `level` is the height on the wall (-1 to
-    1), `across` the angle round it."""
+    """Return (h, w) in [0, 1], stripes, dots or waves in a band round the mug.
+
+    `level` is the height on the wall (-1 to 1), `across` the angle round it.
+    """
     kind, low, high = rng.integers(3), rng.uniform(-0.45, -0.2), rng.uniform(0.3, 0.55)
     band = step(level, low, 0.015) * step(-level, -high, 0.015)
     if kind == 0:
