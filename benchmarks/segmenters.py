@@ -29,7 +29,7 @@ from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.data.layout import open_data
 from smaf.engine.networks import TorchNetwork
-from smaf.engine.predict import Predictor
+from smaf.engine.predicting.predictor import Predictor
 from smaf.ops import ConfusionMatrix, crf_available
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -153,12 +153,9 @@ class Run:
                     score=args.score,
                     crf_background=args.crf_threshold,
                 )
-                matrix.update(
-                    Predictor(once, settings, column.crf)(photo, shown if column.known else None)[
-                        0
-                    ],
-                    truth,
-                )
+                labels = shown if column.known else None
+                mask = Predictor(once, settings, column.crf)(photo, labels).mask
+                matrix.update(mask, truth)
         return {
             column.title: 100 * float(matrix.compute()["miou"])
             for column, matrix in matrices.items()

@@ -31,7 +31,7 @@ def shipped_weights() -> dict[str, Path]:
 
 
 class _Network:
-    """The face of :class:`smaf.engine.predict.Network`; subclasses run the network in `_run`."""
+    """A :class:`smaf.engine.predicting.predictor.Network`; subclasses run it in `_run`."""
 
     facts: NetworkFacts
 
@@ -61,7 +61,7 @@ class _Network:
         return self.facts.settings
 
     def cam(self, images: np.ndarray) -> np.ndarray:
-        """See :class:`smaf.engine.predict.Network`."""
+        """See :class:`smaf.engine.predicting.predictor.Network`."""
         logits = self._run(np.ascontiguousarray(images[:, ::-1]) if self.facts.bgr else images)
         return np.roll(logits, -1, axis=1) if self.facts.segments else logits
 
