@@ -26,9 +26,9 @@ from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json
 from smaf.core.views import LABEL_FILTERS, SCALES, Views
-from smaf.data.layout import open_data
-from smaf.engine.networks import TorchNetwork
-from smaf.models import PredictSettings, save_classifier, save_segmenter
+from smaf.data.layout import DataRoot, open_data
+from smaf.engine.predicting.torch_network import TorchNetwork
+from smaf.models import PredictSettings, write_checkpoint
 from smaf.models.export import export_onnx
 from smaf.ops import mean_maps, peak_scores
 
@@ -51,8 +51,19 @@ def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     return max(results, key=lambda result: result["f1"])
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Choose the score, write the file, print what was chosen."""
+def chosen_score(
+    network: TorchNetwork, data: DataRoot, ids: Sequence[str], views: Views
+) -> dict[str, float]:
+    """The score with the highest F1 over a list's image-level labels; no masks are read."""
+    maps = (
+        mean_maps(network.cam, data.photo(i), mean=network.mean, std=network.std, views=views)
+        for i in tqdm(ids)
+    )
+    return best_score(np.stack([peak_scores(planes) for planes in maps]), data.labels_of(ids))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's options."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,21 +80,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--no_flip", action="store_true")
     parser.add_argument("--long_side", type=int)
     parser.add_argument("--label_filter", default="maps", choices=LABEL_FILTERS)
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Choose the score, write the files, print what was chosen."""
+    args = parse(argv)
     data = open_data(args.data_root, classes=args.classes)
     network = TorchNetwork(Path(args.weights))
-    chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
     ids = data.ids(args.list)
     views = Views(
         tuple(args.scales), not args.no_flip, args.long_side, label_filter=args.label_filter
     )
     chosen, background = {"score": args.score}, args.threshold
     if args.score is None:
-        maps = (
-            mean_maps(chooser.cam, data.photo(i), mean=chooser.mean, std=chooser.std, views=views)
-            for i in tqdm(ids)
-        )
-        chosen = best_score(np.stack([peak_scores(planes) for planes in maps]), data.labels_of(ids))
+        chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
+        chosen = chosen_score(chooser, data, ids, views)
     if args.sweep:
         background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
     if (background is None) != network.segments:
@@ -94,8 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         views, background=background, score=chosen["score"], crf_background=args.crf_threshold
     )
     out = Path(args.out)
-    save = save_segmenter if network.segments else save_classifier
-    save(out, network.model, data.classes.names, predict=settings, half=True)
+    write_checkpoint(out, network.model, data.classes.names, predict=settings, half=True)
     export_onnx(
         out.with_suffix(".onnx"),
         network.model.float(),

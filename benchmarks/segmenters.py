@@ -28,8 +28,9 @@ from smaf.core.files import read_json, write_json, write_text
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.data.layout import open_data
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting import Network
 from smaf.engine.predicting.predictor import Predictor
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.ops import ConfusionMatrix, crf_available
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,22 +71,17 @@ def columns(crf: bool) -> list[Column]:
     ]
 
 
-class _Remembered:
+class _Remembered(Network):
     """A network that answers a view of one photograph once."""
 
     def __init__(self, network: TorchNetwork) -> None:
-        self.segments, self.class_names, self.mean, self.std = (
-            network.segments,
-            network.class_names,
-            network.mean,
-            network.std,
-        )
-        self.network = network
+        self.facts, self.network = network.facts, network
         self.answers: dict[tuple[int, ...], np.ndarray] = {}
 
-    def cam(self, images: np.ndarray) -> np.ndarray:
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """The network's own logits, computed for the first view of a shape alone."""
         if images.shape not in self.answers:
-            self.answers[images.shape] = self.network.cam(images)
+            self.answers[images.shape] = self.network.logits(images)
         return self.answers[images.shape]
 
 

@@ -28,7 +28,7 @@ from smaf.core.files import write_json, write_text
 from smaf.core.views import SCALES, Views
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.inference import read_ahead
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask, view_logits
 
 THRESHOLDS = np.round(np.arange(0.1, 0.81, 0.02), 2)

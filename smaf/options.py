@@ -26,9 +26,8 @@ from smaf.models import (
     Classifier,
     Trainable,
     build_classifier,
-    load_weights,
-    read_info,
-    read_segmenter_info,
+    load_checkpoint,
+    read_checkpoint,
 )
 
 DATA_ROOT = "dataset/VOC2012"
@@ -398,9 +397,7 @@ def check_start(weights: str, data: DataRoot) -> None:
     """Refuse weights to start from that were trained for other classes than the data set keeps."""
     if weights in {IMAGENET, "none"}:
         return
-    info = read_segmenter_info(weights) or read_info(weights)
-    if info is not None:
-        _check_classes(weights, info.class_names, data)
+    _check_classes(weights, read_checkpoint(weights).class_names, data)
 
 
 def _check_classes(weights: str, names: tuple[str, ...], data: DataRoot) -> None:
@@ -424,7 +421,8 @@ def trained_classifier(weights: str, data: DataRoot, *, head: str = AUTO) -> Cla
         "train them (stage 0: train_eps, stage 2: train_fusion), or name a "
         "checkpoint with --weights",
     )
-    info = read_info(weights)
+    checkpoint = read_checkpoint(weights)
+    info = checkpoint.classifier
     if info is None:
         raise InputError(
             f"weights {weights} have no head: they are no trained classifier; run stage 0 "
@@ -437,5 +435,5 @@ def trained_classifier(weights: str, data: DataRoot, *, head: str = AUTO) -> Cla
         head=info.head if head == AUTO else head,
         output_stride=None if info.backbone == RESNET38 else info.output_stride,
     )
-    load_weights(model, weights, adapt_head=True)
+    load_checkpoint(model, checkpoint, adapt_head=True)
     return model

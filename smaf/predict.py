@@ -10,7 +10,7 @@ from pathlib import Path
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
 from smaf.core.predict_settings import PredictSettings
-from smaf.engine.networks import open_network, shipped_weights
+from smaf.engine.predicting import open_network, shipped_weights
 from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predict import predict

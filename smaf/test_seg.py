@@ -12,7 +12,7 @@ from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
 from smaf.core.views import Views
 from smaf.engine.evaluation import evaluate_masks, write_evaluation
-from smaf.engine.networks import open_network
+from smaf.engine.predicting import open_network
 from smaf.engine.seg_testing import save_for_server, segment_list
 
 log = logging.getLogger("smaf")

@@ -1,9 +1,12 @@
-"""What a network's file says of the network, whatever its format: one parser that checks each fact,
-and it against the others. `.pth` files hold `info` and `predict`; ONNX files and `torch.export`
-programs hold all as one JSON text."""
+"""What a network's file says of the network, whatever its format.
+
+Checkpoints hold `info` and `predict`; ONNX files and `torch.export` programs hold all as one JSON
+text, which is written here, too. The parsers check each fact, and the facts against each other.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +20,13 @@ from smaf.core.views import LABEL_FILTERS, Views
 _FIX = "take the file as it was downloaded, or make it again"
 _MAX_SCALE, _MAX_SCALES, _MAX_SIDE = 8.0, 16, 65536
 STRIDES = (8, 16)
+FACTS = "smaf"  # the name of the JSON text in ONNX's metadata, and of `smaf.json` in a program
+NAME_ANOTHER = "name a network of this project (.pth, .onnx, .pt2), or one of the shipped weights"
 
 
 @dataclass(frozen=True)
 class ClassifierInfo:
-    """What a classifier file of this project says of itself; `class_names` may be empty: it does
-    not know them."""
+    """What a classifier's checkpoint says of it; `class_names` is empty where it names none."""
 
     backbone: str
     head: str
@@ -33,8 +37,11 @@ class ClassifierInfo:
 
 @dataclass(frozen=True)
 class SegmenterInfo:
-    """What a segmentation network's file says of itself; `class_names` are those of the values 1, 2
-    …"""
+    """What a segmentation network's checkpoint says of it.
+
+    `num_classes` counts background; `class_names` are those of the mask's values 1, 2 …, and empty
+    where the checkpoint names none.
+    """
 
     name: str
     num_classes: int
@@ -44,9 +51,15 @@ class SegmenterInfo:
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What prediction must know of a network. `mean` and `std` are of RGB in 0..1.
+    """What prediction must know of a network, whatever its file.
 
-    `segments`: it is a segmentation network, whose background comes first; `bgr`: it takes BGR.
+    Attributes:
+        class_names: of the foreground classes.
+        mean, std: of RGB in 0..1, what images are normalised with.
+        segments: it is a segmentation network, whose first channel is background; a classifier's
+            last channel is.
+        bgr: it takes the normalised channels in the order blue, green, red.
+        settings: how the network is meant to be used, None where nothing is said.
     """
 
     class_names: tuple[str, ...]
@@ -58,8 +71,7 @@ class NetworkFacts:
 
 
 def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettings | None:
-    """The settings that travel with a network, None where there are none. `where` names the
-    file."""
+    """The settings that travel with a network, None where there are none; `where` is the file."""
     if value is None:
         return None
     fields = Fields(
@@ -93,9 +105,30 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
     return settings
 
 
+def write_facts(facts: NetworkFacts) -> str:
+    """The JSON text that travels in an exported network's file; :func:`parse_facts` reads it.
+
+    >>> text = write_facts(NetworkFacts(("cat",), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    >>> parse_facts(text, "weights cat.onnx").class_names
+    ('cat',)
+    """
+    return json.dumps(
+        {
+            "classes": list(facts.class_names),
+            "mean": list(facts.mean),
+            "std": list(facts.std),
+            "segments": facts.segments,
+            "bgr": facts.bgr,
+            "predict": None if facts.settings is None else facts.settings.to_dict(),
+        }
+    )
+
+
 def parse_facts(text: str | bytes, where: str) -> NetworkFacts:
-    """The JSON of an exported network. Raises :class:`InputError` where a fact is missing, unknown
-    or cannot be."""
+    """Read the JSON text of an exported network, which :func:`write_facts` wrote.
+
+    Raises :class:`InputError` where a fact is missing, unknown or cannot be; `where` is the file.
+    """
     fields = Fields(
         parse_json(text, f"{where}: what it says of itself", _FIX),
         where,
@@ -120,7 +153,7 @@ def parse_facts(text: str | bytes, where: str) -> NetworkFacts:
 
 
 def parse_classifier(value: object, where: str, heads: Sequence[str]) -> ClassifierInfo:
-    """The info of a classifier's file."""
+    """The info of a classifier's checkpoint, checked; `heads` are the heads that are known."""
     fields = Fields(
         value,
         f"{where}, info",
@@ -138,7 +171,7 @@ def parse_classifier(value: object, where: str, heads: Sequence[str]) -> Classif
 
 
 def parse_segmenter(value: object, where: str) -> SegmenterInfo:
-    """The info of a segmentation network's file; its class count has the background."""
+    """The info of a segmentation network's checkpoint, checked."""
     fields = Fields(
         value,
         f"{where}, info",

@@ -18,7 +18,7 @@ from smaf.engine.loop import LoopSettings
 from smaf.engine.saliency import check_saliency
 from smaf.engine.training import RunFolder, train
 from smaf.engine.validation import validator
-from smaf.models import Classifier, save_classifier
+from smaf.models import Classifier, ClassifierOutput, write_checkpoint
 from smaf.ops import classification_loss, eps_loss
 
 
@@ -39,11 +39,11 @@ class EpsTask:
         self, network: nn.Module, batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """See :class:`smaf.engine.loop.Task`."""
-        scores, cam, _ = network(batch["image"])
-        classification = classification_loss(scores.float(), batch["labels"])
+        output: ClassifierOutput = network(batch["image"])
+        classification = classification_loss(output.scores.float(), batch["labels"])
         if not self.saliency:
             return classification, {"classification": classification}
-        resize = "nearest"
+        cam, resize = output.cam, "nearest"
         if self.centres:
             side = batch["saliency"].shape[2] // TARGET_STRIDE
             cam = F.interpolate(
@@ -99,5 +99,5 @@ def train_eps(
             run=run,
             device=device,
             validate=validate,
-            save=lambda path: save_classifier(path, model, data.classes.names),
+            save=lambda path: write_checkpoint(path, model, data.classes.names),
         )

@@ -20,7 +20,7 @@ from smaf.core.files import write_bytes
 from smaf.core.tensors import normalise
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
-from smaf.models import Classifier
+from smaf.models import Classifier, ClassifierOutput
 from smaf.ops import class_prototypes
 
 log = logging.getLogger("smaf")
@@ -52,8 +52,9 @@ def initial_prototypes(
     ) as bar:
         for image_id in bar:
             squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
-            _, cam, features = model(normalise(squeezed, model.mean, model.std)[None].to(device))
-            vectors, classes = class_prototypes(features.float(), cam.float())
+            images = normalise(squeezed, model.mean, model.std)[None].to(device)
+            output: ClassifierOutput = model(images)
+            vectors, classes = class_prototypes(output.features.float(), output.cam.float())
             sums.index_add_(0, classes, vectors)
             counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
     sums, counts = (distributed.sum_over_processes(part).to(device) for part in (sums, counts))

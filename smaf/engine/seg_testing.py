@@ -26,7 +26,7 @@ from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
 from smaf.engine.inference import read_ahead
 from smaf.engine.outputs import output_run
-from smaf.engine.predicting.predictor import Network
+from smaf.engine.predicting import Network
 from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, require_crf, view_logits
 
 log = logging.getLogger("smaf")

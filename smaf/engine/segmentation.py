@@ -25,7 +25,7 @@ from smaf.engine.loop import LoopSettings
 from smaf.engine.training import SEGMENTER, RunFolder, train
 from smaf.engine.truth import check_shown
 from smaf.engine.validation import validator
-from smaf.models import Segmenter, save_segmenter
+from smaf.models import Segmenter, write_checkpoint
 from smaf.ops import segmentation_loss
 
 log = logging.getLogger("smaf")
@@ -150,6 +150,6 @@ def train_seg(
             run=run,
             device=device,
             validate=validate,
-            save=lambda path: save_segmenter(path, model, data.classes.names),
+            save=lambda path: write_checkpoint(path, model, data.classes.names),
             result_name=SEGMENTER,
         )

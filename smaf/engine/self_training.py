@@ -24,7 +24,7 @@ from smaf.engine.loop import LoopSettings
 from smaf.engine.prototypes import PROTOTYPES, initial_prototypes, read_prototypes, write_prototypes
 from smaf.engine.training import EMA_CLASSIFIER, RunFolder, train
 from smaf.engine.validation import validator
-from smaf.models import Classifier, save_classifier
+from smaf.models import Classifier, ClassifierOutput, write_checkpoint
 from smaf.ops import (
     class_prototypes,
     move_prototypes,
@@ -88,9 +88,9 @@ class SelfTrainingTask:
             reactivate=self.settings.reactivate,
             soft_background=self.settings.soft_background,
         )
-        _, cam, _ = network(batch["image"])
+        output: ClassifierOutput = network(batch["image"])
         return self_training_loss(
-            cam, target, weight=self.settings.weight, align_corners=not self.settings.centres
+            output.cam, target, weight=self.settings.weight, align_corners=not self.settings.centres
         ), {}
 
     @torch.no_grad()
@@ -100,8 +100,8 @@ class SelfTrainingTask:
         assert (
             self.teacher is not None and self.prototypes is not None
         )  # made in __init__ and train_fusion
-        _, cam, features = self.teacher(batch["whole"])
-        cam, features = cam.float(), features.float()
+        output: ClassifierOutput = self.teacher(batch["whole"])
+        cam, features = output.cam.float(), output.features.float()
         self.prototypes = self.prototypes.to(features)
         if self.settings.moving_prototype:
             vectors, ids = class_prototypes(features, cam)
@@ -197,7 +197,7 @@ def train_fusion(
 
         def save_teacher(path: Path) -> None:
             if task.teacher is not None and settings.ema:
-                save_classifier(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
+                write_checkpoint(path / EMA_CLASSIFIER, task.teacher, data.classes.names)
 
         return train(
             model,
@@ -207,6 +207,6 @@ def train_fusion(
             run=run,
             device=device,
             validate=validate,
-            save=lambda path: save_classifier(path, model, data.classes.names),
+            save=lambda path: write_checkpoint(path, model, data.classes.names),
             save_extra=save_teacher,
         )

@@ -1,25 +1,17 @@
-"""Networks, their heads, and readers of every weight format."""
+"""Networks, their heads, and checkpoints: one reader, one writer, one loader."""
 
 from smaf.core.network_facts import ClassifierInfo, SegmenterInfo
 from smaf.core.predict_settings import PredictSettings
-from smaf.models.build import IMAGENET, build_classifier, fill_classifier, load_weights
-from smaf.models.build_segmenter import build_segmenter, fill_segmenter, load_segmenter
-from smaf.models.classifier import HEADS, RESNET38, Classifier
+from smaf.models.build import IMAGENET, build_classifier, build_network, build_segmenter
+from smaf.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from smaf.models.classifier import HEADS, RESNET38, Classifier, ClassifierOutput
 from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.facts import facts_of
+from smaf.models.loading import load_checkpoint
+from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
 from smaf.models.timm_backbone import LIGHT
 from smaf.models.trainable import Trainable
-from smaf.models.weights import (
-    WeightsFile,
-    open_weights,
-    read_info,
-    read_predict_settings,
-    read_segmenter_info,
-    read_weights,
-    save_classifier,
-    save_segmenter,
-    widen_eps_head,
-)
 
 __all__ = [
     "DEEPLAB",
@@ -27,25 +19,20 @@ __all__ = [
     "IMAGENET",
     "LIGHT",
     "RESNET38",
+    "Checkpoint",
     "Classifier",
     "ClassifierInfo",
+    "ClassifierOutput",
     "PredictSettings",
     "Segmenter",
     "SegmenterInfo",
     "Trainable",
-    "WeightsFile",
     "build_classifier",
+    "build_network",
     "build_segmenter",
-    "fill_classifier",
-    "fill_segmenter",
-    "load_segmenter",
-    "load_weights",
-    "open_weights",
-    "read_info",
-    "read_predict_settings",
-    "read_segmenter_info",
-    "read_weights",
-    "save_classifier",
-    "save_segmenter",
+    "facts_of",
+    "load_checkpoint",
+    "read_checkpoint",
     "widen_eps_head",
+    "write_checkpoint",
 ]

@@ -1,25 +1,27 @@
-"""Build a classifier by name and load weights into it, refusing those that do not fit."""
+"""Build a classifier or segmentation network by name, or the one that a checkpoint describes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from smaf.core.errors import InputError
-from smaf.core.network_facts import ClassifierInfo
-from smaf.models.classifier import (
-    HEAD_MODULES,
-    HEADS,
-    RESNET38,
-    Classifier,
-    ResNet38Classifier,
-    TimmClassifier,
-)
-from smaf.models.state_dicts import fill, under_names_of
-from smaf.models.timm_backbone import LIGHT, TimmBackbone, packaged_lite0
-from smaf.models.weights import WeightsFile, open_weights, widen_eps_head
+from smaf.core.network_facts import NAME_ANOTHER
+from smaf.models.checkpoint import Checkpoint
+from smaf.models.classifier import HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
+from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.deeplab import MultiScaleDeepLabV2
+from smaf.models.lite0 import packaged_lite0
+from smaf.models.loading import load_checkpoint
+from smaf.models.segmenter import LightSegmenter, Segmenter
+from smaf.models.timm_backbone import LIGHT, TimmBackbone
 
 IMAGENET = "imagenet"
+_RUNS_AT_8 = {RESNET38: "ResNet-38", DEEPLAB: DEEPLAB}
+Net = TypeVar("Net", Classifier, Segmenter)
+Start = Checkpoint | str | Path | None
 
 
 def build_classifier(
@@ -27,10 +29,10 @@ def build_classifier(
     *,
     num_classes: int,
     head: str = "smaf",
-    pretrained: str | Path | None = None,
+    pretrained: Start = None,
     output_stride: int | None = None,
 ) -> Classifier:
-    """Build the classifier that the method trains.
+    """Build the classifier that the method trains, in evaluation mode.
 
     Args:
         backbone: `"resnet38"`, or a timm model (`"tf_efficientnet_lite0"`).
@@ -38,97 +40,156 @@ def build_classifier(
         head: `"smaf"` (C + 1 channels over 128 features), `"eps"` (C + 1 channels) or `"cls"` (C
             channels).
         pretrained: None for random weights; `"imagenet"` for the ImageNet weights that are
-            installed or that timm fetches; or a file: a classifier with this backbone, head and
-            class count, or ImageNet weights alone, to which the head stays random. See
-            :func:`open_weights` for formats.
-        output_stride: 8 or 16; default 8 for ResNet-38 (its only one), 16 for timm's.
-
-    Returns:
-        A module in evaluation mode: `forward(images)` → scores (N, C+1), CAM logits (N, C+1, h, w),
-        features (N, D, h, w); `forward_cam(images)` → CAM logits. Images are normalised with the
-        module's `mean`, `std`.
+            installed or that timm fetches; or a file, or the :class:`Checkpoint` read from it: a
+            classifier with this backbone, head and class count, or ImageNet weights for the
+            backbone alone.
+        output_stride: of a timm model, 8 or 16 (default); ResNet-38 runs at 8.
 
     Raises:
-        InputError: an unknown name, or weights of another head, backbone or class count; it names
-            the difference.
+        InputError: an unknown name, or weights of another network; it names the difference.
+
+    >>> import torch
+    >>> model = build_classifier("test_efficientnet", num_classes=3, head="eps")
+    >>> model.forward_cam(torch.zeros(2, 3, 64, 96)).shape  # 3 classes, then background
+    torch.Size([2, 4, 4, 6])
     """
     if head not in HEADS:
         raise InputError(f"head {head!r}: expected one of {', '.join(HEADS)}")
     if num_classes < 1:
         raise InputError(f"num_classes {num_classes}: expected at least 1")
+    stride, hub = _stride(backbone, output_stride), _from_hub(backbone, pretrained)
+    model: Classifier
     if backbone == RESNET38:
-        if output_stride not in {None, 8}:
-            raise InputError(f"output stride {output_stride}: ResNet-38 runs at 8")
-        model: Classifier = ResNet38Classifier(num_classes=num_classes, head=head)
+        model = ResNet38Classifier(num_classes=num_classes, head=head)
     else:
-        if output_stride not in {None, 8, 16}:
-            raise InputError(f"output stride {output_stride}: expected 8 or 16")
-        hub = pretrained == IMAGENET and not (backbone == LIGHT and packaged_lite0())
-        body = TimmBackbone(backbone, output_stride=output_stride or 16, pretrained=hub)
+        body = TimmBackbone(backbone, output_stride=stride, pretrained=hub)
         model = TimmClassifier(body, backbone, num_classes=num_classes, head=head)
+    return _started(model, pretrained)
+
+
+def build_segmenter(
+    name: str, *, num_classes: int, pretrained: Start = None, output_stride: int | None = None
+) -> Segmenter:
+    """Build a segmentation network for stage 4, in evaluation mode.
+
+    Args:
+        name: `"deeplab_v2_resnet101"`, multi-scale as published, with deeplab-pytorch's keys; or a
+            timm model (`"tf_efficientnet_lite0"`) with an ASPP head.
+        num_classes: T, background included (21 for VOC); channel k of the logits is mask value k.
+        pretrained: None for random weights; `"imagenet"` for weights that are installed or that
+            torchvision and timm fetch; or a file, or the :class:`Checkpoint` read from it: this
+            network, deeplab-pytorch's COCO initialisation, torchvision's or timm's ImageNet
+            weights, or for a timm model a classifier of this project with the same backbone, whose
+            EPS head is taken over, too.
+        output_stride: of a timm model, 8 or 16 (default); DeepLab-V2 runs at 8.
+
+    Raises:
+        InputError: an unknown name, or weights of another network; it names the difference.
+
+    >>> import torch
+    >>> network = build_segmenter("test_efficientnet", num_classes=4)
+    >>> network(torch.zeros(1, 3, 64, 96)).shape
+    torch.Size([1, 4, 4, 6])
+    """
+    if num_classes < 2:
+        raise InputError(f"num_classes {num_classes}: expected at least 2, background included")
+    if name == RESNET38:
+        raise InputError(
+            f"--network {name}: ResNet-38 is a classifier here; expected {DEEPLAB} or a timm model"
+        )
+    stride, hub = _stride(name, output_stride), _from_hub(name, pretrained)
+    model: Segmenter
+    if name == DEEPLAB:
+        model = MultiScaleDeepLabV2(num_classes)
+    else:
+        model = LightSegmenter(name, num_classes, output_stride=stride, hub=hub)
+    return _started(model, pretrained)
+
+
+def build_network(checkpoint: Checkpoint) -> Classifier | Segmenter:
+    """Build the network that a checkpoint describes, with its weights, in evaluation mode.
+
+    Raises :class:`InputError` where the file tells of no network, names one that cannot be built,
+    or holds other tensors than that network's.
+    """
+    network: Classifier | Segmenter
+    with _named(checkpoint.path):
+        if (segmenter := checkpoint.segmenter) is not None:
+            network = build_segmenter(
+                segmenter.name,
+                num_classes=segmenter.num_classes,
+                output_stride=segmenter.output_stride,
+            )
+        elif (classifier := checkpoint.classifier) is not None:
+            network = build_classifier(
+                classifier.backbone,
+                num_classes=classifier.num_classes,
+                head=classifier.head,
+                output_stride=classifier.output_stride,
+            )
+        else:
+            raise InputError(f"they have no head, only a backbone: {NAME_ANOTHER}")
+    load_checkpoint(network, checkpoint)
+    return network
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's name before what is wrong with the network that it names."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"weights {path}: {error}") from error
+
+
+def _stride(name: str, asked: int | None) -> int:
+    """The output stride of a network: the one asked for where the network can run at it."""
+    if name in _RUNS_AT_8:
+        if asked not in {None, 8}:
+            raise InputError(f"output stride {asked}: {_RUNS_AT_8[name]} runs at 8")
+        return 8
+    if asked not in {None, 8, 16}:
+        raise InputError(f"output stride {asked}: expected 8 or 16")
+    return asked or 16
+
+
+def _from_hub(name: str, pretrained: Start) -> bool:
+    """Whether timm is to fetch a backbone's ImageNet weights: no installed package has them."""
+    return pretrained == IMAGENET and not (name == LIGHT and packaged_lite0())
+
+
+def _started(model: Net, pretrained: Start) -> Net:
+    """The network with its first weights, trainable as the recipe has it, in evaluation mode."""
     if pretrained == IMAGENET:
         _load_imagenet(model)
     elif pretrained is not None:
-        load_weights(model, pretrained)
+        load_checkpoint(model, pretrained)
     return model.set_trainable().eval()
 
 
-def _load_imagenet(model: Classifier) -> None:
+def _load_imagenet(model: Classifier | Segmenter) -> None:
+    """Load ImageNet weights that are not timm's hub's, which the backbone was made with."""
     if model.backbone_name == RESNET38:
         raise InputError(
             "ResNet-38's ImageNet weights are in no package: download "
             "ilsvrc-cls_rna-a1_cls1000_ep-0001.params and name it with --weights"
         )
-    path = packaged_lite0() if model.backbone_name == LIGHT else None
-    if path is not None:
-        load_weights(model, path)
+    if model.backbone_name == DEEPLAB:
+        load_checkpoint(model, _torchvision_resnet101())
+    elif model.backbone_name == LIGHT and (path := packaged_lite0()) is not None:
+        load_checkpoint(model, path)
 
 
-def load_weights(model: Classifier, path: str | Path, *, adapt_head: bool = False) -> None:
-    """Load a checkpoint into `model`: a whole classifier, or ImageNet weights without a head.
+def _torchvision_resnet101() -> Checkpoint:
+    """torchvision's ImageNet weights, from its cache or its hub."""
+    from torchvision.models import ResNet101_Weights
 
-    With `adapt_head` an EPS head is turned into a SMAF head with the same CAMs
-    (:func:`widen_eps_head`). Raises :class:`InputError` naming what differs: backbone, head, class
-    count, output stride or shapes.
-    """
-    fill_classifier(model, open_weights(path), adapt_head=adapt_head)
-
-
-def fill_classifier(model: Classifier, weights: WeightsFile, *, adapt_head: bool = False) -> None:
-    """:func:`load_weights` of a file that was read."""
-    state, info, path = weights.state, weights.classifier, weights.path
-    if info is not None and adapt_head and (info.head, model.head) == ("eps", "smaf"):
-        state = widen_eps_head(state)
-        info = replace(info, head="smaf")
-    if info is not None and not info.class_names and (info.head, model.head) == ("eps", "cls"):
-        # The keys of a release's checkpoint cannot tell EPS's C + 1 channels from plain CAM's C
-        info = replace(info, head="cls", num_classes=info.num_classes + 1)
-    if info is not None:
-        _check_info(info, model, path)
-    own = model.state_dict()
-    state = under_names_of(own, state)
-    head = {key for key in own if key.split(".")[0] in HEAD_MODULES}
-    fill(
-        model,
-        state,
-        own if any(key in head for key in state) else set(own) - head,
-        path=path,
-        described=(
-            f"the backbone {model.backbone_name} with head {model.head} and "
-            f"{model.num_classes} classes"
-        ),
-    )
-
-
-def _check_info(info: ClassifierInfo, model: Classifier, path: str | Path) -> None:
-    pairs = (
-        ("backbone", info.backbone, model.backbone_name),
-        ("head", info.head, model.head),
-        ("class count", info.num_classes, model.num_classes),
-    )
-    for what, theirs, ours in pairs:
-        if theirs != ours:
-            raise InputError(
-                f"weights {path} have the {what} {theirs}, the model has {ours}: build the model "
-                f"with {what} {theirs}, or name other weights"
-            )
+    try:
+        state = ResNet101_Weights.IMAGENET1K_V1.get_state_dict(progress=False)
+    except OSError as error:  # the hub is out of reach
+        raise InputError(
+            f"ResNet-101's ImageNet weights cannot be downloaded ({error}): name a file ("
+            "torchvision's or timm's resnet101, or deeplab-pytorch's COCO initialisation) with "
+            "--weights"
+        ) from error
+    return Checkpoint(Path("torchvision's resnet101"), dict(state))

@@ -1,9 +1,8 @@
-"""The classifier whose CAMs the method is about: a backbone and one of three heads behind one
-face."""
+"""The classifier whose CAMs the method is about: a backbone with one of three heads."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,12 +20,32 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HEAD_MODULES = ("cov_feat", "bn", "fc8")
 
 
+class ClassifierOutput(NamedTuple):
+    """What a classifier computes for N images of H×W pixels, at its output stride s (h ≈ H/s).
+
+    Attributes:
+        scores: (N, C+1) logits of the image, the global average of `cam`; background is last.
+        cam: (N, C+1, h, w) logits of the class activation maps, background last.
+        features: (N, D, h, w), what `fc8` sees: SMAF's 128 features, or the backbone's.
+
+    With head `"cls"` there is no background: C channels for C+1.
+    """
+
+    scores: Tensor
+    cam: Tensor
+    features: Tensor
+
+
 class Classifier(Trainable):
-    """Image classifier with class activation maps; see :func:`smaf.models.build_classifier`.
+    """Image classifier with class activation maps; made by :func:`smaf.models.build_classifier`.
 
     Heads: `"eps"`, one 1×1 convolution to C + 1 channels, the last one background (EPS, CVPR 2021);
     `"smaf"`, a 1×1 convolution to 128 features, BN and ReLU before it (SMAF's release); `"cls"`,
     EPS's with C channels, the plain-CAM baseline (Zhou et al., CVPR 2016).
+
+    Attributes:
+        backbone_name, head, num_classes, output_stride: as :func:`build_classifier` was given them.
+        mean, std: of RGB in 0..1, what images are normalised with.
     """
 
     backbone_name: str
@@ -52,35 +71,44 @@ class Classifier(Trainable):
         nn.init.xavier_uniform_(self.fc8.weight)
 
     def extract(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) normalised → the backbone's (N, D', h, w)."""
+        """(N, 3, H, W) normalised images → the backbone's (N, D', h, w) features."""
         raise NotImplementedError
+
+    @property
+    def described(self) -> str:
+        """Backbone, head and class count, in words for an error."""
+        return (
+            f"the backbone {self.backbone_name} with head {self.head} and "
+            f"{self.num_classes} classes"
+        )
 
     @property
     def feature_channels(self) -> int:
         """D: channels of the features that `forward` returns."""
         return self.fc8.in_channels
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, 3, H, W) images, normalised with `mean` and `std` → scores (N, C+1), CAM (N, C+1, h,
-        w), features.
+    def forward(self, images: Tensor) -> ClassifierOutput:
+        """(N, 3, H, W) RGB images, normalised with `mean` and `std` → scores, CAM and features.
 
-        Scores are the global average of the CAM's logits. Features (N, D, h, w) are what `fc8`
-        sees: SMAF's 128, or the backbone's. With head `"cls"` C channels stand for C+1.
+        >>> import torch
+        >>> from smaf.models import build_classifier
+        >>> output = build_classifier("test_efficientnet", num_classes=3)(torch.zeros(1, 3, 64, 96))
+        >>> [tuple(part.shape) for part in (output.scores, output.cam, output.features)]
+        [(1, 4), (1, 4, 4, 6), (1, 128, 4, 6)]
         """
         features = self.extract(images)
         if self.head == "smaf":
             features = F.relu(self.bn(self.cov_feat(features)))
         cam = self.fc8(features)
-        return cam.mean(dim=(2, 3)), cam, features
+        return ClassifierOutput(cam.mean(dim=(2, 3)), cam, features)
 
     def forward_cam(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images → CAM logits (N, C+1, h, w)."""
-        return self.forward(images)[1]
+        return self.forward(images).cam
 
 
 class ResNet38Classifier(Classifier):
-    """ResNet-38 with a head; its layers lie flat beside the head, so the state dict has the
-    published keys."""
+    """ResNet-38 with a head, layers of both side by side: the state dict has the published keys."""
 
     frozen = ResNet38.frozen
 
@@ -94,7 +122,7 @@ class ResNet38Classifier(Classifier):
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
 
     def extract(self, images: Tensor) -> Tensor:
-        """See :meth:`Classifier.extract`."""
+        """(N, 3, H, W) normalised images → (N, 4096, ⌈H/8⌉, ⌈W/8⌉) features."""
         return run_resnet38(self, self.blocks, images)
 
 
@@ -109,6 +137,6 @@ class TimmClassifier(Classifier):
         self.mean, self.std = backbone.mean, backbone.std
 
     def extract(self, images: Tensor) -> Tensor:
-        """See :meth:`Classifier.extract`."""
+        """(N, 3, H, W) normalised images → the timm backbone's (N, D', h, w) features."""
         features: Tensor = self.get_submodule("backbone")(images)
         return features

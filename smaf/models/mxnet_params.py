@@ -1,5 +1,4 @@
-"""A reader for MXNet's `.params` (NDArray list), the format of ResNet-38's ImageNet weights. Needs
-no MXNet.
+"""A reader, without MXNet, for its `.params` files: the format of ResNet-38's ImageNet weights.
 
 Layout, little endian: u64 0x112, u64 0, u64 count, the arrays; u64 count, per name u64 length and
 bytes. An array:
@@ -30,7 +29,16 @@ _NAMES = {
 }
 
 
+def is_mxnet_params(path: Path) -> bool:
+    """Whether the file's first bytes are those of an MXNet NDArray list."""
+    require_file(path, "weights", "name the file that you downloaded or trained")
+    with path.open("rb") as file:
+        return file.read(8) == struct.pack("<Q", LIST_MAGIC)
+
+
 class _Reader:
+    """Numbers, bytes and arrays of a file, one after the other."""
+
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
 
@@ -107,11 +115,14 @@ def _block(name: str) -> str:
 
 
 def published_key(name: str) -> str | None:
-    """MXNet's name → ResNet-38's published key; None where the array is dropped (the 1000-class
-    layer).
+    """MXNet's name → ResNet-38's published key, None for the 1000-class layer, which is dropped.
 
-    `arg:res4b5_branch2b1_weight` → `b4_5.conv_branch2b1.weight`; raises KeyError for a foreign
-    name.
+    Raises KeyError for a name that is not ResNet-38's.
+
+    >>> published_key("arg:res4b5_branch2b1_weight")
+    'b4_5.conv_branch2b1.weight'
+    >>> published_key("arg:linear1000_weight") is None
+    True
     """
     plain = name.split(":", 1)[-1]
     if plain.startswith("linear1000"):
@@ -125,3 +136,24 @@ def published_key(name: str) -> str | None:
     if match := re.fullmatch(r"bn(\w+?)_(branch\w+?)_(gamma|beta|moving_mean|moving_var)", plain):
         return f"{_block(match[1])}.bn_{match[2]}.{_NAMES[match[3]]}"
     raise KeyError(name)
+
+
+def read_resnet38_params(path: Path) -> dict[str, np.ndarray]:
+    """Read ResNet-38's ImageNet weights under the published keys, without the 1000-class layer.
+
+    Raises :class:`InputError` where the file is truncated, or of another network.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for name, array in read_mxnet_params(path).items():
+        try:
+            key = published_key(name)
+        except KeyError as error:
+            raise InputError(
+                f"weights {path} have {name!r}, which is not a name of ResNet-38: expected "
+                "ilsvrc-cls_rna-a1_cls1000_ep-0001.params"
+            ) from error
+        if key in arrays:
+            raise InputError(f"weights {path} have {key} twice: download the file again")
+        if key is not None:
+            arrays[key] = array
+    return arrays

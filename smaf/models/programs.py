@@ -1,5 +1,4 @@
-"""What a `torch.export` program (`.pt2`) may hold: our networks' operators, sizes, tensors, and no
-code."""
+"""What a `torch.export` program (`.pt2`) may hold: known operators, sizes, tensors, and no code."""
 
 from __future__ import annotations
 
@@ -12,8 +11,8 @@ from typing import Any
 from smaf.core.archives import check_members
 from smaf.core.errors import InputError
 from smaf.core.fields import parse_json, shown
+from smaf.core.network_facts import FACTS
 
-FACTS = "smaf"  # the name of the facts in ONNX's metadata, and `smaf.json` in a program's file
 # What ResNet-38, DeepLab-V2, EfficientNet-Lite0 and the convolutional timm backbones are exported
 # as
 _ATEN = (

@@ -1,5 +1,4 @@
-"""ResNet-38, the "wide ResNet" of Wu et al. (2016) in the variant of PSA, SEAM and EPS: stride 8,
-4096 channels.
+"""ResNet-38, the "wide ResNet" of Wu et al. (2016), in the variant of PSA, SEAM and EPS.
 
 Names of modules are those of the published checkpoints (`b4_5.conv_branch2b1.weight`).
 """
@@ -20,8 +19,10 @@ def _conv3(channels_in: int, channels_out: int, *, stride: int = 1, dilation: in
 
 
 class ResidualBlock(nn.Module):
-    """BN-ReLU-conv3×3-BN-ReLU-conv3×3; a 1×1 shortcut on the activated input where the shape
-    changes."""
+    """BN-ReLU-conv3×3-BN-ReLU-conv3×3 and a shortcut.
+
+    The shortcut is a 1×1 convolution of the activated input where the shape changes.
+    """
 
     def __init__(
         self,
@@ -78,8 +79,7 @@ class BottleneckBlock(nn.Module):
 
 
 class ResNet38(nn.Module):
-    """The backbone: (N, 3, H, W) normalised images → (N, 4096, ⌈H/8⌉, ⌈W/8⌉), after the last BN and
-    ReLU."""
+    """The backbone, without a head, at output stride 8 with 4096 channels."""
 
     channels = 4096
     output_stride = 8
@@ -121,7 +121,7 @@ class ResNet38(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
+        """(N, 3, H, W) normalised images → (N, 4096, ⌈H/8⌉, ⌈W/8⌉), after the last BN and ReLU."""
         return run_resnet38(self, self.blocks, images)
 
 

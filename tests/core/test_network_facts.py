@@ -17,6 +17,7 @@ from smaf.core.network_facts import (
     parse_facts,
     parse_predict,
     parse_segmenter,
+    write_facts,
 )
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
@@ -59,6 +60,37 @@ def test_whole_facts_are_read() -> None:
         "predict": None
     }
     assert parse_facts(json.dumps(older), "weights x").settings is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        NetworkFacts(("cat", "dog"), (0.5, 0.4, 0.3), (0.2, 0.2, 1.0)),
+        NetworkFacts(
+            ("cat", "dîner"),
+            (0.1, 0.2, 0.3),
+            (1 / 255,) * 3,
+            segments=True,
+            bgr=True,
+            settings=PredictSettings((0.5, 1.25), False, None, None, 0.61),
+        ),
+        NetworkFacts(
+            ("a",),
+            (0.0, 1.0, 1 / 3),
+            (0.001, 0.5, 1.0),
+            settings=PredictSettings((1.0,), True, 448, 0.38, 0.1, "logits", 0.4),
+        ),
+    ],
+)
+def test_facts_that_are_written_are_read_again(facts: NetworkFacts) -> None:
+    assert parse_facts(write_facts(facts), "weights x") == facts
+
+
+def test_facts_are_written_as_earlier_versions_wrote_them() -> None:
+    facts = parse_facts(json.dumps(FACTS), "weights x")
+    assert write_facts(facts) == json.dumps(
+        {**FACTS, "std": [0.2, 0.2, 1.0], "predict": {**PREDICT, "scales": [0.5, 1.0]}}
+    )
     assert parse_classifier(INFO, "weights x", HEADS) == ClassifierInfo(
         "resnet18", "eps", 2, 16, ("cat", "dog")
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from smaf.core.onnx_weights import check_onnx_weights
-from smaf.engine.networks import shipped_weights
+from smaf.engine.predicting import shipped_weights
 
 
 def varint(value: int) -> bytes:

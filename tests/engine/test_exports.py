@@ -17,8 +17,11 @@ from small_set import CLASSES
 
 from smaf.core.errors import InputError
 from smaf.core.views import Views
-from smaf.engine.networks import OnnxNetwork, ProgramNetwork, TorchNetwork, shipped_weights
-from smaf.models import PredictSettings, build_segmenter, save_segmenter
+from smaf.engine.predicting import shipped_weights
+from smaf.engine.predicting.onnx_network import OnnxNetwork
+from smaf.engine.predicting.program_network import ProgramNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
+from smaf.models import PredictSettings, build_segmenter, write_checkpoint
 from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.export import can_export, export_onnx, export_program
 
@@ -35,7 +38,7 @@ def test_exports_are_the_same_network(tmp_path: Path) -> None:
     """ONNX and the program against PyTorch, odd sizes and any batch."""
     torch.manual_seed(0)
     model = build_segmenter("test_efficientnet", num_classes=4)
-    save_segmenter(tmp_path / "s.pth", model, CLASSES, predict=SETTINGS)
+    write_checkpoint(tmp_path / "s.pth", model, CLASSES, predict=SETTINGS)
     export_onnx(tmp_path / "s.onnx", model, CLASSES, predict=SETTINGS)
     export_program(tmp_path / "s.pt2", model, CLASSES, predict=SETTINGS)
     networks = [

@@ -17,16 +17,12 @@ from small_set import CLASSES, PICTURES, good, run
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
 from smaf.core.views import ONE_VIEW, Views
-from smaf.engine.networks import OnnxNetwork, TorchNetwork, shipped_weights
+from smaf.engine.predicting import shipped_weights
+from smaf.engine.predicting.onnx_network import OnnxNetwork
 from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predictor import Predictor
-from smaf.models import (
-    LIGHT,
-    PredictSettings,
-    build_classifier,
-    read_predict_settings,
-    save_classifier,
-)
+from smaf.engine.predicting.torch_network import TorchNetwork
+from smaf.models import LIGHT, PredictSettings, build_classifier, read_checkpoint, write_checkpoint
 from smaf.models.export import can_export, export_onnx
 from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
 
@@ -63,7 +59,7 @@ def red_left() -> Image.Image:
 def weights(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     model = build_classifier("test_efficientnet", num_classes=3, head="eps")
-    save_classifier(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS, half=True)
+    write_checkpoint(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS, half=True)
     return tmp_path / "w.pth"
 
 
@@ -269,13 +265,13 @@ def test_bad_input_is_one_line(
 
 
 def test_settings_travel_with_the_weights(weights: Path, tmp_path: Path) -> None:
-    assert read_predict_settings(weights) == SETTINGS
+    assert read_checkpoint(weights).predict == SETTINGS
     state = torch.load(weights, weights_only=True)["state_dict"]
     assert {v.dtype for v in state.values() if v.is_floating_point()} == {torch.float16}
     model = build_classifier("test_efficientnet", num_classes=3, head="eps", pretrained=weights)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    save_classifier(tmp_path / "plain.pth", model, CLASSES)
-    assert read_predict_settings(tmp_path / "plain.pth") is None
+    write_checkpoint(tmp_path / "plain.pth", model, CLASSES)
+    assert read_checkpoint(tmp_path / "plain.pth").predict is None
 
 
 def test_import_is_quick() -> None:
@@ -305,7 +301,7 @@ def test_onnx_is_the_same_network(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = build_classifier(LIGHT, num_classes=3, head="eps")
     export_onnx(tmp_path / "w.onnx", model, CLASSES, predict=SETTINGS)
-    save_classifier(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS)
+    write_checkpoint(tmp_path / "w.pth", model, CLASSES, predict=SETTINGS)
     ours, theirs = OnnxNetwork(tmp_path / "w.onnx"), TorchNetwork(tmp_path / "w.pth", "cpu")
     assert (
         ours.settings == theirs.settings == SETTINGS
@@ -365,7 +361,7 @@ def test_shipped_weights(name: str) -> None:
     path = shipped_weights()[name].with_suffix(".pth")
     assert path.stat().st_size <= 12e6 and path.with_suffix(".md").is_file()
     assert (
-        read_predict_settings(path) == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
+        read_checkpoint(path).predict == OnnxNetwork(path.with_suffix(".onnx")).settings is not None
     )
     state = torch.load(path, weights_only=True)
     assert all(

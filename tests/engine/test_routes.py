@@ -18,16 +18,9 @@ from smaf.core.images import read_mask
 from smaf.core.tensors import normalise
 from smaf.core.views import ONE_VIEW, PAPER_VIEWS, Views
 from smaf.data.layout import open_data
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.engine.validation import validation_miou
-from smaf.models import (
-    Classifier,
-    Segmenter,
-    build_classifier,
-    build_segmenter,
-    save_classifier,
-    save_segmenter,
-)
+from smaf.models import Classifier, Segmenter, build_classifier, build_segmenter, write_checkpoint
 from smaf.ops import ConfusionMatrix, cams_to_mask, torch_mean_maps, view_logits
 
 
@@ -41,8 +34,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TorchNetwork
     with torch.no_grad():  # maps that differ from pixel to pixel
         classifier.fc8.weight.mul_(20)
         segmenter.get_parameter("aspp.c0.weight").mul_(200)
-    save_classifier(folder / "classifier.pth", classifier, CLASSES)
-    save_segmenter(folder / "segmenter.pth", segmenter, CLASSES)
+    write_checkpoint(folder / "classifier.pth", classifier, CLASSES)
+    write_checkpoint(folder / "segmenter.pth", segmenter, CLASSES)
     kinds = ("classifier", "segmenter", "segmenter")
     opened = [TorchNetwork(folder / f"{kind}.pth", "cpu") for kind in kinds]
     opened[2].facts, opened[2].model.bgr = replace(opened[2].facts, bgr=True), True
@@ -121,7 +114,7 @@ def test_validation_of_a_segmenter_is_test_segs(
     small: Path, networks: dict[str, TorchNetwork], tmp_path: Path
 ) -> None:
     network, data = networks["segmenter"], open_data(small)
-    save_segmenter(tmp_path / "w.pth", network.model, CLASSES)
+    write_checkpoint(tmp_path / "w.pth", network.model, CLASSES)
     words = ("--data_root", small, "--list", "val", "--weights", tmp_path / "w.pth")
     good(run(test_seg.main, *words, "--out", tmp_path / "out", "--device", "cpu"))
     matrix = ConfusionMatrix(4)

@@ -34,10 +34,10 @@ from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.data.layout import open_data
-from smaf.engine.networks import open_network
+from smaf.engine.predicting import open_network
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.seg_testing import save_for_server
-from smaf.models import build_segmenter, save_segmenter
+from smaf.models import build_segmenter, write_checkpoint
 from smaf.ops import certain_mask, crf_available
 
 needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
@@ -350,7 +350,7 @@ def test_bad_targets_are_named(
     if fault == "size":
         write_mask(folder / "p2.png", np.zeros((5, 5), dtype=np.uint8))
     if fault == "classes":
-        save_segmenter(
+        write_checkpoint(
             tmp_path / "other.pth",
             build_segmenter("test_efficientnet", num_classes=4),
             ("x", "y", "z"),

@@ -29,7 +29,7 @@ from smaf.core.tensors import normalise
 from smaf.data.layout import open_data
 from smaf.engine.prototypes import initial_prototypes, read_prototypes
 from smaf.engine.self_training import SelfTrainingTask
-from smaf.models.classifier import Classifier
+from smaf.models import Classifier, ClassifierOutput
 from smaf.ops import class_prototypes
 
 
@@ -129,8 +129,8 @@ def test_prototypes_are_means_over_images(
     for image_id in TRAIN:
         squeezed = data.photo(image_id).resize((64, 64), Image.Resampling.BICUBIC)
         with torch.no_grad():
-            _, cam, features = model(normalise(squeezed, model.mean, model.std)[None])
-        vectors, classes = class_prototypes(features, cam)
+            output = model(normalise(squeezed, model.mean, model.std)[None])
+        vectors, classes = class_prototypes(output.features, output.cam)
         for vector, t in zip(vectors, classes.tolist(), strict=True):
             means[t].append(vector.numpy())
     assert stored.shape == (4, 128)
@@ -149,11 +149,11 @@ class _Halves(Classifier):
     def __init__(self) -> None:
         super().__init__({}, 3, num_classes=3, head="eps")
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, images: torch.Tensor) -> ClassifierOutput:
         cam = torch.zeros(len(images), 4, *images.shape[2:])
         cam[:, 0, :, : images.shape[3] // 2] = 1.0
         cam[:, 3, :, images.shape[3] // 2 :] = 1.0
-        return cam.mean(dim=(2, 3)), cam, images
+        return ClassifierOutput(cam.mean(dim=(2, 3)), cam, images)
 
 
 def test_prototypes_worked_out_by_hand(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from smaf.models import HEADS, Classifier, build_classifier
+from smaf.models import HEADS, Classifier, ClassifierOutput, build_classifier
 
 CLASSES = 20
 # name, output stride, backbone's channels
@@ -69,10 +69,12 @@ def test_contract(case: tuple[Classifier, str, int, int]) -> None:
     # shapes on odd sizes and on one pixel; the score is the mean of the CAM
     with torch.inference_mode():
         for h, w in ((65, 97), (1, 1)):
-            scores, cam, features = model(images(h, w))
+            output = model(images(h, w))
+            assert isinstance(output, ClassifierOutput)
+            cam, features = output.cam, output.features
             assert cam.shape == (1, outputs, -(-h // stride), -(-w // stride))
             assert features.shape == (1, width, *cam.shape[2:])
-            torch.testing.assert_close(scores, cam.flatten(2).mean(dim=2))
+            torch.testing.assert_close(output.scores, cam.flatten(2).mean(dim=2))
             assert torch.isfinite(cam).all()
             torch.testing.assert_close(model.forward_cam(images(h, w)), cam)
         torch.testing.assert_close(model.fc8(features), cam)  # the features are what the head sees
@@ -95,7 +97,7 @@ def test_contract(case: tuple[Classifier, str, int, int]) -> None:
     model.train()
     before = {key: value.clone() for key, value in model.state_dict().items() if "running" in key}
     with torch.enable_grad():
-        model(images(33, 49, n=2))[1].square().mean().backward()
+        model(images(33, 49, n=2)).cam.square().mean().backward()
     own = dict(model.named_parameters())
     assert {name for name, p in own.items() if p.grad is not None} == {
         n for n, p in own.items() if p.requires_grad

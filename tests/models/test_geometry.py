@@ -141,7 +141,7 @@ def test_frozen_layers_stay() -> None:
     model.set_trainable().train()
     before = copy.deepcopy(model.state_dict())
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    model(torch.randn(2, 3, 64, 64))[1].square().mean().backward()
+    model(torch.randn(2, 3, 64, 64)).cam.square().mean().backward()
     optimiser.step()
     moved = {
         key for key, value in model.state_dict().items() if not torch.equal(value, before[key])

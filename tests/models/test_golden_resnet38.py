@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from smaf.core.errors import InputError
-from smaf.models import Classifier, load_weights, widen_eps_head
+from smaf.models import Classifier, load_checkpoint, widen_eps_head
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -88,14 +88,14 @@ def test_published_eps_checkpoint_starts_the_smaf_head(
     torch.save({f"module.{key}": value for key, value in eps38.state_dict().items()}, path)
     model = golden_resnet38("smaf")
     with pytest.raises(InputError, match="head eps, the model has smaf"):
-        load_weights(model, path)
+        load_checkpoint(model, path)
     # memory is shared with the other networks: give the head its own before it is overwritten
     for layer in (model.cov_feat, model.bn, model.fc8):
         for name, value in list(layer.named_parameters()):
             setattr(layer, name, nn.Parameter(value.detach().clone()))
         for name, value in list(layer.named_buffers()):
             layer.register_buffer(name, value.clone())
-    load_weights(model, path, adapt_head=True)
+    load_checkpoint(model, path, adapt_head=True)
     path.unlink()  # 420 MB
     images = torch.randn(1, 3, 24, 17, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():

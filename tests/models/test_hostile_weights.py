@@ -14,17 +14,15 @@ from torch import Tensor
 
 from smaf.core.errors import InputError
 from smaf.core.views import Views
-from smaf.engine.networks import TorchNetwork
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import (
     DEEPLAB,
     PredictSettings,
     build_classifier,
     build_segmenter,
-    load_segmenter,
-    load_weights,
-    open_weights,
-    save_classifier,
-    save_segmenter,
+    load_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
 )
 from smaf.models.state_dicts import load_torch
 
@@ -38,7 +36,7 @@ NAN, INF = float("nan"), float("inf")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A classifier's file, as it is in memory."""
     path = tmp_path_factory.mktemp("whole") / "c.pth"
-    save_classifier(
+    write_checkpoint(
         path, build_classifier(SMALL, num_classes=3, head="eps"), NAMES, predict=SETTINGS
     )
     value: dict[str, Any] = load_torch(path)
@@ -47,7 +45,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def refused(path: Path, value: Any, words: str) -> None:
     torch.save(value, path)
-    for read in (open_weights, lambda p: TorchNetwork(p, "cpu")):
+    for read in (read_checkpoint, lambda p: TorchNetwork(p, "cpu")):
         with pytest.raises(InputError) as caught:
             read(path)
         message = str(caught.value)
@@ -58,7 +56,7 @@ def refused(path: Path, value: Any, words: str) -> None:
 
 def test_the_whole_file_is_read(tmp_path: Path, whole: dict[str, Any]) -> None:
     torch.save(whole, tmp_path / "c.pth")
-    weights = open_weights(tmp_path / "c.pth")
+    weights = read_checkpoint(tmp_path / "c.pth")
     assert weights.classifier is not None and weights.classifier.class_names == NAMES
     assert weights.segmenter is None and weights.predict == SETTINGS
     assert TorchNetwork(tmp_path / "c.pth", "cpu").settings == SETTINGS
@@ -179,7 +177,7 @@ def test_tensors_that_this_network_cannot_have(tmp_path: Path, whole: dict[str, 
     ):
         torch.save({**whole, "state_dict": {**state, key: tensor}}, tmp_path / "c.pth")
         with pytest.raises(InputError, match=words):
-            load_weights(model, tmp_path / "c.pth")
+            load_checkpoint(model, tmp_path / "c.pth")
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
@@ -208,13 +206,13 @@ def test_half_a_deeplab_or_resnet101(tmp_path: Path) -> None:
     ):
         torch.save({**stem, **part}, tmp_path / "r.pth")
         with pytest.raises(InputError, match=r"r\.pth are not of") as caught:
-            load_segmenter(model, tmp_path / "r.pth")
+            load_checkpoint(model, tmp_path / "r.pth")
         assert "\n" not in str(caught.value)
 
 
 def test_wrong_segmenters(tmp_path: Path) -> None:
     path = tmp_path / "s.pth"
-    save_segmenter(path, build_segmenter(SMALL, num_classes=4), NAMES)
+    write_checkpoint(path, build_segmenter(SMALL, num_classes=4), NAMES)
     value = load_torch(path)
     info = value["info"]
     refused(
@@ -239,10 +237,10 @@ def test_half_precision_that_overflows_is_not_written(tmp_path: Path) -> None:
     with torch.no_grad():
         model.fc8.weight[0, 0] = 7e4
     with pytest.raises(InputError, match=r"c\.pth: fc8\.weight has values beyond float16"):
-        save_classifier(tmp_path / "c.pth", model, NAMES, half=True)
+        write_checkpoint(tmp_path / "c.pth", model, NAMES, half=True)
     assert not (tmp_path / "c.pth").exists()
-    save_classifier(tmp_path / "c.pth", model, NAMES)
-    assert float(open_weights(tmp_path / "c.pth").state["fc8.weight"].max()) == np.float32(7e4)
+    write_checkpoint(tmp_path / "c.pth", model, NAMES)
+    assert float(read_checkpoint(tmp_path / "c.pth").state["fc8.weight"].max()) == np.float32(7e4)
 
 
 def test_packed_archives_are_refused_before_they_are_unpacked(
@@ -258,4 +256,4 @@ def test_packed_archives_are_refused_before_they_are_unpacked(
     with pytest.raises(
         InputError, match=r"p\.pth cannot be read as tensors \(.* is packed by deflate\)"
     ):
-        open_weights(tmp_path / "p.pth")
+        read_checkpoint(tmp_path / "p.pth")

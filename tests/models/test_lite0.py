@@ -12,8 +12,8 @@ import torch
 from smaf.core.errors import InputError
 from smaf.core.tensors import normalise
 from smaf.data.layout import open_data
-from smaf.models import IMAGENET, LIGHT, build_classifier, read_info, read_weights
-from smaf.models.timm_backbone import packaged_lite0, rename_lite0
+from smaf.models import IMAGENET, LIGHT, build_classifier, read_checkpoint
+from smaf.models.lite0 import packaged_lite0, rename_lite0
 
 PACKAGE = packaged_lite0()
 pytestmark = pytest.mark.skipif(
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 def test_tensors_are_the_packages() -> None:
     theirs = torch.load(PACKAGE, weights_only=True)
-    ours = read_weights(PACKAGE)
+    ours = read_checkpoint(PACKAGE).state
     names = timm.create_model(LIGHT).state_dict()
     assert list(ours) == list(names) and len(ours) == len(theirs) == 296
     assert all(ours[key].shape == names[key].shape for key in names)
@@ -40,11 +40,11 @@ def test_tensors_are_the_packages() -> None:
     for mine, other in pairs.items():
         assert torch.equal(ours[mine], theirs[other]), mine
     assert float(ours["conv_stem.weight"].double().sum()) == pytest.approx(-26.811377, abs=1e-5)
-    assert read_info(PACKAGE) is None
+    assert read_checkpoint(PACKAGE).classifier is None
 
 
 def test_classifier_starts_from_them() -> None:
-    theirs = read_weights(PACKAGE)
+    theirs = read_checkpoint(PACKAGE).state
     for source in (IMAGENET, PACKAGE):
         model = build_classifier(LIGHT, num_classes=6, pretrained=source)
         own = model.state_dict()
@@ -60,7 +60,7 @@ def test_classifier_starts_from_them() -> None:
 def test_they_classify(animals: Path) -> None:
     """ImageNet's classes 151..268 are dogs, 281..285 cats."""
     network = timm.create_model(LIGHT)
-    network.load_state_dict(read_weights(PACKAGE))
+    network.load_state_dict(read_checkpoint(PACKAGE).state)
     network.eval()
     data = open_data(animals)
     config = network.default_cfg

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from smaf.core.errors import InputError
-from smaf.models import read_info, read_weights
+from smaf.models import read_checkpoint
 from smaf.models.mxnet_params import published_key, read_mxnet_params
 
 Golden = Callable[[str], Path]
@@ -48,7 +48,7 @@ def test_names_become_the_published_ones(golden: Golden, name: str) -> None:
         "bn7.running_mean": "aux:bn7_moving_mean",
         "bn7.running_var": "aux:bn7_moving_var",
     }
-    state = read_weights(golden(name))
+    state = read_checkpoint(golden(name)).state
     assert set(state) == set(pairs)  # the 1000-class layer is dropped
     for ours, theirs in pairs.items():
         assert np.array_equal(state[ours].numpy(), expected[theirs]), ours
@@ -93,14 +93,14 @@ def test_foreign_names_are_refused(golden: Golden, tmp_path: Path) -> None:
         InputError,
         match=r"other\.params have 'arg:stage1_weight', which is not a name of ResNet-38",
     ):
-        read_weights(path)
+        read_checkpoint(path)
 
 
 def test_contents_decide_not_the_suffix(golden: Golden, tmp_path: Path) -> None:
     path = tmp_path / "resnet38.bin"
     path.write_bytes(golden("v2.params").read_bytes())
-    assert "conv1a.weight" in read_weights(path)
-    assert read_info(path) is None
+    assert "conv1a.weight" in read_checkpoint(path).state
+    assert read_checkpoint(path).classifier is None
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -112,7 +112,7 @@ def test_every_truncation_is_refused(golden: Golden, tmp_path: Path, name: str) 
         with pytest.raises(InputError, match=r"cut\.params"):
             read_mxnet_params(path)
         with pytest.raises(InputError, match=r"cut\.params"):
-            read_weights(path)
+            read_checkpoint(path)
 
 
 def test_sparse_arrays_and_claims_beyond_the_file_are_refused(
@@ -152,7 +152,7 @@ def test_random_damage_is_read_or_refused_and_nothing_else(golden: Golden, tmp_p
             for place in places:
                 data[place] = int(rng.integers(0, 256))
         path.write_bytes(bytes(data))
-        for read in (read_mxnet_params, read_weights):
+        for read in (read_mxnet_params, read_checkpoint):
             try:
                 read(path)
             except InputError as error:

@@ -19,11 +19,9 @@ from smaf.models import (
     Segmenter,
     build_classifier,
     build_segmenter,
-    load_segmenter,
-    read_segmenter_info,
-    read_weights,
-    save_classifier,
-    save_segmenter,
+    load_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
 )
 from smaf.models.deeplab import MEAN
 
@@ -94,10 +92,11 @@ def test_checkpoints_of_deeplab_pytorch(
     """Its VOC checkpoint is a whole network; its COCO initialisation has no `base.` and no ASPP."""
     whole = deeplab.state_dict()
     path = checkpoint(whole)
-    info = read_segmenter_info(path)
+    read = read_checkpoint(path)
+    info = read.segmenter
     assert info is not None and (info.name, info.num_classes) == (DEEPLAB, 21)
-    assert read_weights(path).keys() == whole.keys()
-    again = build_segmenter(DEEPLAB, num_classes=21, pretrained=path).state_dict()
+    assert read.state.keys() == whole.keys()
+    again = build_segmenter(DEEPLAB, num_classes=21, pretrained=read).state_dict()
     assert all(torch.equal(again[key], whole[key]) for key in whole)
     with pytest.raises(InputError, match="class count with background 21, the model has 7"):
         build_segmenter(DEEPLAB, num_classes=7, pretrained=path)
@@ -157,8 +156,8 @@ def test_light_network(tmp_path: Path) -> None:
     assert [conv.dilation[0] for conv in fine.get_submodule("aspp").children()] == [6, 12, 18, 24]
     assert [conv.dilation[0] for conv in model.get_submodule("aspp").children()] == [3, 6, 9, 12]
     path = tmp_path / "s.pth"
-    save_segmenter(path, model, ("a", "b", "c"))
-    info = read_segmenter_info(path)
+    write_checkpoint(path, model, ("a", "b", "c"))
+    info = read_checkpoint(path).segmenter
     assert info is not None and (info.name, info.num_classes, info.output_stride) == (SMALL, 4, 16)
     assert info.class_names == ("a", "b", "c")
     again = build_segmenter(SMALL, num_classes=4, pretrained=path)
@@ -171,7 +170,7 @@ def test_light_network_starts_as_the_classifier_is(tmp_path: Path) -> None:
     last."""
     torch.manual_seed(0)
     classifier = build_classifier(SMALL, num_classes=3, head="eps")
-    save_classifier(tmp_path / "c.pth", classifier, ("a", "b", "c"))
+    write_checkpoint(tmp_path / "c.pth", classifier, ("a", "b", "c"))
     model = build_segmenter(SMALL, num_classes=4, pretrained=tmp_path / "c.pth")
     images = torch.randn(1, 3, 64, 80)
     with torch.inference_mode():
@@ -202,15 +201,15 @@ def test_bad_names(name: str, classes: int, words: str) -> None:
 
 
 def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
-    save_segmenter(tmp_path / "s.pth", build_segmenter(SMALL, num_classes=4), ("a", "b", "c"))
+    write_checkpoint(tmp_path / "s.pth", build_segmenter(SMALL, num_classes=4), ("a", "b", "c"))
     with pytest.raises(InputError, match=f"have the network {SMALL}, the model has resnet18"):
         build_segmenter("resnet18", num_classes=4, pretrained=tmp_path / "s.pth")
-    save_classifier(
+    write_checkpoint(
         tmp_path / "c.pth", build_classifier("resnet18", num_classes=3, head="eps"), ("a", "b", "c")
     )
     model = build_segmenter(SMALL, num_classes=4)
     with pytest.raises(InputError, match="a classifier with the backbone resnet18"):
-        load_segmenter(model, tmp_path / "c.pth")
+        load_checkpoint(model, tmp_path / "c.pth")
 
 
 def test_optimiser_groups() -> None:

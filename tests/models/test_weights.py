@@ -17,10 +17,9 @@ from smaf.models import (
     Classifier,
     ClassifierInfo,
     build_classifier,
-    load_weights,
-    read_info,
-    read_weights,
-    save_classifier,
+    load_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
 )
 
 NAMES = ("cat", "cow", "dog")
@@ -55,8 +54,8 @@ def test_eps_checkpoint(tmp_path: Path) -> None:
     state = small("eps")
     for prefix in ("", "module."):
         path = saved(tmp_path / "eps.pth", {prefix + key: value for key, value in state.items()})
-        assert same(read_weights(path), state)
-        assert read_info(path) == ClassifierInfo("resnet38", "eps", 20, 8, ())
+        assert same(read_checkpoint(path).state, state)
+        assert read_checkpoint(path).classifier == ClassifierInfo("resnet38", "eps", 20, 8, ())
 
 
 def test_smaf_checkpoint(tmp_path: Path) -> None:
@@ -66,13 +65,13 @@ def test_smaf_checkpoint(tmp_path: Path) -> None:
         tmp_path / "smaf.pth",
         {"Net": {"model_state": wrapped, "objective_vectors": torch.zeros(21, 128)}, "iter": 20000},
     )
-    assert same(read_weights(path), state)
-    assert read_info(path) == ClassifierInfo("resnet38", "smaf", 20, 8, ())
+    assert same(read_checkpoint(path).state, state)
+    assert read_checkpoint(path).classifier == ClassifierInfo("resnet38", "smaf", 20, 8, ())
 
 
 def test_imagenet_weights_have_no_head(tmp_path: Path) -> None:
     state = {key: value for key, value in small("eps").items() if key != "fc8.weight"}
-    assert read_info(saved(tmp_path / "body.pth", state)) is None
+    assert read_checkpoint(saved(tmp_path / "body.pth", state)).classifier is None
 
 
 @pytest.mark.parametrize("head", ["smaf", "eps", "cls"])
@@ -80,9 +79,9 @@ def test_own_file_round_trip(tmp_path: Path, head: str) -> None:
     torch.manual_seed(2)
     model = build_classifier("resnet18", num_classes=3, head=head, output_stride=8)
     path = tmp_path / "model.pth"
-    save_classifier(path, model, NAMES)
-    assert read_info(path) == ClassifierInfo("resnet18", head, 3, 8, NAMES)
-    assert same(read_weights(path), model.state_dict())
+    write_checkpoint(path, model, NAMES)
+    assert read_checkpoint(path).classifier == ClassifierInfo("resnet18", head, 3, 8, NAMES)
+    assert same(read_checkpoint(path).state, model.state_dict())
     again = build_classifier("resnet18", num_classes=3, head=head, output_stride=8, pretrained=path)
     image = torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -99,14 +98,14 @@ def test_timm_state_dict_fills_the_backbone_only(tmp_path: Path, light: Classifi
         tmp_path / "resnet18.pth", {"state_dict": {**body, "fc.weight": torch.zeros(1000, 512)}}
     )
     head = light.fc8.weight.clone()
-    load_weights(light, path)
+    load_checkpoint(light, path)
     assert float(light.state_dict()["backbone.body.layer4.1.conv2.weight"].mean()) == 0.5
     assert torch.equal(light.fc8.weight, head)
 
 
 def test_misfits_are_named(tmp_path: Path, light: Classifier) -> None:
     path = tmp_path / "light.pth"
-    save_classifier(path, light, NAMES)
+    write_checkpoint(path, light, NAMES)
     cases = {
         r"head smaf, the model has eps: build the model with head smaf": {
             "backbone": "resnet18",
@@ -121,7 +120,7 @@ def test_misfits_are_named(tmp_path: Path, light: Classifier) -> None:
         with pytest.raises(InputError, match=message):
             build_classifier(**{"num_classes": 3, "pretrained": path, **options})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="backbone resnet38, the model has resnet18"):
-        load_weights(light, saved(tmp_path / "eps.pth", small("eps")))
+        load_checkpoint(light, saved(tmp_path / "eps.pth", small("eps")))
     bodies = {
         k: v
         for k, v in build_classifier("resnet34", num_classes=3).state_dict().items()
@@ -135,7 +134,7 @@ def test_misfits_are_named(tmp_path: Path, light: Classifier) -> None:
     with pytest.raises(
         InputError, match=r"fc8\.weight is \(9, 128, 1, 1\), expected \(4, 128, 1, 1\)"
     ):
-        load_weights(light, saved(tmp_path / "wide.pth", wide))
+        load_checkpoint(light, saved(tmp_path / "wide.pth", wide))
 
 
 def test_a_refused_file_leaves_the_model_as_it_was(tmp_path: Path, light: Classifier) -> None:
@@ -143,7 +142,7 @@ def test_a_refused_file_leaves_the_model_as_it_was(tmp_path: Path, light: Classi
     state = {key: value + 1 for key, value in light.state_dict().items()}
     del state["fc8.weight"]
     with pytest.raises(InputError, match=r"fc8\.weight is missing"):
-        load_weights(light, saved(tmp_path / "half.pth", state))
+        load_checkpoint(light, saved(tmp_path / "half.pth", state))
     assert same(light.state_dict(), before)
 
 
@@ -160,7 +159,7 @@ def test_unknown_names_are_refused() -> None:
         with pytest.raises(InputError, match=message):
             build_classifier(**{"num_classes": 3, **options})  # type: ignore[arg-type]
     with pytest.raises(MissingInputError, match="does not exist"):
-        read_info("/none/there.params")
+        read_checkpoint("/none/there.params")
 
 
 def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> None:
@@ -175,11 +174,10 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path) -> No
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"w": Bomb()}, protocol=2))
     torch.save({"state_dict": {"w": torch.zeros(1)}, "x": Bomb()}, tmp_path / "zip.pth")
     for name in ("plain.pth", "zip.pth"):
-        for read in (read_weights, read_info):
-            with pytest.raises(InputError, match=rf"{name} cannot be read as tensors") as caught:
-                read(tmp_path / name)
-            assert "weights_only" not in str(caught.value)  # PyTorch's advice would run it
-            assert name == "plain.pth" or "posix.system" in str(caught.value)
+        with pytest.raises(InputError, match=rf"{name} cannot be read as tensors") as caught:
+            read_checkpoint(tmp_path / name)
+        assert "weights_only" not in str(caught.value)  # PyTorch's advice would run it
+        assert name == "plain.pth" or "posix.system" in str(caught.value)
     assert not mark.exists()
 
 
@@ -202,7 +200,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     for content in contents:
         path.write_bytes(content)
         try:
-            read_weights(path)
+            read_checkpoint(path)
         except InputError as error:
             assert "damaged.pth" in str(error)
             refused += 1
@@ -218,4 +216,4 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
         {"Net": {"objective_vectors": torch.zeros(1)}},
     ):
         with pytest.raises(InputError, match="hold no state dict"):
-            read_weights(saved(tmp_path / "other.pth", value))
+            read_checkpoint(saved(tmp_path / "other.pth", value))

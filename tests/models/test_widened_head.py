@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from smaf.core.errors import InputError
-from smaf.models import build_classifier, load_weights, save_classifier, widen_eps_head
+from smaf.models import build_classifier, load_checkpoint, widen_eps_head, write_checkpoint
 
 
 def test_widened_head_by_hand() -> None:
@@ -34,9 +34,9 @@ def test_widened_head_by_hand() -> None:
 def test_widened_head_gives_the_same_cams(backbone: str, tmp_path: Path) -> None:
     torch.manual_seed(4)
     eps = build_classifier(backbone, num_classes=20, head="eps")
-    save_classifier(tmp_path / "eps.pth", eps, ())
+    write_checkpoint(tmp_path / "eps.pth", eps, ())
     smaf = build_classifier(backbone, num_classes=20, head="smaf")
-    load_weights(smaf, tmp_path / "eps.pth", adapt_head=True)
+    load_checkpoint(smaf, tmp_path / "eps.pth", adapt_head=True)
     images = torch.randn(2, 3, 65, 49, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():
         a, b = eps.forward_cam(images), smaf.forward_cam(images)

@@ -17,11 +17,9 @@ from smaf.models import (
     Classifier,
     build_classifier,
     build_segmenter,
-    load_segmenter,
-    load_weights,
-    read_info,
+    load_checkpoint,
+    read_checkpoint,
 )
-from smaf.models.weights import read_weights
 
 State = dict[str, Tensor]
 
@@ -56,7 +54,7 @@ def check(path: Path, value: Any, network: Classifier) -> None:
     images = torch.randn(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert not torch.equal(other.forward_cam(images), network.forward_cam(images))
-        load_weights(other, path)
+        load_checkpoint(other, path)
         assert torch.equal(other.forward_cam(images), network.forward_cam(images))
 
 
@@ -137,7 +135,7 @@ def test_lightning(tmp_path: Path, state: State) -> None:
     }
     torch.save(value, tmp_path / "last.ckpt")
     fresh = build_classifier("test_efficientnet", num_classes=3, head="eps")
-    load_weights(fresh, tmp_path / "last.ckpt")
+    load_checkpoint(fresh, tmp_path / "last.ckpt")
     torch.manual_seed(3)
     with torch.inference_mode():
         expected = build_classifier("test_efficientnet", num_classes=3, head="eps").forward_cam(
@@ -154,8 +152,9 @@ def test_known_networks_are_found_by_their_keys(tmp_path: Path) -> None:
         {"a": {"b": under("module.", eps)}},
     ):
         torch.save(value, tmp_path / "eps.pth")
-        info = read_info(tmp_path / "eps.pth")
-        assert set(read_weights(tmp_path / "eps.pth")) == set(eps)
+        checkpoint = read_checkpoint(tmp_path / "eps.pth")
+        info = checkpoint.classifier
+        assert set(checkpoint.state) == set(eps)
         assert info is not None and (info.backbone, info.head, info.num_classes) == (
             "resnet38",
             "eps",
@@ -179,8 +178,8 @@ def test_timm_backbones_below_a_prefix(tmp_path: Path, network: Classifier, stat
     torch.manual_seed(5)
     classifier = build_classifier("test_efficientnet", num_classes=5, head="smaf")
     segmenter = build_segmenter("test_efficientnet", num_classes=4)
-    load_weights(classifier, tmp_path / "body.pth")
-    load_segmenter(segmenter, tmp_path / "body.pth")
+    load_checkpoint(classifier, tmp_path / "body.pth")
+    load_checkpoint(segmenter, tmp_path / "body.pth")
     for model in (classifier, segmenter):
         own = model.state_dict()
         assert all(torch.equal(own[f"backbone.body.{key}"], value) for key, value in body.items())

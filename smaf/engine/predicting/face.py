@@ -14,8 +14,8 @@ from smaf.core.images import read_image
 from smaf.core.names import find_class, is_background
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
-from smaf.engine.networks import open_network, shipped_weights
-from smaf.engine.predicting.predictor import Network, Predictor, default_settings, with_overrides
+from smaf.engine.predicting import Network, open_network, shipped_weights
+from smaf.engine.predicting.predictor import Predictor, default_settings, with_overrides
 from smaf.engine.predicting.result import Result
 from smaf.engine.predicting.result_files import place_of
 from smaf.ops import require_crf

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, PAPER_VIEWS, Views
+from smaf.engine.predicting import Network
 from smaf.ops import (
     SizedMaps,
     bounded_photo,
@@ -26,33 +26,6 @@ BACKGROUND = 0.2  # threshold of a classifier's maps where its file names none
 _HUGE = 16_000_000  # pixels: 64 MB
 _CLASSIFIER = PredictSettings(PAPER_VIEWS, background=BACKGROUND, score=0.5)
 _SEGMENTER = PredictSettings(replace(ONE_VIEW, label_filter="logits"), background=None, score=0.5)
-
-
-class Network(Protocol):
-    """What predicts: a network behind ONNX Runtime or PyTorch (:mod:`smaf.engine.networks`)."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, without background."""
-
-    @property
-    def mean(self) -> tuple[float, ...]:
-        """Of RGB in 0..1."""
-
-    @property
-    def std(self) -> tuple[float, ...]:
-        """Of RGB in 0..1."""
-
-    @property
-    def segments(self) -> bool:
-        """Whether its softmax is the result: a segmentation network. A classifier's maps are fused
-        as in stage 1."""
-
-    def cam(self, images: np.ndarray) -> np.ndarray:
-        """(n, 3, h, w) float32 images → (n, C+1, h', w') logits, the last channel background.
-
-        Images are RGB, normalised with `mean` and `std`.
-        """
 
 
 def default_settings(*, segments: bool) -> PredictSettings:

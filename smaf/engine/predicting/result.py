@@ -71,7 +71,7 @@ class Result:
     def save(
         self, folder: str | os.PathLike[str], *, name: str | None = None, legend: bool = True
     ) -> Path:
-        """Write `<stem>.png` and `<stem>_overlay.jpg` as `smaf predict` does; return the mask's path.
+        """Write `<stem>.png` and `<stem>_overlay.jpg` as `smaf predict` does; return the first.
 
         Args:
             folder: made where it does not exist. Earlier masks and overlays there are replaced.
