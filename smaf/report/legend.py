@@ -44,7 +44,7 @@ def add_legend(picture: Image.Image, names: Mapping[int, str]) -> Image.Image:
     if not entries or room < 0 or not all(text for _, text, _ in entries):
         return picture
     widths = [size + gap + round(font.getlength(text)) + gap for _, text, font in entries]
-    rows = list(_rows(widths, picture.width - gap))
+    rows = list(_rows([width + gap for width in widths], picture.width))
     line = size + gap
     result = Image.new("RGB", (picture.width, picture.height + len(rows) * line + gap), _PAPER)
     result.paste(picture)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -104,10 +104,12 @@ def load(weights: str | os.PathLike[str], *, device: str = "auto") -> LoadedNetw
 
 def _indices(labels: Sequence[str], class_names: Sequence[str]) -> list[int]:
     """Class indices of names, in order; background is no class."""
-    if isinstance(labels, (str, Mapping)) or not all(isinstance(name, str) for name in labels):
+    wrong = isinstance(labels, (str, bytes, Mapping)) or not isinstance(labels, Iterable)
+    names = [] if wrong else list(labels)
+    if wrong or not all(isinstance(name, str) for name in names):
         raise TypeError(f"labels {labels!r:.80}: expected a list of class names, like ['cat']")
     indices = set()
-    for name in labels:
+    for name in names:
         index = find_class(name, class_names)
         if index is not None:
             indices.add(index)

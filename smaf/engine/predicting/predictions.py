@@ -23,6 +23,7 @@ log = logging.getLogger("smaf")
 Entry = dict[str, Any]
 _FIX = "delete it, or choose another folder with --out"
 _CHECKSUM = "sha256:"
+_EARLIER = {"legend": False}  # what records of version 0.4 and before do not say
 _SHARE = 20  # writing the record takes at most a twentieth of the time
 
 
@@ -146,6 +147,7 @@ class Predictions:
         before, now = record.get("settings"), self._facts["settings"]
         if not isinstance(before, dict):
             return "by another version"
+        before = {**{key: _EARLIER[key] for key in _EARLIER if key in now}, **before}
         keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         return "; ".join(
             f"{key} changed"

@@ -81,7 +81,7 @@ class Result:
         Raises :class:`ValueError` without a name, and where another file would be replaced.
         """
         stem = self.name if name is None else name
-        if not stem or PurePath(stem).name != stem:
+        if not stem or PurePath(stem).name != stem or not stem.strip("."):
             raise InputError(
                 f"name {stem!r}: expected that of a file without folder and suffix; a result that "
                 "was made of an image or array needs one: save(folder, name='photo')"
