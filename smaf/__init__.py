@@ -9,11 +9,11 @@ Masks of photographs, with a network that ships or with one of your own::
     result.mask, result.classes, result.scores, result.maps
     result.save("masks/")
 
-A network of your own is trained in stages, each a command and a module: :mod:`smaf.train_eps` (0)
-trains a classifier, :mod:`smaf.gen_fusion` (1) fuses its CAMs, :mod:`smaf.refine_fusion` refines
-them, :mod:`smaf.train_fusion` (2) trains the classifier on the fused maps, :mod:`smaf.gen_pm` (3)
-makes pseudo masks, :mod:`smaf.train_seg` and :mod:`smaf.test_seg` (4) train and test a segmentation
-network on them; :mod:`smaf.evaluate` measures masks.
+A network of your own is trained in stages. Each is a plan and a function in
+`smaf/engine/stages/<command>.py`, and a command in `smaf/<command>.py`: `train_eps` (0) trains a
+classifier, `gen_fusion` (1) fuses its CAMs, `refine_fusion` refines them, `train_fusion` (2) trains
+the classifier on the fused maps, `gen_pm` (3) makes pseudo masks, `train_seg` and `test_seg` (4)
+train and test a segmentation network on them; `evaluate` measures masks.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def load(weights: str | os.PathLike[str], *, device: str = "auto") -> LoadedNetw
         array and gives a result with `mask`, `classes`, `scores`, `maps`, `overlay()` and `save()`;
         see :class:`smaf.engine.predicting.face.LoadedNetwork`.
 
-    Raises FileNotFoundError and :class:`ValueError` where the weights are missing or damaged.
+    Raises FileNotFoundError where the weights are missing, ValueError where they are damaged.
 
     Example:
         >>> import numpy as np, smaf

@@ -219,3 +219,20 @@ def test_shipped_networks(photo: Path) -> None:
     assert set(np.unique(result.mask)) <= {0, 1}
     # A pixel is cat where its probability exceeds what is left to background
     assert ((result.maps["cat"] > 0.5) == (result.mask == 1)).mean() > 0.999
+
+
+def test_the_command_draws_legends_unless_told_otherwise(
+    weights: Path, photo: Path, tmp_path: Path
+) -> None:
+    """Without a legend the overlay is made again; the mask is the same."""
+    masks, sizes = [], []
+    for options in ((), (), ("--no_legend",), ("--no_legend",)):
+        arguments = (photo, "--weights", weights, "--out", tmp_path, "--labels", CLASSES[0])
+        done = run(predict.main, *arguments, "--device", "cpu", *options)
+        assert done.status == 0, done.err
+        masks.append((tmp_path / f"{photo.stem}.png").read_bytes())
+        with Image.open(tmp_path / f"{photo.stem}_overlay.jpg") as overlay:
+            sizes.append(overlay.size)
+    assert len(set(masks)) == 1
+    w, h = read_image(photo).size
+    assert sizes[2] == sizes[3] == (w, h) and sizes[0] == sizes[1] and sizes[0][1] > h
