@@ -28,8 +28,8 @@ from smaf.core.files import read_json, write_json, write_text
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.data.layout import open_data
-from smaf.engine.predict import Predictor
 from smaf.engine.predicting import Network
+from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.ops import ConfusionMatrix, crf_available
 
@@ -149,12 +149,9 @@ class Run:
                     score=args.score,
                     crf_background=args.crf_threshold,
                 )
-                matrix.update(
-                    Predictor(once, settings, column.crf)(photo, shown if column.known else None)[
-                        0
-                    ],
-                    truth,
-                )
+                labels = shown if column.known else None
+                mask = Predictor(once, settings, column.crf)(photo, labels).mask
+                matrix.update(mask, truth)
         return {
             column.title: 100 * float(matrix.compute()["miou"])
             for column, matrix in matrices.items()

@@ -14,8 +14,16 @@ from smaf.core.errors import InputError
 
 @dataclass(frozen=True)
 class CrfSettings:
-    """Kernel widths in pixels (`xy`) and in colour values 0..255 (`rgb`), their weights, mean-field
-    iterations."""
+    r"""Kernels of dense CRF and the number of its mean-field iterations.
+
+    The energy of pixels i, j of different labels, at places p with colours I:
+
+    .. math:: k_{ij} = w_b e^{-|p_i - p_j|^2 / 2\theta_\alpha^2 - |I_i - I_j|^2 / 2\theta_\beta^2}
+        + w_g e^{-|p_i - p_j|^2 / 2\theta_\gamma^2}
+
+    with θ_α `bilateral_xy` and θ_γ `gaussian_xy` in pixels, θ_β `bilateral_rgb` in colour values
+    0..255, and the kernels' weights w_b and w_g.
+    """
 
     gaussian_xy: float
     gaussian_weight: float
@@ -25,8 +33,13 @@ class CrfSettings:
     iterations: int = 10
 
     def scaled(self, factor: float) -> CrfSettings:
-        """The same kernels for a photograph resized by `factor`; the Gaussian stays at least one
-        pixel wide."""
+        """The kernels for a photograph resized by `factor`; the Gaussian stays ≥ 1 pixel wide.
+
+        Example:
+            >>> half = CrfSettings(1, 3, 67, 3, 4).scaled(0.5)
+            >>> half.gaussian_xy, half.bilateral_xy
+            (1.0, 33.5)
+        """
         return replace(
             self,
             gaussian_xy=max(1.0, self.gaussian_xy * factor),
@@ -154,6 +167,12 @@ def crf_cams(
 
     Returns:
         `{class index: (H, W) float32}`, probabilities; background has what is left to 1.
+
+    Example:
+        >>> cams = {3: np.full((1, 1), 0.75, dtype=np.float32)}
+        >>> image = np.zeros((1, 1, 3), dtype=np.uint8)
+        >>> crf_cams(image, cams, background=0.25, settings=None)[3].tolist()  # 0.75 / (0.25 + 0.75)
+        [[0.75]]
     """
     if not cams:
         return {}

@@ -28,6 +28,13 @@ def class_maps(
     Of a plain-CAM network (N, C, h, w) it is the ReLU. `classes` are the n wanted ones, None all.
     With `label_filter="logits"` the softmax has these and the background alone; see
     :class:`smaf.core.views.Views`.
+
+    Example:
+        >>> cam = torch.zeros(1, 3, 1, 1)  # two classes and background
+        >>> [round(v, 3) for v in class_maps(cam, 2).flatten().tolist()]
+        [0.333, 0.333]
+        >>> class_maps(cam, 2, classes=[1], label_filter="logits").flatten().tolist()
+        [0.5]
     """
     check_label_filter(label_filter)
     wanted = list(range(num_classes) if classes is None else classes)
@@ -42,12 +49,17 @@ def class_maps(
 def fuse_cams(
     model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor, *, views: Views = PAPER_VIEWS
 ) -> dict[int, np.ndarray]:
-    """Fuse the CAMs of several views of one photograph (SMAF, stage 1).
+    r"""Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
     For each scale the image is resized (bicubic) and normalised with the model's `mean` and `std`;
     the CAM's softmax is brought to the image's size (bilinear), flipped back, and kept for the
     labelled classes. The views are summed, each class divided by (its maximum + 1e-5). A plain-CAM
     network (head `"cls"`) gives ReLU for softmax.
+
+    .. math:: M_c = \frac{S_c}{\max S_c + 10^{-5}}, \quad
+        S_c = \sum_{s} A_c(x_s) + \overleftarrow{A_c(\overleftarrow{x_s})}
+
+    with the photograph x at scale s, the class's softmax map A, and an arrow for a mirror image.
 
     Args:
         model: a classifier of :func:`smaf.models.build_classifier`; its device is used, its mode

@@ -20,8 +20,18 @@ def _check_cam(cam: Tensor, labels: Tensor, extra: int, name: str = "cam") -> No
 
 
 def classification_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Multi-label soft margin of the first C scores (N, ≥C) against the image labels (N, C) of 0
-    and 1."""
+    r"""Multi-label soft margin of the first C scores (N, ≥C) against image labels (N, C) of 0 and 1.
+
+    .. math:: L = -\frac{1}{NC} \sum_{n,c} y_{nc} \log \sigma(s_{nc})
+        + (1 - y_{nc}) \log(1 - \sigma(s_{nc}))
+
+    with the scores s, the labels y and the logistic function σ.
+
+    Example:
+        >>> loss = classification_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+        >>> round(float(loss), 4)  # log 2
+        0.6931
+    """
     return F.multilabel_soft_margin_loss(scores[:, : labels.shape[1]], labels)
 
 
@@ -57,8 +67,14 @@ def eps_loss(
     lam: float = 0.5,
     resize: str = "nearest",
 ) -> Tensor:
-    """EPS's saliency loss (Lee et al., CVPR 2021, eq. 3-5): how well labelled classes explain the
-    saliency map.
+    r"""EPS's saliency loss: how well labelled classes explain the saliency map.
+
+    Lee et al., CVPR 2021, eq. 3-5:
+
+    .. math:: L = \frac{1}{N h w} \sum (\lambda \hat M_f + (1 - \lambda)(1 - \hat M_b) - M)^2
+
+    with the saliency map M, the sum of the foreground channels M_f, the sum of the background
+    channels M_b (both of :func:`saliency_estimate`) and the share λ.
 
     Args:
         cam: (N, C+1, h, w) logits, the last channel background.
@@ -71,6 +87,15 @@ def eps_loss(
 
     Returns:
         Scalar: mean squared error between the estimate and the saliency map.
+
+    Example:
+        >>> cam = torch.full((1, 2, 2, 2), -50.0)
+        >>> cam[0, 0, 0], cam[0, 1, 1] = 50.0, 50.0  # the class above, background below
+        >>> saliency = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
+        >>> round(float(eps_loss(cam, saliency, torch.ones(1, 1))), 4)
+        0.0
+        >>> round(float(eps_loss(cam, 1 - saliency, torch.zeros(1, 1))), 4)  # (0 + 1/4 + …) below
+        0.625
     """
     _check_cam(cam, labels, 1)
     if saliency.ndim == 3:
@@ -88,14 +113,22 @@ def eps_loss(
 def self_training_loss(
     logits: Tensor, target: Tensor, *, weight: float = 100.0, align_corners: bool = True
 ) -> Tensor:
-    """SMAF's self-training loss: `weight` times the mean squared error of the softmax against the
-    target.
+    r"""SMAF's self-training loss: the weighted squared error of the softmax against the target.
+
+    .. math:: L = \frac{w}{N (C+1) H W} \sum (\mathrm{softmax}(z) - t)^2
+
+    with the logits z, the target t and the weight w.
 
     Args:
         logits: (N, C+1, h, w), brought to the target's size (bilinear).
         target: (N, C+1, H, W) from :func:`smaf.ops.reactivation_target`.
         weight: 100 in the release.
         align_corners: True in the release: the corner cells' centres lie on the target's corners.
+
+    Example:
+        >>> target = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1)
+        >>> float(self_training_loss(torch.zeros(1, 2, 1, 1), target))  # 100 · (1/4 + 1/4) / 2
+        25.0
     """
     if logits.ndim != 4 or target.ndim != 4 or logits.shape[:2] != target.shape[:2]:
         raise ValueError(
@@ -122,6 +155,11 @@ def segmentation_loss(
 
     Returns:
         Scalar: the sum over `logits` of the mean over pixels that are not ignored; 0 where all are.
+
+    Example:
+        >>> mask = torch.tensor([[[0, 1], [255, 255]]])
+        >>> round(float(segmentation_loss([torch.zeros(1, 2, 2, 2)], mask)), 4)  # log 2
+        0.6931
     """
     total = torch.zeros((), device=mask.device)
     for part in logits:

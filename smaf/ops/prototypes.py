@@ -13,7 +13,7 @@ from torch import Tensor
 def class_prototypes(
     features: Tensor, logits: Tensor, *, min_pixels: int = 10
 ) -> tuple[Tensor, Tensor]:
-    """Mean feature of each class in each image, over the pixels whose predicted class it is.
+    r"""Mean feature of each class in each image, over the pixels whose predicted class it is.
 
     Args:
         features: (N, D, h, w).
@@ -22,6 +22,17 @@ def class_prototypes(
 
     Returns:
         (M, D) means in the order of images, then classes, and their class ids (M,) int64.
+
+    .. math:: v_t = \frac{\sum_p f(p) [\hat y(p) = t]}{\sum_p [\hat y(p) = t]}
+
+    with the feature f and the predicted class at the pixel p.
+
+    Example:
+        >>> features = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
+        >>> logits = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 1.0]]]])
+        >>> means, ids = class_prototypes(features, logits, min_pixels=2)
+        >>> means.tolist(), ids.tolist()
+        ([[2.0], [6.0]], [0, 1])
     """
     if (
         features.ndim != 4
@@ -47,10 +58,18 @@ def class_prototypes(
 def move_prototypes(
     prototypes: Tensor, vectors: Tensor, ids: Tensor, *, momentum: float = 1e-4
 ) -> Tensor:
-    """ProDA's moving prototypes, eq. 6: P_t ← (1 - m)·P_t + m·vector, one vector (M, D) after the
-    other.
+    r"""Move prototypes towards feature means (ProDA, eq. 6), one vector (M, D) after the other.
 
-    `prototypes` (T, D) is not changed; the moved ones are returned.
+    .. math:: P_t \leftarrow (1 - m) P_t + m v
+
+    with the momentum m and a vector v of class t. `prototypes` (T, D) is not changed; the moved
+    ones are returned.
+
+    Example:
+        >>> move_prototypes(
+        ...     torch.zeros(2, 1), torch.tensor([[4.0]]), torch.tensor([1]), momentum=0.5
+        ... ).tolist()
+        [[0.0], [2.0]]
     """
     moved = prototypes.clone()
     for vector, t in zip(vectors, ids.tolist(), strict=True):
@@ -61,10 +80,13 @@ def move_prototypes(
 def prototype_weights(
     features: Tensor, prototypes: Tensor, *, kind: Literal["cosine", "proda"] = "cosine"
 ) -> Tensor:
-    """How well each pixel fits each class prototype.
+    r"""How well each pixel fits each class prototype.
 
     `"proda"`: softmax over classes of -(d_t - min d), d_t the Euclidean distance to prototype t
     (ProDA, eq. 5, temperature 1). `"cosine"`: relu of the cosine similarity (SMAF's release).
+
+    .. math:: w_t = \frac{e^{-d_t}}{\sum_k e^{-d_k}}, \; d_t = \lVert f - P_t \rVert
+        \quad \text{or} \quad w_t = \max(0, \cos(f, P_t))
 
     Args:
         features: (N, D, H, W).
@@ -72,6 +94,11 @@ def prototype_weights(
 
     Returns:
         (N, T, H, W) in [0, 1].
+
+    Example:
+        >>> pixel = torch.tensor([0.0, 2.0]).reshape(1, 2, 1, 1)
+        >>> prototype_weights(pixel, torch.tensor([[1.0, 0.0], [0.0, 1.0]])).flatten().tolist()
+        [0.0, 1.0]
     """
     if features.ndim != 4 or prototypes.ndim != 2 or features.shape[1] != prototypes.shape[1]:
         raise ValueError(

@@ -15,12 +15,15 @@ def reactivation_target(
     reactivate: bool = True,
     soft_background: bool = False,
 ) -> Tensor:
-    """Denoise and reactivate fused maps.
+    r"""Denoise and reactivate fused maps.
 
     Denoise: multiply by the image label and append a constant background channel, so that weaker
-    responses lose to
-    it. Reactivate: divide all channels by their maximum at the pixel; the winner becomes 1, ratios
-    stay.
+    responses lose to it. Reactivate: divide all channels by their maximum at the pixel; the winner
+    becomes 1, ratios stay.
+
+    .. math:: D = [y_1 M_1, \dots, y_C M_C, b], \quad T_c(p) = D_c(p) / \max_k D_k(p)
+
+    with the fused maps M, the image labels y, the background constant b and the pixel p.
 
     Args:
         fused: (N, C, H, W) fused CAMs in [0, 1].
@@ -34,6 +37,11 @@ def reactivation_target(
 
     Returns:
         (N, C+1, H, W), the last channel background.
+
+    Example:
+        >>> fused = torch.tensor([[[[0.5, 0.125], [1.0, 0.0]]]])
+        >>> reactivation_target(fused, torch.ones(1, 1), background=0.25).tolist()
+        [[[[1.0, 0.5], [1.0, 0.0]], [[0.5, 1.0], [0.25, 1.0]]]]
     """
     if fused.ndim != 4 or labels.shape != fused.shape[:2]:
         raise ValueError(

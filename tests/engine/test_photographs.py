@@ -15,7 +15,7 @@ from small_set import run
 from smaf import predict
 from smaf.core.errors import InputError, printable
 from smaf.core.images import write_mask
-from smaf.engine.photographs import find_photographs
+from smaf.engine.predicting.photographs import find_photographs
 
 
 def photo(path: Path) -> Path:

@@ -19,9 +19,11 @@ from small_set import Done, run, stamps
 from smaf.core.images import read_mask, write_mask
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import ONE_VIEW, Views
-from smaf.engine.photo_labels import Labels
-from smaf.engine.photographs import find_photographs
-from smaf.engine.predict import MAX_OVERLAY, Predictor, predict, write_overlay
+from smaf.engine.predicting.overlay import MAX_OVERLAY, draw_overlay, write_overlay
+from smaf.engine.predicting.photo_labels import Labels
+from smaf.engine.predicting.photographs import find_photographs
+from smaf.engine.predicting.predict import predict
+from smaf.engine.predicting.predictor import Predictor
 
 SETTINGS = PredictSettings(ONE_VIEW, background=0.4, score=0.5)
 
@@ -384,7 +386,7 @@ def test_upper_and_lower_case_on_a_file_system_that_ignores_it(
     assert go(tmp_path / "n", out=tmp_path / "out")[0].status == (
         0 if sys.platform == "linux" else 2
     )
-    monkeypatch.setattr("smaf.engine.predictions._ignores_case", lambda folder: True)
+    monkeypatch.setattr("smaf.engine.predicting.result_files._ignores_case", lambda folder: True)
     done, calls = go(tmp_path / "n", out=tmp_path / "other")
     assert (
         done.status == 2 and calls == 0 and "does not tell upper from lower case" in done.lines[-1]
@@ -453,9 +455,9 @@ def test_a_table_and_a_tree(tmp_path: Path) -> None:
 def test_overlays_of_large_photographs_are_smaller(tmp_path: Path) -> None:
     mask = np.zeros((30, 70_000), dtype=np.uint8)
     mask[:, :35_000] = 1
-    write_overlay(
-        tmp_path / "o.jpg", Image.new("RGB", (70_000, 30)), mask
-    )  # JPEG's own limit is 65,535
+    # JPEG's own limit is 65,535
+    picture = draw_overlay(Image.new("RGB", (70_000, 30)), mask, ("cat",), legend=False)
+    write_overlay(tmp_path / "o.jpg", picture)
     with Image.open(tmp_path / "o.jpg") as overlay:
         assert overlay.size == (MAX_OVERLAY, 2) and overlay.getpixel((3000, 0)) == (0, 0, 0)
         assert overlay.getpixel((1000, 1)) != (0, 0, 0)

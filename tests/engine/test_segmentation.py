@@ -34,8 +34,8 @@ from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.data.layout import open_data
-from smaf.engine.predict import Predictor
 from smaf.engine.predicting import open_network
+from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.stages.test_seg import save_for_server
 from smaf.models import build_segmenter, write_checkpoint
 from smaf.ops import certain_mask, crf_available
@@ -198,14 +198,14 @@ def test_a_score_decides_which_classes_are_shown(
         open_network(str(segmenter), "cpu"),
     )
     all_taken = PredictSettings(Views((0.75, 1.0), True, 112, label_filter="logits"), None, 0.0)
-    first, second = sorted(Predictor(network, all_taken)(data.photo("p7"))[1].values())[
+    first, second = sorted(Predictor(network, all_taken)(data.photo("p7")).scores.values())[
         -2:
     ]  # p7 shows two
     between = replace(all_taken, score=(first + second) / 2)
     scores(small, segmenter, tmp_path / "all", *views)
     scores(small, segmenter, tmp_path / "some", *views, "--score", between.score)
     for image_id in ("p6", "p7"):
-        expected = Predictor(network, between)(data.photo(image_id))[0]
+        expected = Predictor(network, between)(data.photo(image_id)).mask
         assert np.array_equal(read_mask(tmp_path / f"some/{image_id}.png"), expected)
     assert len(np.unique(read_mask(tmp_path / "all/p7.png"))) == 3
     assert len(np.unique(read_mask(tmp_path / "some/p7.png"))) == 2

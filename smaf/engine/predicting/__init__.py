@@ -1,4 +1,5 @@
-"""Trained networks as prediction uses them: one face for ONNX Runtime and PyTorch.
+"""Masks of photographs that belong to no data set: networks behind one face for ONNX Runtime and
+PyTorch, the run over many photographs, and the face for Python.
 
 Importing this package starts neither runtime: PyTorch takes seconds, which ONNX files do without.
 """

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,15 +15,15 @@ from typing import Any
 from tqdm import tqdm
 
 from smaf.core.errors import InputError, printable
-from smaf.core.files import output_folder, plain_name, read_json, write_json
+from smaf.core.files import output_folder, read_json, write_json
 from smaf.core.images import read_mask
-from smaf.engine.photographs import OVERLAY, PREDICTIONS, Photograph, is_result
+from smaf.engine.predicting.result_files import PREDICTIONS, Photograph, all_names, is_result
 
 log = logging.getLogger("smaf")
 Entry = dict[str, Any]
 _FIX = "delete it, or choose another folder with --out"
 _CHECKSUM = "sha256:"
-_TEMPORARY = 20  # bytes of a temporary file's name
+_EARLIER = {"legend": False}  # what records of version 0.4 and before do not say
 _SHARE = 20  # writing the record takes at most a twentieth of the time
 
 
@@ -68,7 +67,7 @@ class Predictions:
     ) -> None:
         self.folder, self._photographs, self._labels = output_folder(folder), photographs, labels
         self._facts = {**facts, "settings": json.loads(json.dumps(dict(settings)))}
-        self.names = _all_names(folder, photographs)
+        self.names = all_names(folder, photographs)
         record = self._read()
         earlier: dict[str, Entry] = (
             {} if record is None else {entry["mask"]: entry for entry in record["photographs"]}
@@ -148,6 +147,7 @@ class Predictions:
         before, now = record.get("settings"), self._facts["settings"]
         if not isinstance(before, dict):
             return "by another version"
+        before = {**{key: _EARLIER[key] for key in _EARLIER if key in now}, **before}
         keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         return "; ".join(
             f"{key} changed"
@@ -231,65 +231,3 @@ def _is_entry(entry: Any) -> bool:
         return False
     paths = [PurePath(entry["mask"]), PurePath(entry["overlay"])]
     return all(path.name and not path.anchor and ".." not in path.parts for path in paths)
-
-
-def _all_names(folder: Path, photographs: Sequence[Photograph]) -> dict[Path, tuple[str, str]]:
-    """The names of each photograph's mask and overlay in `folder`.
-
-    Raises :class:`InputError` where a file system cannot hold them, or not beside each other.
-    """
-    names = {photograph.path: _names(folder, photograph) for photograph in photographs}
-    folders = {parent for photograph in photographs for parent in photograph.place.parents}
-    alike: dict[str, Path] = {}
-    for photograph in photographs:
-        mask, _ = names[photograph.path]
-        if PurePath(mask) in folders:
-            raise InputError(
-                f"the mask of {printable(photograph.path)} would be called like the folder "
-                f"{printable(mask)} of other masks: rename one of them, or predict them into two "
-                "folders"
-            )
-        other = alike.setdefault(plain_name(mask).casefold(), photograph.path)
-        if other != photograph.path and _ignores_case(folder):
-            raise InputError(
-                f"{printable(other)} and {printable(photograph.path)} would both be written to "
-                f"{printable(mask)}, since {printable(folder)} does not tell upper from lower "
-                "case: rename one, or predict them into two folders"
-            )
-    return names
-
-
-def _names(folder: Path, photograph: Photograph) -> tuple[str, str]:
-    longest, longest_path = 255, 4096
-    if hasattr(os, "pathconf"):
-        longest, longest_path = (os.pathconf(folder, f"PC_{kind}_MAX") for kind in ("NAME", "PATH"))
-    place, stem = photograph.place, photograph.place.name
-    overlay = stem + OVERLAY
-    if _length(overlay) > longest:
-        mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8] + OVERLAY
-        while _length(stem + mark) > longest:
-            stem = stem[:-1]
-        overlay = stem + mark
-    mask = place.with_name(f"{place.name}.png")
-    if (
-        max(map(_length, mask.parts)) > longest
-        or _length(str(folder / mask)) + _TEMPORARY > longest_path
-    ):
-        raise InputError(
-            f"the name of {printable(photograph.path)} is too long for its mask in "
-            f"{printable(folder)}, whose names have at most {longest} bytes: rename it"
-        )
-    return mask.as_posix(), place.with_name(overlay).as_posix()
-
-
-def _length(name: str) -> int:
-    return len(name) if os.name == "nt" else len(os.fsencode(name))
-
-
-def _ignores_case(folder: Path) -> bool:
-    probe = folder / f".smaf-{uuid.uuid4().hex[:8]}.part"
-    try:
-        probe.touch()
-        return probe.with_name(probe.name.upper()).exists()
-    finally:
-        probe.unlink(missing_ok=True)

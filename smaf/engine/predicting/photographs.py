@@ -7,18 +7,13 @@ import glob
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from PIL import Image
-
 from smaf.core.errors import InputError, MissingInputError, printable
-from smaf.core.images import IMAGE_SUFFIXES, voc_palette
+from smaf.core.images import IMAGE_SUFFIXES
+from smaf.engine.predicting.result_files import Photograph, is_result, place_of
 
 log = logging.getLogger("smaf")
-PREDICTIONS = "predictions.json"
-OVERLAY = "_overlay.jpg"  # ends an overlay's name
-OVERLAY_COMMENT = "SMAF overlay"  # in the file, by which it is known again
 _SUFFIXES = frozenset(suffix.lower() for suffix in IMAGE_SUFFIXES)
 # Photographs that cannot be read: said, not passed over
 _FOREIGN = (
@@ -37,15 +32,6 @@ _FOREIGN = (
     ".arw",
 )
 _SYSTEM = ("__MACOSX", "@eaDir")  # folders of a Mac's archives and a Synology's thumbnails
-
-
-@dataclass(frozen=True)
-class Photograph:
-    """A photograph as it was named, and the place of its results in the output folder, without a
-    suffix."""
-
-    path: Path
-    place: PurePath
 
 
 def find_photographs(arguments: Sequence[str]) -> list[Photograph]:
@@ -110,7 +96,7 @@ def _named(argument: str) -> Iterator[Photograph]:
     if os.path.isdir(path):
         yield from _below(path, path)
     elif os.path.isfile(path) or os.path.islink(path):
-        yield Photograph(path, _place(PurePath(path.name)))
+        yield Photograph(path, place_of(PurePath(path.name)))
     elif glob.has_magic(argument):
         parts = path.parts
         fixed = next(index for index, part in enumerate(parts) if glob.has_magic(part))
@@ -119,11 +105,7 @@ def _named(argument: str) -> Iterator[Photograph]:
             if os.path.isdir(match):
                 yield from _below(match, top)
             elif os.path.isfile(match) or os.path.islink(match):
-                yield Photograph(match, _place(match.relative_to(top)))
-
-
-def _place(path: PurePath) -> PurePath:
-    return path.with_name(path.stem) if path.stem.strip(".") else path
+                yield Photograph(match, place_of(match.relative_to(top)))
 
 
 def _below(folder: Path, top: Path) -> Iterator[Photograph]:
@@ -136,7 +118,7 @@ def _below(folder: Path, top: Path) -> Iterator[Photograph]:
             if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
                 continue
             if suffix in _SUFFIXES:
-                yield Photograph(path, _place(path.relative_to(top)))
+                yield Photograph(path, place_of(path.relative_to(top)))
             elif suffix in _FOREIGN:
                 foreign.append(path)
     if foreign:
@@ -190,33 +172,3 @@ def _unreadable(error: OSError) -> None:
         f"folder {printable(str(error.filename))} cannot be read ({error.strerror}): mend its "
         "permissions, or name the folders beside it"
     )
-
-
-def is_result(path: Path) -> bool:
-    """Whether `path` is no photograph but a mask in VOC's colours, or an overlay or a record of
-    this command."""
-    if path.name == PREDICTIONS:
-        return True
-    suffix = path.suffix.lower()
-    if suffix != ".png" and not path.name.endswith(OVERLAY):
-        return False
-    try:
-        with Image.open(path) as image:  # its head alone
-            if suffix == ".png":
-                return (
-                    image.mode == "P"
-                    and image.palette is not None
-                    and _is_voc(image.palette.getdata()[1])
-                )
-            if image.info.get("comment") == OVERLAY_COMMENT.encode():
-                return True
-    except Exception:  # damaged in one of a dozen ways: its reader says how
-        return False
-    return is_result(
-        path.with_name(path.name[: -len(OVERLAY)] + ".png")
-    )  # version 0.3 left no comment
-
-
-def _is_voc(palette: bytes | bytearray) -> bool:
-    colours = bytes(palette)
-    return len(colours) >= 9 and voc_palette().tobytes().startswith(colours)

@@ -14,7 +14,7 @@ from smaf.core.errors import InputError, MissingInputError, did_you_mean, printa
 from smaf.core.files import plain_name
 from smaf.core.labels import ImageLabels, read_image_labels
 from smaf.core.names import find_class, is_background, split_names
-from smaf.engine.photographs import Photograph
+from smaf.engine.predicting.result_files import Photograph
 
 log = logging.getLogger("smaf")
 _TABLES = (".csv", ".tsv", ".txt", ".npy", ".json", ".xlsx", ".xls", ".ods")

@@ -1,0 +1,186 @@
+"""`smaf predict`: masks and overlays of many photographs, and the record by which a run goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from smaf.core.command import is_memory_error
+from smaf.core.errors import InputError, during, printable
+from smaf.core.files import drop_leftovers
+from smaf.core.images import read_image, write_mask
+from smaf.engine.locks import locked
+from smaf.engine.predicting.overlay import draw_overlay, write_overlay
+from smaf.engine.predicting.photo_labels import Labels
+from smaf.engine.predicting.predictions import Predictions, contents
+from smaf.engine.predicting.predictor import Prediction, Predictor
+from smaf.engine.predicting.result_files import Photograph
+from smaf.ops import require_crf
+
+log = logging.getLogger("smaf")
+
+
+def predict(
+    predictor: Predictor,
+    photographs: Sequence[Photograph],
+    labels: Labels,
+    *,
+    out: Path,
+    weights: str,
+    weights_file: Path,
+    overwrite: bool = False,
+    legend: bool = True,
+) -> None:
+    """Write the mask and overlay of each photograph and one `predictions.json` into `out`.
+
+    A run goes on where an earlier one with the same settings stopped
+    (:class:`smaf.engine.predicting.predictions.Predictions`). A photograph that cannot be read, or
+    needs more memory than there is, does not stop the others; :class:`InputError` names it at the
+    end. `legend` puts the classes' names below the overlays.
+    """
+    if predictor.crf:
+        require_crf()
+    labels.check(photographs)
+    facts, settings = _facts(predictor, weights), _settings(predictor, weights_file, legend)
+    names = predictor.network.class_names
+    given = {
+        p.path: None if (of := labels.of(p.path)) is None else [names[c] for c in of]
+        for p in photographs
+    }
+    with locked(out):
+        results = Predictions(
+            out, photographs, facts=facts, labels=given, overwrite=overwrite, settings=settings
+        )
+        for folder in {(out / mask).parent for mask, _ in results.names.values()}:
+            drop_leftovers(folder)
+        faults = _Run(predictor, labels, results, legend).work()
+    log.info("wrote %d masks to %s", len(results.todo) - len(faults), printable(out))
+    if faults:
+        raise InputError(
+            f"{len(faults)} of {len(photographs)} photographs were left out: {faults[0]}"
+        )
+
+
+def _facts(predictor: Predictor, weights: str) -> dict[str, Any]:
+    """What the record says beside the settings."""
+    s, crf = predictor.settings, predictor.crf
+    return {
+        "classes": ["background", *predictor.network.class_names],
+        "weights": weights,
+        "crf": crf,
+        "score": s.score,
+        "background": s.crf_background if crf and s.crf_background else s.background,
+    }
+
+
+def _settings(predictor: Predictor, weights_file: Path, legend: bool) -> dict[str, Any]:
+    """What decides the masks and overlays."""
+    return {
+        **predictor.settings.to_dict(),
+        "crf": predictor.crf,
+        "classes": predictor.network.class_names,
+        "weights": contents(weights_file),
+        "legend": legend,
+    }
+
+
+class _Run:
+    """One run over the photographs that are left to do."""
+
+    def __init__(
+        self, predictor: Predictor, labels: Labels, results: Predictions, legend: bool
+    ) -> None:
+        self.predictor, self.labels, self.results = predictor, labels, results
+        self.legend = legend
+        self.told: set[str] = set()  # where warnings came from that were told
+
+    def work(self) -> list[str]:
+        """Make the masks; return what is wrong with the photographs that were left out."""
+        faults: list[str] = []
+        try:
+            for photograph in self.results.todo:
+                with during(f"predicting photograph {printable(photograph.path)}"):
+                    fault = self._one(photograph)
+                if fault:
+                    log.warning("warning: %s", fault)
+                    self.results.leave_out(photograph, fault)
+                    faults.append(fault)
+        finally:
+            self.results.write()
+        return faults
+
+    def _one(self, photograph: Photograph) -> str:
+        """Make and write one photograph's mask; return what is wrong with it, else an empty
+        text."""
+        path, names = photograph.path, self.predictor.network.class_names
+        shown = self.labels.of(path)
+        try:
+            digest, photo = contents(path), _read(path)
+            prediction = self._decide(photo, shown)
+            mask = prediction.mask
+            entry = _entry(photo, prediction, names)
+            mask_name, overlay_name = self.results.names[path]
+            write_mask(self.results.folder / mask_name, mask)
+            picture = draw_overlay(photo, mask, names, legend=self.legend)
+            write_overlay(self.results.folder / overlay_name, picture)
+        except InputError as error:
+            return str(error)
+        except Exception as error:
+            if not is_memory_error(error):
+                raise
+            return (
+                f"photograph {printable(path)} needs more memory than there is: make it smaller, "
+                "or predict it on a machine with more"
+            )
+        self.results.add(photograph, {**entry, "contents": digest})
+        _tell(path, entry["classes"], unlabelled=shown == [])
+        return ""
+
+    def _decide(self, photo: Image.Image, labels: list[int] | None) -> Prediction:
+        """Predict; what it warns of becomes a line of the log, each kind once a run."""
+        with warnings.catch_warnings(record=True) as caught:
+            prediction = self.predictor(photo, labels)
+        for warning in caught:
+            place = f"{warning.filename}:{warning.lineno}"
+            if place not in self.told:
+                log.warning("warning: %s; said once", warning.message)
+            self.told.add(place)
+        return prediction
+
+
+def _entry(photo: Image.Image, prediction: Prediction, names: Sequence[str]) -> dict[str, Any]:
+    """What `predictions.json` says of a photograph's mask."""
+    classes = [
+        {
+            "name": names[c],
+            "share": round(float((prediction.mask == c + 1).mean()), 5),
+            "score": round(score, 5),
+        }
+        for c, score in prediction.scores.items()
+    ]
+    return {"width": photo.width, "height": photo.height, "classes": classes}
+
+
+def _tell(path: Path, classes: Iterable[dict[str, Any]], *, unlabelled: bool) -> None:
+    """Log a photograph's classes and their shares of its pixels."""
+    nothing = "background only" + (
+        ": its labels name no class of the weights" if unlabelled else ""
+    )
+    shares = ", ".join(f"{entry['name']} {100 * entry['share']:.0f} %" for entry in classes)
+    log.info("%s: %s", printable(path), shares or nothing)
+
+
+def _read(path: Path) -> Image.Image:
+    """The photograph of a file; a link that leads nowhere is said to be one."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(
+            f"photograph {printable(path)} is a link to {printable(os.readlink(path))}, which "
+            "leads to no file: mend the link or remove it"
+        )
+    return read_image(path)

@@ -1,0 +1,156 @@
+"""From a photograph to its mask: the scores decide which classes it shows, the maps where they
+are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from smaf.core.predict_settings import PredictSettings
+from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, PAPER_VIEWS, Views
+from smaf.engine.predicting import Network
+from smaf.ops import (
+    SizedMaps,
+    bounded_photo,
+    cams_to_mask,
+    crf_cams,
+    normalise_maps,
+    refined_mask,
+    view_logits,
+)
+
+BACKGROUND = 0.2  # threshold of a classifier's maps where its file names none
+_HUGE = 16_000_000  # pixels: 64 MB
+_CLASSIFIER = PredictSettings(PAPER_VIEWS, background=BACKGROUND, score=0.5)
+_SEGMENTER = PredictSettings(replace(ONE_VIEW, label_filter="logits"), background=None, score=0.5)
+
+
+def default_settings(*, segments: bool) -> PredictSettings:
+    """How a network is used whose file does not say it: `segments` tells segmentation networks."""
+    return _SEGMENTER if segments else _CLASSIFIER
+
+
+def with_overrides(
+    own: PredictSettings,
+    *,
+    threshold: float | None = None,
+    score: float | None = None,
+    views: Views | None = None,
+) -> PredictSettings:
+    """The settings `own`, but for what is given; `threshold` holds with and without CRF.
+
+    Raises :class:`ValueError` for a threshold or score that is not between 0 and 1.
+    """
+    for name, value in (("threshold", threshold), ("score", score)):
+        if value is not None and not 0 < value < 1:
+            raise ValueError(f"{name} {value}: expected a value between 0 and 1")
+    return PredictSettings(
+        views=own.views if views is None else views,
+        background=own.background if threshold is None else threshold,
+        score=own.score if score is None else score,
+        crf_background=own.crf_background if threshold is None else threshold,
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network makes of one photograph.
+
+    Args:
+        mask: (H, W) uint8, 0 background, class index + 1.
+        scores: `{class index: score in 0..1}` of the classes taken, in the order of the maps.
+        sized: the maps that decided the mask.
+        fused: whether these are a classifier's fused maps, each to be divided by its maximum; else
+            they are probabilities.
+    """
+
+    mask: np.ndarray
+    scores: dict[int, float]
+    sized: SizedMaps
+    fused: bool
+
+    def maps(self) -> dict[int, np.ndarray]:
+        """`{class index: (H, W) float32 in 0..1}` of the classes taken, at the photograph's size.
+
+        Fused maps have a maximum of 1; probabilities leave to background what they lack of 1.
+        """
+        classes, full = list(self.scores), self.sized.full()
+        if self.fused:
+            return normalise_maps(full, classes, maxima=self.sized.maxima()) if classes else {}
+        return dict(zip(classes, full, strict=True))
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network and how it is used; `crf` refines its maps."""
+
+    network: Network
+    settings: PredictSettings
+    crf: bool = False
+
+    def __call__(self, photo: Image.Image, labels: Sequence[int] | None = None) -> Prediction:
+        """Make the mask of an RGB photograph.
+
+        `labels` are the class indices that it shows; None takes those whose score reaches the
+        settings' threshold. A classifier's maps are scaled to 1 and cut at the background
+        threshold, as in stage 3; of a segmentation network each pixel takes the most probable of
+        the classes and background.
+        """
+        network, views = self.network, self.settings.views
+        logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, views=views)
+        maps = logits.sized_maps()
+        scores = maps.peak_scores().tolist()
+        if labels is None:
+            classes = [c for c, score in enumerate(scores) if score >= self.settings.score]
+        else:
+            classes = list(labels)
+        if views.label_filter == "maps":
+            kept = SizedMaps(maps.maps[classes], photo.size)
+        else:
+            kept = logits.sized_maps(classes)
+        refines = self.crf and bool(classes)
+        if refines:
+            kept = self._refined(photo, kept, classes)
+        fused = not (network.segments or refines)
+        mask = self._mask(kept, classes, fused=fused)
+        return Prediction(mask, {c: scores[c] for c in classes}, kept, fused)
+
+    def _mask(self, kept: SizedMaps, classes: Sequence[int], *, fused: bool) -> np.ndarray:
+        """(H, W) uint8: which of `classes`, in the order of the maps `kept`, or background each
+        pixel shows."""
+        if not fused:
+            return kept.mask(
+                lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
+            )
+        background, maxima = self._background(), kept.maxima()
+
+        def decide(piece: np.ndarray) -> np.ndarray:
+            cams = normalise_maps(piece, classes, maxima=maxima)
+            return cams_to_mask(cams, threshold=background, size=piece.shape[1:])
+
+        return kept.mask(decide)
+
+    def _refined(self, photo: Image.Image, kept: SizedMaps, classes: Sequence[int]) -> SizedMaps:
+        """The maps' probabilities after dense CRF, for a photograph of more than the size cap at a
+        smaller size."""
+        # CRF takes up to 1 GB at 2 million pixels, beside the photograph
+        huge = photo.width * photo.height > _HUGE
+        smaller = bounded_photo(photo, max_pixels=MAX_VIEW_PIXELS // 2 if huge else MAX_VIEW_PIXELS)
+        maps = SizedMaps(kept.maps, smaller.size).full()
+        if self.network.segments:
+            cams, background = dict(zip(classes, maps, strict=True)), None
+        else:
+            cams = normalise_maps(maps, classes, maxima=kept.maxima())
+            background = self._background()
+        refined = crf_cams(smaller, cams, background=background)
+        return SizedMaps(np.stack(list(refined.values())), photo.size)
+
+    def _background(self) -> float:
+        """The threshold of a classifier's maps."""
+        s = self.settings
+        if self.crf and s.crf_background is not None:
+            return s.crf_background
+        return BACKGROUND if s.background is None else s.background

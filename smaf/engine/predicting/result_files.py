@@ -1,0 +1,133 @@
+"""The files that `smaf predict` writes of a photograph: what they are called, how they are known
+again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from PIL import Image
+
+from smaf.core.errors import InputError, printable
+from smaf.core.files import plain_name
+from smaf.core.images import voc_palette
+
+PREDICTIONS = "predictions.json"
+OVERLAY = "_overlay.jpg"  # ends an overlay's name
+OVERLAY_COMMENT = "SMAF overlay"  # in the file, by which it is known again
+_TEMPORARY = 20  # bytes of a temporary file's name
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph as it was named, and the place of its results in the output folder, without a
+    suffix."""
+
+    path: Path
+    place: PurePath
+
+
+def place_of(path: PurePath) -> PurePath:
+    """A photograph's path within its folder, without the suffix: the place of its results."""
+    return path.with_name(path.stem) if path.stem.strip(".") else path
+
+
+def is_result(path: Path) -> bool:
+    """Whether `path` is no photograph but a mask in VOC's colours, or an overlay or a record of
+    this command."""
+    if path.name == PREDICTIONS:
+        return True
+    suffix = path.suffix.lower()
+    if suffix != ".png" and not path.name.endswith(OVERLAY):
+        return False
+    try:
+        with Image.open(path) as image:  # its head alone
+            if suffix == ".png":
+                return (
+                    image.mode == "P"
+                    and image.palette is not None
+                    and _is_voc(image.palette.getdata()[1])
+                )
+            if image.info.get("comment") == OVERLAY_COMMENT.encode():
+                return True
+    except Exception:  # damaged in one of a dozen ways: its reader says how
+        return False
+    return is_result(
+        path.with_name(path.name[: -len(OVERLAY)] + ".png")
+    )  # version 0.3 left no comment
+
+
+def _is_voc(palette: bytes | bytearray) -> bool:
+    colours = bytes(palette)
+    return len(colours) >= 9 and voc_palette().tobytes().startswith(colours)
+
+
+def all_names(folder: Path, photographs: Sequence[Photograph]) -> dict[Path, tuple[str, str]]:
+    """The names of each photograph's mask and overlay in `folder`.
+
+    Raises :class:`InputError` where a file system cannot hold them, or not beside each other.
+    """
+    names = {photograph.path: result_names(folder, photograph) for photograph in photographs}
+    folders = {parent for photograph in photographs for parent in photograph.place.parents}
+    alike: dict[str, Path] = {}
+    for photograph in photographs:
+        mask, _ = names[photograph.path]
+        if PurePath(mask) in folders:
+            raise InputError(
+                f"the mask of {printable(photograph.path)} would be called like the folder "
+                f"{printable(mask)} of other masks: rename one of them, or predict them into two "
+                "folders"
+            )
+        other = alike.setdefault(plain_name(mask).casefold(), photograph.path)
+        if other != photograph.path and _ignores_case(folder):
+            raise InputError(
+                f"{printable(other)} and {printable(photograph.path)} would both be written to "
+                f"{printable(mask)}, since {printable(folder)} does not tell upper from lower "
+                "case: rename one, or predict them into two folders"
+            )
+    return names
+
+
+def result_names(folder: Path, photograph: Photograph) -> tuple[str, str]:
+    """The names of a photograph's mask and overlay in `folder`, which exists.
+
+    Raises :class:`InputError` where the file system cannot hold the mask's name; the overlay's is
+    made shorter.
+    """
+    longest, longest_path = 255, 4096
+    if hasattr(os, "pathconf"):
+        longest, longest_path = (os.pathconf(folder, f"PC_{kind}_MAX") for kind in ("NAME", "PATH"))
+    place, stem = photograph.place, photograph.place.name
+    overlay = stem + OVERLAY
+    if _length(overlay) > longest:
+        mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8] + OVERLAY
+        while _length(stem + mark) > longest:
+            stem = stem[:-1]
+        overlay = stem + mark
+    mask = place.with_name(f"{place.name}.png")
+    if (
+        max(map(_length, mask.parts)) > longest
+        or _length(str(folder / mask)) + _TEMPORARY > longest_path
+    ):
+        raise InputError(
+            f"the name of {printable(photograph.path)} is too long for its mask in "
+            f"{printable(folder)}, whose names have at most {longest} bytes: rename it"
+        )
+    return mask.as_posix(), place.with_name(overlay).as_posix()
+
+
+def _length(name: str) -> int:
+    return len(name) if os.name == "nt" else len(os.fsencode(name))
+
+
+def _ignores_case(folder: Path) -> bool:
+    probe = folder / f".smaf-{uuid.uuid4().hex[:8]}.part"
+    try:
+        probe.touch()
+        return probe.with_name(probe.name.upper()).exists()
+    finally:
+        probe.unlink(missing_ok=True)
