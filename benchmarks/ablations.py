@@ -20,44 +20,48 @@ import argparse
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from smaf import evaluate, gen_fusion, refine_fusion, train_eps, train_fusion
+from smaf.commands import Commands, classifier_in
 from smaf.core.command import run_command
 from smaf.core.files import read_json, write_bytes, write_json, write_text
 from smaf.data.layout import open_data
 
-ROOT = Path(__file__).resolve().parents[1]
-HARD = ("--background", "0.4")  # no refinement: the constant where fused maps are best cut
+Options = dict[str, Any]
+SOFT: Options = {"soft_background": True}
+HARD: Options = {"soft_background": False, "background": 0.4}  # where fused maps are best cut
 # Title: which maps (refined, fused, edges alone, saliency alone, the first variant's own refined),
 # options of stage 2
-STAGE2: dict[str, tuple[str, tuple[str, ...]]] = {
-    "the light recipe": ("refined", ("--soft_background",)),
-    "a second round, on the first one's maps": ("second", ("--soft_background",)),
-    "refined by edges (CRF) alone": ("edges", ("--soft_background",)),
-    "refined by saliency alone": ("saliency", ("--soft_background",)),
+STAGE2: dict[str, tuple[str, Options]] = {
+    "the light recipe": ("refined", SOFT),
+    "a second round, on the first one's maps": ("second", SOFT),
+    "refined by edges (CRF) alone": ("edges", SOFT),
+    "refined by saliency alone": ("saliency", SOFT),
     "not refined, background 0.4": ("fused", HARD),
-    "not refined, background 0.3": ("fused", ("--background", "0.3")),
-    "not refined, background 0.2 (published)": ("fused", ("--background", "0.2")),
-    "not refined, 0.4, no denoising": ("fused", (*HARD, "--no_denoise")),
-    "not refined, 0.4, no reactivation": ("fused", (*HARD, "--no_reactivate")),
-    "not refined, 0.4, --rectify cosine": ("fused", (*HARD, "--rectify", "cosine")),
-    "not refined, 0.4, --rectify proda": ("fused", (*HARD, "--rectify", "proda")),
-    "the head at the backbone's rate": ("refined", ("--soft_background", "--head_factor", "1")),
-    "half the rate": ("refined", ("--soft_background", "--lr", "1.5e-4")),
-    "cells at corners": ("refined", ("--soft_background", "--cells", "corners")),
+    "not refined, background 0.3": ("fused", {**HARD, "background": 0.3}),
+    "not refined, background 0.2 (published)": ("fused", {**HARD, "background": 0.2}),
+    "not refined, 0.4, no denoising": ("fused", {**HARD, "denoise": False}),
+    "not refined, 0.4, no reactivation": ("fused", {**HARD, "reactivate": False}),
+    "not refined, 0.4, --rectify cosine": ("fused", {**HARD, "rectify": "cosine"}),
+    "not refined, 0.4, --rectify proda": ("fused", {**HARD, "rectify": "proda"}),
+    "the head at the backbone's rate": ("refined", {**SOFT, "head_factor": 1}),
+    "half the rate": ("refined", {**SOFT, "lr": 1.5e-4}),
+    "cells at corners": ("refined", {**SOFT, "cells": "corners"}),
 }
 # Title: whose saliency, options of stage 0
-STAGE0: dict[str, tuple[str, tuple[str, ...]]] = {
-    "EPS, saliency of the data set": ("SALImages", ()),
-    "EPS, classical saliency": ("classical", ()),
-    "no saliency (plain CAM)": ("SALImages", ("--network", "cls")),
-    "EPS, cells at corners": ("SALImages", ("--cells", "corners")),
-    "EPS, half the rate": ("SALImages", ("--lr", "1.5e-4")),
+STAGE0: dict[str, tuple[str, Options]] = {
+    "EPS, saliency of the data set": ("SALImages", {}),
+    "EPS, classical saliency": ("classical", {}),
+    "no saliency (plain CAM)": ("SALImages", {"network": "cls"}),
+    "EPS, cells at corners": ("SALImages", {"cells": "corners"}),
+    "EPS, half the rate": ("SALImages", {"lr": 1.5e-4}),
 }
+# How maps are refined anew
+REFINED: dict[str, Options] = {"edges": {"saliency_weight": 0}, "saliency": {"crf": False}}
 
 
 class Ablations:
@@ -67,7 +71,9 @@ class Ablations:
         self.args, self.out = args, Path(args.out) / "ablations"
         self.held_out = Path(args.out).resolve() / "held_out"
         self.data = open_data(args.data_root, classes=args.classes)
-        self.classes = ["--classes", args.classes] if args.classes else []
+        shared = {"data_root": args.data_root, "classes": args.classes}
+        self.plain = Commands(**shared)
+        self.commands = Commands(recipe=args.recipe, **shared)
         self.train_on, self.score_on = (
             str(self.held_out / "list.txt"),
             str((self.out / "list.txt").resolve()),
@@ -81,47 +87,19 @@ class Ablations:
         """Where a variant is."""
         return self.out / "".join(c if c.isalnum() else "_" for c in title)
 
-    def options(self, stage: str, *, root: str | None = None) -> list[str]:
-        path = ROOT / "script" / "recipes" / self.args.recipe / f"{stage}.args"
-        return [
-            *([f"@{path}"] if path.is_file() else []),
-            "--data_root",
-            root or self.args.data_root,
-            *self.classes,
-        ]
-
-    def maps(self, kind: str) -> str:
+    def maps(self, kind: str) -> Path:
         """The folder of the training list's maps: the held-out run's, or refined anew."""
         fused = self.held_out / "cam_o_vec"
         if kind in {"fused", "refined"}:
-            return str(fused if kind == "fused" else self.held_out / "cam_refined")
-        own = {"edges": ["--saliency_weight", "0"], "saliency": ["--no_crf"], "second": []}[kind]
+            return fused if kind == "fused" else self.held_out / "cam_refined"
+        run, out = self.commands.run, self.out / f"maps_{kind}"
         if kind == "second":
             fused = self.out / "second"
-            gen_fusion.main(
-                [
-                    *self.options("gen_fusion"),
-                    "--list",
-                    self.train_on,
-                    "--weights",
-                    str(self.folder(next(iter(STAGE2))) / "classifier.pth"),
-                    "--out",
-                    str(fused),
-                ]
-            )
-        refine_fusion.main(
-            [
-                *self.options("refine_fusion"),
-                "--list",
-                self.train_on,
-                "--cam_dir",
-                str(fused),
-                "--out",
-                str(self.out / f"maps_{kind}"),
-                *own,
-            ]
-        )
-        return str(self.out / f"maps_{kind}")
+            first = classifier_in(self.folder(next(iter(STAGE2))))
+            run("gen_fusion", list=self.train_on, weights=first, out=fused)
+        own = REFINED.get(kind, {})
+        run("refine_fusion", list=self.train_on, cam_dir=fused, out=out, **own)
+        return out
 
     def root_of(self, saliency: str) -> str:
         """A data set with this saliency: its own, or links to it beside the classical detector's
@@ -151,84 +129,28 @@ class Ablations:
         return str(root)
 
     def score(self, weights: Path, folder: Path) -> dict[str, float]:
-        """The best threshold of the classifier's fused maps, and what they reach at it, in per
-        cent."""
-        gen_fusion.main(
-            [
-                *self.options("gen_fusion"),
-                "--list",
-                self.score_on,
-                "--weights",
-                str(weights),
-                "--out",
-                str(folder / "maps"),
-            ]
-        )
-        out = folder / "sweep.json"
-        evaluate.main(
-            [
-                "--data_root",
-                self.args.data_root,
-                *self.classes,
-                "--list",
-                self.score_on,
-                "--cam_dir",
-                str(folder / "maps"),
-                "--sweep",
-                "--out",
-                str(out),
-            ]
-        )
+        """The best threshold of the classifier's fused maps, and what they reach, in per cent."""
+        maps, out = folder / "maps", folder / "sweep.json"
+        self.commands.run("gen_fusion", list=self.score_on, weights=weights, out=maps)
+        self.plain.run("evaluate", list=self.score_on, cam_dir=maps, sweep=True, out=out)
         result = read_json(out, "sweep", "run again")
-        return {
-            "threshold": result["threshold"],
-            **{key: 100 * result[key] for key in ("miou", "precision", "recall")},
-        }
+        scores = {key: 100 * result[key] for key in ("miou", "precision", "recall")}
+        return {"threshold": result["threshold"], **scores}
 
     def variant(self, title: str) -> dict[str, float]:
         """Train and score a variant."""
-        steps = ["--steps", str(self.args.steps)]
         folder = self.folder(title)
+        training = {"list": self.train_on, "out": folder, "steps": self.args.steps}
         if title in STAGE0:
             saliency, own = STAGE0[title]
-            train_eps.main(
-                [
-                    *self.options("train_eps", root=self.root_of(saliency)),
-                    "--list",
-                    self.train_on,
-                    "--out",
-                    str(folder),
-                    *own,
-                    *steps,
-                ]
-            )
+            root = self.root_of(saliency)
+            self.commands.run("train_eps", data_root=root, **{**training, **own})
         else:
             kind, own = STAGE2[title]
-            train_fusion.main(
-                [
-                    *[o for o in self.stage2() if o != "--soft_background"],
-                    "--list",
-                    self.train_on,
-                    "--weights",
-                    str(self.held_out / "eps_cls_mode" / "classifier.pth"),
-                    "--cam_dir",
-                    self.maps(kind),
-                    "--out",
-                    str(folder),
-                    *own,
-                    *steps,
-                ]
-            )
-        return self.score(folder / "classifier.pth", folder)
-
-    def stage2(self) -> list[str]:
-        """The recipe's options of stage 2, word by word: not all variants have its soft
-        background."""
-        recipe, *rest = self.options("train_fusion")
-        if not recipe.startswith("@"):
-            return [recipe, *rest]
-        lines = Path(recipe[1:]).read_text(encoding="utf-8").splitlines()
-        return [*(word for line in lines for word in line.split("#")[0].split()), *rest]
+            weights = classifier_in(self.held_out / "eps_cls_mode")
+            places = {"weights": weights, "cam_dir": self.maps(kind)}
+            self.commands.run("train_fusion", **{**places, **training, **own})
+        return self.score(classifier_in(folder), folder)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,30 +16,30 @@ a stopped run goes on.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 
-from smaf import evaluate, gen_fusion, gen_pm, refine_fusion, train_eps, train_fusion
+from smaf.commands import Commands, classifier_in
 from smaf.core.classes import IGNORE
 from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.fused_maps import write_fused
 from smaf.data.layout import DataRoot, open_data
+from smaf.engine.stages.gen_pm import MaskPlan
 from smaf.ops import crf_available
 
-ROOT = Path(__file__).resolve().parents[1]
-ONE_VIEW = ("--scales", "1.0", "--no_flip")
+ONE_VIEW: dict[str, Any] = {"scales": (1.0,), "flip": False}
 # Title: the classifier, where its maps go, the views, and whether CRF is tried
-RUNGS: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
+RUNGS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "plain CAM": ("cls_model", "cam_plain", ONE_VIEW, False),
     "EPS, one scale": ("eps_cls_mode", "cam_eps", ONE_VIEW, True),
-    "EPS, fused": ("eps_cls_mode", "cam_fused", (), True),
-    "self-trained": ("proda_model", "cam_self_trained", (), True),
-    "supervised": ("supervised", "cam_supervised", (), True),
+    "EPS, fused": ("eps_cls_mode", "cam_fused", {}, True),
+    "self-trained": ("proda_model", "cam_self_trained", {}, True),
+    "supervised": ("supervised", "cam_supervised", {}, True),
 }
 SCORES = ("miou", "precision", "recall")
 CRF_STEPS = (0.0, -0.04, -0.08, -0.12)  # tried for CRF, from the threshold without it
@@ -63,137 +63,82 @@ class Ladder:
 
     def __init__(self, args: argparse.Namespace, name: str, seed: int, train_on: str) -> None:
         self.args, self.seed, self.out, self.train_on = args, seed, Path(args.out) / name, train_on
-        self.data = [
-            "--data_root",
-            args.data_root,
-            *(["--classes", args.classes] if args.classes else []),
-        ]
-        self.seconds: dict[str, float] = {}
+        shared = {"data_root": args.data_root, "classes": args.classes}
+        self.plain = Commands(**shared)
+        self.commands = Commands(recipe=args.recipe, **shared)
 
-    def run(
-        self, main: Callable[[Sequence[str]], None], name: str, *argv: str, title: str = ""
-    ) -> None:
-        path = ROOT / "script" / "recipes" / self.args.recipe / f"{name}.args"
-        started = time.monotonic()
-        main([*([f"@{path}"] if path.is_file() else []), *self.data, *argv])
-        self.seconds[title or name] = round(time.monotonic() - started, 1)
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What each step took."""
+        return {**self.commands.seconds, **self.plain.seconds}
 
     def train(self) -> None:
-        """What the rungs asked for need of stages 0 to 2, the plain-CAM baseline and the upper
-        bound."""
-        seed, listed, rungs = ["--seed", str(self.seed)], ["--list", self.train_on], self.args.rungs
-        at = {
-            name: str(self.out / name)
-            for name in (
-                "cls_model",
-                "eps_cls_mode",
-                "cam_o_vec",
-                "cam_refined",
-                "proda_model",
-                "supervised",
-            )
-        }
-        eps = f"{at['eps_cls_mode']}/classifier.pth"
+        """What the rungs asked for need of stages 0 to 2, the baseline and the upper bound."""
+        run, rungs, out = self.commands.run, self.args.rungs, self.out
+        training: dict[str, Any] = {"list": self.train_on, "seed": self.seed}
         if "plain CAM" in rungs:
-            self.run(
-                train_eps.main,
-                "train_eps",
-                *listed,
-                *seed,
-                "--network",
-                "cls",
-                "--out",
-                at["cls_model"],
-                title="train plain CAM",
-            )
-        self.run(train_eps.main, "train_eps", *listed, *seed, "--out", at["eps_cls_mode"])
+            folder = out / "cls_model"
+            run("train_eps", title="train plain CAM", network="cls", out=folder, **training)
+        run("train_eps", out=out / "eps_cls_mode", **training)
         if "self-trained" in rungs:
-            self.run(
-                gen_fusion.main, "gen_fusion", *listed, "--weights", eps, "--out", at["cam_o_vec"]
-            )
-            self.run(
-                refine_fusion.main,
-                "refine_fusion",
-                *listed,
-                "--cam_dir",
-                at["cam_o_vec"],
-                "--out",
-                at["cam_refined"],
-            )
-            self.run(
-                train_fusion.main,
-                "train_fusion",
-                *listed,
-                *seed,
-                "--weights",
-                eps,
-                "--cam_dir",
-                at["cam_refined"],
-                "--out",
-                at["proda_model"],
-            )
+            self.refined_maps()
+            self.self_train("train_fusion", out / "cam_refined", out / "proda_model")
         if "supervised" in rungs:
             maps = Path(self.args.out) / "truth_maps"
-            write_truth_maps(
-                open_data(self.args.data_root, classes=self.args.classes), self.train_on, maps
-            )
-            self.run(
-                train_fusion.main,
-                "train_fusion",
-                *listed,
-                *seed,
-                "--weights",
-                eps,
-                "--cam_dir",
-                str(maps),
-                "--out",
-                at["supervised"],
-                title="train supervised",
-            )
+            data = open_data(self.args.data_root, classes=self.args.classes)
+            write_truth_maps(data, self.train_on, maps)
+            self.self_train("train supervised", maps, out / "supervised")
 
-    def maps(self, title: str, list_name: str) -> str:
+    def refined_maps(self) -> None:
+        """Stage 1 and the refinement, on the training list."""
+        run, fused = self.commands.run, self.out / "cam_o_vec"
+        weights = classifier_in(self.out / "eps_cls_mode")
+        run("gen_fusion", list=self.train_on, weights=weights, out=fused)
+        run("refine_fusion", list=self.train_on, cam_dir=fused, out=self.out / "cam_refined")
+
+    def self_train(self, title: str, maps: Path, out: Path) -> None:
+        """Stage 2 on these maps."""
+        self.commands.run(
+            "train_fusion",
+            title=title,
+            list=self.train_on,
+            seed=self.seed,
+            weights=classifier_in(self.out / "eps_cls_mode"),
+            cam_dir=maps,
+            out=out,
+        )
+
+    def maps(self, title: str, list_name: str) -> Path:
         """Write a rung's fused maps of a list, with stage 3's views; return their folder."""
         model, cam_dir, views, _ = RUNGS[title]
-        cams = str(self.out / cam_dir)
-        path = ROOT / "script" / "recipes" / self.args.recipe / "gen_pm.args"
-        recipe = vars(gen_pm.build_parser().parse_args([f"@{path}"] if path.is_file() else []))
-        own = ["--label_filter", recipe["label_filter"], "--scales", *map(str, recipe["scales"])]
-        if recipe["long_side"]:
-            own += ["--long_side", str(recipe["long_side"])]
-        started = time.monotonic()
-        weights = str(self.out / model / "classifier.pth")
-        gen_fusion.main(
-            [*self.data, "--list", list_name, "--weights", weights, "--out", cams, *own, *views]
+        own = MaskPlan.of(self.args.recipe).views.values()
+        self.plain.run(
+            "gen_fusion",
+            title=f"{title}: maps of {list_name}",
+            list=list_name,
+            weights=classifier_in(self.out / model),
+            out=self.out / cam_dir,
+            **{**own, **views},
         )
-        self.seconds[f"{title}: maps of {list_name}"] = round(time.monotonic() - started, 1)
-        return cams
+        return self.out / cam_dir
 
     def masks(
-        self, title: str, list_name: str, cams: str, threshold: float, crf: bool
+        self, title: str, list_name: str, cams: Path, threshold: float, crf: bool
     ) -> dict[str, float]:
         """A rung's scores on a list, in per cent."""
+        name = f"{threshold:.2f}{'_crf' * crf}"
         folder = self.out / title.replace(", ", "_").replace(" ", "_")
-        masks = str(folder / f"masks_{threshold:.2f}{'_crf' * crf}")
-        out = folder / f"{Path(list_name).stem}_{threshold:.2f}{'_crf' * crf}.json"
-        started = time.monotonic()
-        gen_pm.main(
-            [
-                *self.data,
-                "--list",
-                list_name,
-                "--cam_dir",
-                cams,
-                "--threshold",
-                str(threshold),
-                "--out",
-                masks,
-                *(["--crf", "maps"] if crf else []),
-            ]
+        masks, out = folder / f"masks_{name}", folder / f"{Path(list_name).stem}_{name}.json"
+        self.plain.run(
+            "gen_pm",
+            title=f"{title}: masks of {list_name}{' + CRF' * crf}",
+            list=list_name,
+            cam_dir=cams,
+            threshold=threshold,
+            out=masks,
+            crf="maps" if crf else None,
         )
-        self.seconds[f"{title}: masks of {list_name}{' + CRF' * crf}"] = round(
-            time.monotonic() - started, 1
-        )
-        evaluate.main([*self.data, "--list", list_name, "--pred_dir", masks, "--out", str(out)])
+        self.plain.run("evaluate", list=list_name, pred_dir=masks, out=out)
         result = read_json(out, "evaluation", "run again")
         return {key: 100 * result[key] for key in SCORES}
 
@@ -201,9 +146,7 @@ class Ladder:
         """A rung's rows on the list to choose on: the best threshold, and the best one for CRF."""
         name, cams = self.args.choose_on, self.maps(title, self.args.choose_on)
         sweep = self.out / f"sweep_{title.replace(', ', '_').replace(' ', '_')}.json"
-        evaluate.main(
-            [*self.data, "--list", name, "--cam_dir", cams, "--sweep", "--out", str(sweep)]
-        )
+        self.plain.run("evaluate", list=name, cam_dir=cams, sweep=True, out=sweep)
         chosen = float(read_json(sweep, "sweep", "run again")["threshold"])
         rows = {title: {"threshold": chosen, **self.masks(title, name, cams, chosen, False)}}
         if RUNGS[title][3] and crf_available():

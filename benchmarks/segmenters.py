@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from smaf import gen_pm, test_seg, train_seg
+from smaf.commands import Commands, classifier_in
 from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.predict_settings import PredictSettings
@@ -33,19 +34,19 @@ from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.ops import ConfusionMatrix, crf_available
 
-ROOT = Path(__file__).resolve().parents[1]
-LONGER = ("--lr", "3e-4", "--steps", "240")
+Options = dict[str, Any]
+LONGER: Options = {"lr": 3e-4, "steps": 240}
 # Title of the row: options of gen_pm for the targets (None: true masks), options of train_seg
-TARGETS: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...]]] = {
-    "pseudo masks": ((), ()),
-    "pseudo masks, uncertain by thresholds": (("--uncertain", "thresholds"), ()),
-    "pseudo masks, uncertain by CRF": (("--uncertain", "crf"), ()),
-    "true masks": (None, ()),
-    "pseudo masks, faster and longer": ((), LONGER),
+TARGETS: dict[str, tuple[Options | None, Options]] = {
+    "pseudo masks": ({}, {}),
+    "pseudo masks, uncertain by thresholds": ({"uncertain": "thresholds"}, {}),
+    "pseudo masks, uncertain by CRF": ({"uncertain": "crf"}, {}),
+    "true masks": (None, {}),
+    "pseudo masks, faster and longer": ({}, LONGER),
     "true masks, faster and longer": (None, LONGER),
 }
 
-SCALES = ("0.5", "1.0", "1.5")
+SCALES = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
@@ -90,50 +91,31 @@ class Run:
 
     def __init__(self, args: argparse.Namespace, seed: int) -> None:
         self.args, self.seed, self.out = args, seed, Path(args.out) / f"seed_{seed}" / "segmenters"
-        self.data = [
-            "--data_root",
-            args.data_root,
-            *(["--classes", args.classes] if args.classes else []),
-        ]
+        self.commands = Commands(recipe=args.recipe, data_root=args.data_root, classes=args.classes)
         self.source_out = Path(args.out) / f"seed_{args.source_seed or seed}"
-        self.student = str(self.source_out / "proda_model" / "classifier.pth")
-        self.crf = ["--crf", "maps"] if crf_available() else []
+        self.student = classifier_in(self.source_out / "proda_model")
         self.columns = columns(args.crf and crf_available())
 
-    def recipe(self, stage: str) -> list[str]:
-        path = ROOT / "script" / "recipes" / self.args.recipe / f"{stage}.args"
-        return [f"@{path}"] if path.is_file() else []
-
-    def pseudo_masks(self, *options: str) -> Path:
+    def pseudo_masks(self, options: Options) -> Path:
         """The student's masks of the list to train on; rows with the same options share them."""
-        folder = (
-            self.source_out
-            / "segmenters"
-            / "_".join(["targets", *(option.lstrip("-") for option in options)])
-        )
-        gen_pm.main(
-            [
-                *self.recipe("gen_pm"),
-                *self.data,
-                "--list",
-                self.args.train_on,
-                "--weights",
-                self.student,
-                "--threshold",
-                str(self.args.crf_threshold if self.crf else self.args.threshold),
-                "--out",
-                str(folder),
-                *self.crf,
-                *options,
-            ]
+        words = [word for pair in options.items() for word in pair]
+        folder = self.source_out / "segmenters" / "_".join(["targets", *words])
+        crf, args = crf_available(), self.args
+        self.commands.run(
+            "gen_pm",
+            list=args.train_on,
+            weights=self.student,
+            threshold=args.crf_threshold if crf else args.threshold,
+            out=folder,
+            crf="maps" if crf else None,
+            **options,
         )
         return folder
 
     def source(self) -> dict[str, float]:
-        """mIoU of the student's masks of the list to report on, without and with its labels, in per
-        cent."""
+        """mIoU of the student's masks, without and with labels, in per cent."""
         network, data = (
-            TorchNetwork(Path(self.student)),
+            TorchNetwork(self.student),
             open_data(self.args.data_root, classes=self.args.classes),
         )
         args = self.args
@@ -142,7 +124,7 @@ class Run:
             photo, truth = data.photo(image_id), data.mask(image_id)
             once, shown = _Remembered(network), np.flatnonzero(data.all_labels[image_id]).tolist()
             for column, matrix in matrices.items():
-                scales = tuple(float(scale) for scale in SCALES) if column.views else (1.0,)
+                scales = SCALES if column.views else (1.0,)
                 settings = PredictSettings(
                     Views(scales, column.views, 448, label_filter="logits"),
                     background=args.threshold,
@@ -161,55 +143,34 @@ class Run:
         """Train and test a network; mIoU in per cent."""
         name, (options, training) = title.replace(", ", "_").replace(" ", "_"), TARGETS[title]
         out = self.out / f"net_{name}"
-        targets = (
-            ["--true_masks"]
-            if options is None
-            else ["--target_dir", str(self.pseudo_masks(*options))]
+        targets: Options = {"true_masks": True}
+        if options is not None:
+            targets = {"target_dir": self.pseudo_masks(options)}
+        self.commands.run(
+            "train_seg",
+            list=self.args.train_on,
+            seed=self.seed,
+            network=self.args.network,
+            weights=self.student,
+            out=out,
+            **{**targets, **training},
         )
-        train_seg.main(
-            [
-                *self.recipe("train_seg"),
-                *self.data,
-                "--list",
-                self.args.train_on,
-                "--seed",
-                str(self.seed),
-                "--network",
-                self.args.network,
-                "--weights",
-                self.student,
-                "--out",
-                str(out),
-                *targets,
-                *training,
-            ]
-        )
-        row = {}
-        for column in self.columns:
-            masks = out / f"masks_{column.title.replace(' + ', '_').replace(', ', '_')}"
-            blind = ["--score", str(self.args.score)] if column.views else []
-            test_seg.main(
-                [
-                    *self.recipe("test_seg"),
-                    *self.data,
-                    "--list",
-                    self.args.report_on,
-                    "--weights",
-                    str(out / "segmenter.pth"),
-                    "--out",
-                    str(masks),
-                    *(["--crf"] if column.crf else []),
-                    *(["--scales", *SCALES, "--flip"] if column.views else []),
-                    *(["--label_filter", "logits"] if column.known else blind),
-                ]
-            )
-            result = read_json(
-                masks / f"evaluation_{Path(self.args.report_on).stem}.json",
-                "evaluation",
-                "run again",
-            )
-            row[column.title] = 100 * float(result["miou"])
-        return row
+        return {column.title: self.test(out, column) for column in self.columns}
+
+    def test(self, out: Path, column: Column) -> float:
+        """mIoU of a network's masks, in per cent."""
+        masks = out / f"masks_{column.title.replace(' + ', '_').replace(', ', '_')}"
+        how: Options = {"crf": True} if column.crf else {}
+        if column.views:
+            how |= {"scales": SCALES, "flip": True}
+        if column.known:
+            how |= {"label_filter": "logits"}
+        elif column.views:
+            how |= {"score": self.args.score}
+        listed, weights = self.args.report_on, out / "segmenter.pth"
+        self.commands.run("test_seg", list=listed, weights=weights, out=masks, **how)
+        scores = masks / f"evaluation_{Path(listed).stem}.json"
+        return 100 * float(read_json(scores, "evaluation", "run again")["miou"])
 
 
 def table(seeds: Sequence[dict[str, dict[str, float]]]) -> str:

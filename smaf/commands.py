@@ -63,17 +63,6 @@ class Commands:
         importlib.import_module(f"smaf.{name}").main(words)
 
 
-def file_name(title: str) -> str:
-    """A title as the name of a file or folder.
-
-    Example:
-        >>> file_name("EPS, fused + CRF")
-        'EPS_fused_CRF'
-    """
-    words = "".join(c if c.isalnum() else " " for c in title).split()
-    return "_".join(words)
-
-
 def classifier_in(folder: Path) -> Path:
     """The classifier that a training wrote to a folder."""
     return folder / "classifier.pth"

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import matplotlib
 
-from smaf.commands import Commands
+from smaf.commands import Commands, classifier_in
 from smaf.core.command import make_parser, run_command
 from smaf.core.device import DEVICES
 from smaf.core.errors import InputError
@@ -81,7 +81,7 @@ class _Demo:
         self.training = {**_TRAINING, "steps": options.steps, "seed": options.seed}
 
     def classifier(self, folder: str) -> Path:
-        return self.out / folder / "classifier.pth"
+        return classifier_in(self.out / folder)
 
     def run(self, name: str, *first: str, **options: Any) -> None:
         self.commands.run(name, *first, **options)

@@ -140,6 +140,12 @@ def crf_softmax(
     return _infer(pixels, unary, settings)
 
 
+def _odds(saliency: np.ndarray, weight: float) -> np.ndarray:
+    """(H, W) float32: the odds of salient pixels, 1 to 19, to the power `weight`; 1 elsewhere."""
+    s = np.clip(saliency, 0.5, 0.95)
+    return np.asarray(((s / (1.0 - s)) ** weight).astype(np.float32))
+
+
 def crf_cams(
     image: np.ndarray | Image.Image,
     cams: Mapping[int, np.ndarray],
@@ -149,8 +155,7 @@ def crf_cams(
     saliency_weight: float = 1.0,
     settings: CrfSettings | None = SOFTMAX,
 ) -> dict[int, np.ndarray]:
-    """Refine fused maps by the photograph's edges: CRF on [background constant, class maps], scaled
-    to sum 1.
+    """Refine fused maps by the photograph's edges: CRF on [background, class maps] of sum 1.
 
     Only the labels of the maps and background take part, which the image-level label allows.
     Departs from the paper, whose CRF comes after the mask.
@@ -171,15 +176,14 @@ def crf_cams(
     Example:
         >>> cams = {3: np.full((1, 1), 0.75, dtype=np.float32)}
         >>> image = np.zeros((1, 1, 3), dtype=np.uint8)
-        >>> crf_cams(image, cams, background=0.25, settings=None)[3].tolist()  # 0.75 / (0.25 + 0.75)
+        >>> crf_cams(image, cams, background=0.25, settings=None)[3].tolist()  # 0.75 of 1
         [[0.75]]
     """
     if not cams:
         return {}
     maps = np.stack([np.clip(cam, 1e-4, 1.0) for cam in cams.values()])
     if saliency is not None:
-        s = np.clip(saliency, 0.5, 0.95)
-        maps = maps * ((s / (1.0 - s)) ** saliency_weight).astype(np.float32)
+        maps = maps * _odds(saliency, saliency_weight)
     rest = np.clip(1.0 - maps.sum(axis=0, keepdims=True), 1e-4, 1.0)
     channels = np.concatenate(
         [rest if background is None else np.full_like(rest, background), maps]

@@ -20,7 +20,7 @@ def _check_cam(cam: Tensor, labels: Tensor, extra: int, name: str = "cam") -> No
 
 
 def classification_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    r"""Multi-label soft margin of the first C scores (N, ≥C) against image labels (N, C) of 0 and 1.
+    r"""Multi-label soft margin of the first C scores (N, ≥C) against labels (N, C) of 0 and 1.
 
     .. math:: L = -\frac{1}{NC} \sum_{n,c} y_{nc} \log \sigma(s_{nc})
         + (1 - y_{nc}) \log(1 - \sigma(s_{nc}))
@@ -56,6 +56,17 @@ def saliency_estimate(
     front = (probability[:, :-1] * foreground[:, :, None, None]).sum(dim=1, keepdim=True)
     back = (probability * background[:, :, None, None]).sum(dim=1, keepdim=True)
     return front, 1.0 - back
+
+
+def _one_channel(saliency: Tensor, n: int) -> Tensor:
+    """Saliency maps (N, H, W) or (N, 1, H, W) → (N, 1, H, W)."""
+    if saliency.ndim == 3:
+        saliency = saliency[:, None]
+    if saliency.ndim != 4 or saliency.shape[:2] != (n, 1):
+        raise ValueError(
+            f"expected saliency (N, 1, H, W) with N = {n}, got {tuple(saliency.shape)}"
+        )
+    return saliency
 
 
 def eps_loss(
@@ -98,12 +109,7 @@ def eps_loss(
         0.625
     """
     _check_cam(cam, labels, 1)
-    if saliency.ndim == 3:
-        saliency = saliency[:, None]
-    if saliency.ndim != 4 or saliency.shape[:2] != (len(cam), 1):
-        raise ValueError(
-            f"expected saliency (N, 1, H, W) with N = {len(cam)}, got {tuple(saliency.shape)}"
-        )
+    saliency = _one_channel(saliency, len(cam))
     cam = cam.float()  # under autocast: the squares of small differences
     saliency = F.interpolate(saliency.to(cam), size=cam.shape[2:], mode=resize)
     front, back = saliency_estimate(cam, saliency, labels, tau=tau)

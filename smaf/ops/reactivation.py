@@ -6,6 +6,16 @@ import torch
 from torch import Tensor
 
 
+def _check_maps(fused: Tensor, labels: Tensor, background: float) -> None:
+    if fused.ndim != 4 or labels.shape != fused.shape[:2]:
+        raise ValueError(
+            f"expected fused (N, C, H, W) and labels (N, C), got {tuple(fused.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+    if background <= 0:
+        raise ValueError(f"background {background}: expected a constant above 0")
+
+
 def reactivation_target(
     fused: Tensor,
     labels: Tensor,
@@ -17,9 +27,8 @@ def reactivation_target(
 ) -> Tensor:
     r"""Denoise and reactivate fused maps.
 
-    Denoise: multiply by the image label and append a constant background channel, so that weaker
-    responses lose to it. Reactivate: divide all channels by their maximum at the pixel; the winner
-    becomes 1, ratios stay.
+    Denoise: multiply by the image label and append a constant background channel, which weaker
+    responses lose to. Reactivate: divide by the maximum at the pixel; the winner becomes 1.
 
     .. math:: D = [y_1 M_1, \dots, y_C M_C, b], \quad T_c(p) = D_c(p) / \max_k D_k(p)
 
@@ -29,8 +38,7 @@ def reactivation_target(
         fused: (N, C, H, W) fused CAMs in [0, 1].
         labels: (N, C), 1 where the image shows the class.
         background: the constant, 0.2 in the release.
-        denoise: False appends an all but empty background channel (1e-5) and keeps unlabelled
-            classes; ablation.
+        denoise: False (ablation): unlabelled classes stay, the background channel is 1e-5.
         reactivate: False leaves the values as they are; ablation.
         soft_background: the background channel is what the maps leave to 1, not the constant; for
             refined maps, which are probabilities. Departs from the paper.
@@ -43,13 +51,7 @@ def reactivation_target(
         >>> reactivation_target(fused, torch.ones(1, 1), background=0.25).tolist()
         [[[[1.0, 0.5], [1.0, 0.0]], [[0.5, 1.0], [0.25, 1.0]]]]
     """
-    if fused.ndim != 4 or labels.shape != fused.shape[:2]:
-        raise ValueError(
-            f"expected fused (N, C, H, W) and labels (N, C), got {tuple(fused.shape)} and "
-            f"{tuple(labels.shape)}"
-        )
-    if background <= 0:
-        raise ValueError(f"background {background}: expected a constant above 0")
+    _check_maps(fused, labels, background)
     if denoise:
         fused = fused * labels.to(fused)[:, :, None, None]
     constant = torch.full_like(fused[:, :1], background if denoise else 1e-5)
