@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, MissingInputError, during
 from smaf.core.files import write_json
@@ -212,7 +213,7 @@ class _Sweep:
         self.classes, self.ignored = classes, 0
         self.passed = np.zeros((len(self.levels) + 1, classes, classes), dtype=np.int64)
 
-    def update(self, cams: dict[int, np.ndarray], winner: np.ndarray, truth: np.ndarray) -> None:
+    def update(self, cams: ClassMaps, winner: np.ndarray, truth: np.ndarray) -> None:
         """Add an image: its maps, their strongest class (H, W), its true mask (H, W)."""
         best = np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, np.float32)
         kept = truth != IGNORE
@@ -244,7 +245,7 @@ def evaluate_cams(
     def count(image_id: str, truth: np.ndarray) -> None:
         path, size = fused_path(cam_dir, image_id), (truth.shape[1], truth.shape[0])
         cams = read_fused(path, num_classes=data.num_classes, size=size, against="the true mask")
-        winner = cams_to_mask(cams, threshold=0.0, size=truth.shape)
+        winner = cams_to_mask(cams, threshold=0.0, shape=truth.shape)
         sweep.update(cams, _checked_mask(winner, truth, path, data.num_classes), truth)
 
     _accumulate(data, list_name, ids, count)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.device import autocast
 from smaf.core.errors import InputError, MissingInputError, during
 from smaf.core.fused_maps import read_fused
@@ -33,7 +34,7 @@ class FusedPhoto(NamedTuple):
 
     image_id: str
     photo: Image.Image
-    cams: dict[int, np.ndarray]  # class index → (H, W) float32 in 0..1
+    cams: ClassMaps  # class index → (H, W) float32 in 0..1
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_saliency, write_mask
@@ -37,12 +38,12 @@ class MaskRule:
     uncertain: str = "none"
     band: tuple[float, float] = (0.0, 0.0)
 
-    def mask(self, cams: dict[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    def mask(self, cams: ClassMaps, shape: tuple[int, int]) -> np.ndarray:
         """(H, W) uint8 mask without CRF, of maps (H, W); `shape` is (H, W)."""
         if self.uncertain == "thresholds" and self.crf == "none":
-            low, high = (cams_to_mask(cams, threshold=edge, size=shape) for edge in self.band)
+            low, high = (cams_to_mask(cams, threshold=edge, shape=shape) for edge in self.band)
             return certain_mask(low, high)
-        return cams_to_mask(cams, threshold=self.threshold, size=shape)
+        return cams_to_mask(cams, threshold=self.threshold, shape=shape)
 
     def refined(
         self, photo: Image.Image, cams: Mapping[int, np.ndarray], before: np.ndarray

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import InputError
 
 
@@ -154,7 +155,7 @@ def crf_cams(
     saliency: np.ndarray | None = None,
     saliency_weight: float = 1.0,
     settings: CrfSettings | None = SOFTMAX,
-) -> dict[int, np.ndarray]:
+) -> ClassMaps:
     """Refine fused maps by the photograph's edges: CRF on [background, class maps] of sum 1.
 
     Only the labels of the maps and background take part, which the image-level label allows.

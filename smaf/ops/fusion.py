@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.tensors import normalise
 from smaf.core.views import PAPER_VIEWS, Views, check_label_filter
 from smaf.ops.views import resize_view, working_size
@@ -48,7 +49,7 @@ def class_maps(
 @torch.inference_mode()
 def fuse_cams(
     model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor, *, views: Views = PAPER_VIEWS
-) -> dict[int, np.ndarray]:
+) -> ClassMaps:
     r"""Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
     For each scale the image is resized (bicubic) and normalised with the model's `mean` and `std`;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from smaf.core.class_maps import BACKGROUND
+
 
 def _check_maps(fused: Tensor, labels: Tensor, background: float) -> None:
     if fused.ndim != 4 or labels.shape != fused.shape[:2]:
@@ -20,7 +22,7 @@ def reactivation_target(
     fused: Tensor,
     labels: Tensor,
     *,
-    background: float = 0.2,
+    background: float = BACKGROUND,
     denoise: bool = True,
     reactivate: bool = True,
     soft_background: bool = False,

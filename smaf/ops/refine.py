@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.views import MAX_VIEW_PIXELS
 from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels
@@ -70,7 +71,7 @@ def refine_cams(
     long_side: int | None = None,
     crf: bool = True,
     max_pixels: int = MAX_VIEW_PIXELS,
-) -> dict[int, np.ndarray]:
+) -> ClassMaps:
     """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where
     the photograph is longer than `long_side` (the kernels shrink with it) or has more than
     `max_pixels`."""
@@ -105,8 +106,8 @@ def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(first == second, first, np.uint8(IGNORE)).astype(np.uint8)
 
 
-def refined_mask(cams: Mapping[int, np.ndarray], size: tuple[int, int]) -> np.ndarray:
+def refined_mask(cams: Mapping[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
     """The most probable of refined maps and background: (H, W) uint8, 0 background, class index +
-    1; `size` (H, W)."""
+    1; `shape` (H, W)."""
     rest = 1.0 - np.sum(list(cams.values()), axis=0) if cams else 0.0
-    return cams_to_mask({c: cam - rest for c, cam in cams.items()}, threshold=0.0, size=size)
+    return cams_to_mask({c: cam - rest for c, cam in cams.items()}, threshold=0.0, shape=shape)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from smaf.core.class_maps import BACKGROUND, ClassMaps
 from smaf.core.views import MAX_VIEW_PIXELS, PAPER_VIEWS, Views
 
 _PIECE_WIDTH = 4096
@@ -46,20 +47,20 @@ def resize_view(image: Image.Image, size: tuple[int, int], scale: float) -> Imag
     return image if image.size == target else image.resize(target, Image.Resampling.BICUBIC)
 
 
-def upsample(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, C, h, w) → (N, C, *size), bilinear as PyTorch has it with align_corners=False."""
+def upsample(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(N, C, h, w) → (N, C, *shape), bilinear as PyTorch has it with align_corners=False."""
     rows, columns = (
         _interpolation(old, new, slice(0, new), slice(0, old))
-        for old, new in zip(maps.shape[2:], size, strict=True)
+        for old, new in zip(maps.shape[2:], shape, strict=True)
     )
     return np.asarray(rows @ maps @ columns.T)
 
 
 def _upsample_part(
-    maps: np.ndarray, size: tuple[int, int], part: tuple[slice, slice]
+    maps: np.ndarray, shape: tuple[int, int], part: tuple[slice, slice]
 ) -> np.ndarray:
     """The rows and columns `part` of :func:`upsample`, from the samples beside them alone."""
-    axes = list(zip(maps.shape[2:], size, part, strict=True))
+    axes = list(zip(maps.shape[2:], shape, part, strict=True))
     used = [_samples(old, new, here) for old, new, here in axes]
     rows, columns = (_interpolation(*axis, here) for axis, here in zip(axes, used, strict=True))
     return np.asarray(rows @ maps[:, :, used[0], used[1]] @ columns.T)
@@ -250,7 +251,7 @@ def peak_scores(maps: np.ndarray) -> np.ndarray:
 
 def normalise_maps(
     maps: np.ndarray, classes: Sequence[int], *, maxima: Sequence[float] | np.ndarray | None = None
-) -> dict[int, np.ndarray]:
+) -> ClassMaps:
     """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H,
     W)}`.
 
@@ -263,17 +264,17 @@ def normalise_maps(
 
 
 def cams_to_mask(
-    cams: dict[int, np.ndarray], *, threshold: float = 0.2, size: tuple[int, int] | None = None
+    cams: ClassMaps, *, threshold: float = BACKGROUND, shape: tuple[int, int] | None = None
 ) -> np.ndarray:
     """argmax over [threshold, class maps]: (H, W) uint8, 0 background, class index + 1.
 
-    `size` (H, W) is needed where `cams` is empty. A tie goes to the background, then to the lower
+    `shape` (H, W) is needed where `cams` is empty. A tie goes to the background, then to the lower
     class.
     """
-    shape = next(iter(cams.values())).shape if cams else size
-    if shape is None:
-        raise ValueError("no class maps: give the mask's size")
-    best = np.full(shape, threshold, dtype=np.float32)
+    found = next(iter(cams.values())).shape if cams else shape
+    if found is None:
+        raise ValueError("no class maps: give the mask's shape")
+    best = np.full(found, threshold, dtype=np.float32)
     mask = np.zeros(best.shape, dtype=np.uint8)
     for c in sorted(cams):
         wins = cams[c] > best

@@ -208,7 +208,7 @@ def test_mask_by_hand() -> None:
     np.testing.assert_array_equal(mask, [[8, 0], [3, 8]])
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(cams_to_mask({2: first}, threshold=0.95), np.zeros((2, 2)))
-    np.testing.assert_array_equal(cams_to_mask({}, size=(2, 3)), np.zeros((2, 3)))
+    np.testing.assert_array_equal(cams_to_mask({}, shape=(2, 3)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match="give the mask's size"):
         cams_to_mask({})
 

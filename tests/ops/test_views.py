@@ -68,7 +68,7 @@ def test_scores_and_masks_of_a_large_photograph() -> None:
     assert set(np.unique(mask)) == {1, 2, 5}
     assert (
         not SizedMaps(small[:0], LARGE)
-        .mask(lambda piece: cams_to_mask({}, size=piece.shape[1:]))
+        .mask(lambda piece: cams_to_mask({}, shape=piece.shape[1:]))
         .any()
     )
 

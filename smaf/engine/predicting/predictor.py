@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from smaf.core.class_maps import BACKGROUND, ClassMaps
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, PAPER_VIEWS, Views
 from smaf.engine.predicting import Network
@@ -22,7 +23,6 @@ from smaf.ops import (
     view_logits,
 )
 
-BACKGROUND = 0.2  # threshold of a classifier's maps where its file names none
 _HUGE = 16_000_000  # pixels: 64 MB
 _CLASSIFIER = PredictSettings(PAPER_VIEWS, background=BACKGROUND, score=0.5)
 _SEGMENTER = PredictSettings(replace(ONE_VIEW, label_filter="logits"), background=None, score=0.5)
@@ -72,7 +72,7 @@ class Prediction:
     sized: SizedMaps
     fused: bool
 
-    def maps(self) -> dict[int, np.ndarray]:
+    def maps(self) -> ClassMaps:
         """`{class index: (H, W) float32 in 0..1}` of the classes taken, at the photograph's size.
 
         Fused maps have a maximum of 1; probabilities leave to background what they lack of 1.
@@ -129,7 +129,7 @@ class Predictor:
 
         def decide(piece: np.ndarray) -> np.ndarray:
             cams = normalise_maps(piece, classes, maxima=maxima)
-            return cams_to_mask(cams, threshold=background, size=piece.shape[1:])
+            return cams_to_mask(cams, threshold=background, shape=piece.shape[1:])
 
         return kept.mask(decide)
 

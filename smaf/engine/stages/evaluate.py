@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder
 from smaf.core.options import OPEN_FRACTION, option
@@ -39,7 +40,9 @@ class EvaluationPlan(StagePlan):
     cam_dir: str | Path | None = option(
         None, "fused maps <id>.npz (or published <id>.npy) instead of masks"
     )
-    threshold: float = option(0.2, "background threshold of fused maps", within=OPEN_FRACTION)
+    threshold: float = option(
+        BACKGROUND, "background threshold of fused maps", within=OPEN_FRACTION
+    )
     sweep: bool = option(False, "try the thresholds 0.02, 0.04 … 0.80, draw their mIoU")
 
     @property

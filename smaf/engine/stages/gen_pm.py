@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from smaf.core.class_maps import BACKGROUND
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError
 from smaf.core.files import write_text
@@ -51,7 +52,7 @@ class MaskPlan(StagePlan):
     cam_dir: str | Path | None = option(
         None, "use these fused maps instead of --weights", role=Role.CONTENTS, files=".npz"
     )
-    threshold: float = option(0.2, "background threshold", within=OPEN_FRACTION)
+    threshold: float = option(BACKGROUND, "background threshold", within=OPEN_FRACTION)
     crf: str = option(
         "none",
         "refine with dense CRF (needs pydensecrf2): on the masks, as published (--crf alone), or "

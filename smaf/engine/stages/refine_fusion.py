@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError
 from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, POSITIVE, Role, option
 from smaf.core.parallel import map_parallel
@@ -32,7 +33,9 @@ class RefinementPlan(StagePlan):
         role=Role.CONTENTS,
         files=".npz",
     )
-    background: float = option(0.2, "constant that a class must exceed", within=OPEN_FRACTION)
+    background: float = option(
+        BACKGROUND, "constant that a class must exceed", within=OPEN_FRACTION
+    )
     saliency_weight: float = option(
         0.0,
         "power of the saliency map's odds that multiply the classes'; 0: without saliency",

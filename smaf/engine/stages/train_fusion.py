@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smaf.core.class_maps import BACKGROUND
 from smaf.core.device import seed_everything
 from smaf.core.errors import InputError
 from smaf.core.options import FRACTION, OPEN_FRACTION, POSITIVE, Options, Role, option, part
@@ -71,7 +72,9 @@ class SelfTrainingSettings(Options):
 
     GROUP: ClassVar[str] = "self-training"
 
-    background: float = option(0.2, "background constant of the target", within=OPEN_FRACTION)
+    background: float = option(
+        BACKGROUND, "background constant of the target", within=OPEN_FRACTION
+    )
     soft_background: bool = option(
         False,
         "background is what the maps leave to 1, not the constant: for those of refine_fusion",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from smaf.core.class_maps import BACKGROUND
 from smaf.core.options import POSITIVE, Options, Role, option
 from smaf.core.views import ONE_VIEW, Views
 from smaf.data.layout import DataRoot
@@ -99,7 +100,7 @@ def _mask(
         return refined_mask(named, shape)
     if getattr(model, "head", None) == "cls":  # plain CAM has no probabilities
         named = normalise_maps(maps, list(named))
-    return cams_to_mask(named, threshold=background, size=shape)
+    return cams_to_mask(named, threshold=background, shape=shape)
 
 
 def validator(
@@ -107,7 +108,7 @@ def validator(
     data: DataRoot,
     plan: Validation,
     *,
-    background: float | None = 0.2,
+    background: float | None = BACKGROUND,
 ) -> Callable[[], float] | None:
     """A function that validates `model` as the plan says.
 
