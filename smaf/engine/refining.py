@@ -45,9 +45,7 @@ class MaskRule:
             return certain_mask(low, high)
         return cams_to_mask(cams, threshold=self.threshold, shape=shape)
 
-    def refined(
-        self, photo: Image.Image, cams: Mapping[int, np.ndarray], before: np.ndarray
-    ) -> np.ndarray:
+    def refined(self, photo: Image.Image, cams: ClassMaps, before: np.ndarray) -> np.ndarray:
         """(H, W) uint8 mask after CRF, of the maps or of the mask `before` it."""
         if self.crf == "masks":
             mask = refine_mask(photo, before, num_classes=self.num_classes + 1)
@@ -56,6 +54,7 @@ class MaskRule:
             return certain_mask(low, high)
         else:
             mask = self._cut(photo, cams, self.threshold)
+            before = self.mask(cams, before.shape)
         return certain_mask(mask, before) if self.uncertain == "crf" else mask
 
     def _cut(
@@ -66,11 +65,7 @@ class MaskRule:
 
 
 def write_refined(
-    rule: MaskRule,
-    out: Path,
-    pixels: np.ndarray,
-    cams: Mapping[int, np.ndarray],
-    before: np.ndarray,
+    rule: MaskRule, out: Path, pixels: np.ndarray, cams: ClassMaps, before: np.ndarray
 ) -> None:
     """In a worker: refine one mask of the photograph `pixels` (H, W, 3) uint8, and write it."""
     with during(f"refining the mask {out}"):
