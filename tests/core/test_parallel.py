@@ -9,7 +9,7 @@ import time
 import pytest
 
 from smaf.core.errors import InputError, during
-from smaf.core.parallel import map_parallel
+from smaf.core.parallel import Conveyor, conveyor, map_parallel
 
 
 def double(value: int) -> int:
@@ -50,3 +50,34 @@ def test_a_killed_worker_is_told() -> None:
         InputError, match="a worker process was killed, most likely because the memory is full"
     ):
         map_parallel(die, range(4), num_workers=2, what="test", chunk=1)
+
+
+def test_a_conveyor_bounds_what_is_under_way() -> None:
+    with conveyor(0, tasks=9) as belt:
+        assert belt.pool is None  # in this process
+        done: list[int] = []
+        belt.put(done.append, 1, size=10)
+        assert done == [1]
+
+    class Waiting:
+        """A pool whose work is done when it is waited for."""
+
+        def __init__(self) -> None:
+            self.under_way, self.most = 0, 0
+
+        def submit(self, function: object, *_: object) -> Waiting:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            return self
+
+        def result(self) -> None:
+            self.under_way -= 1
+
+    for size, most in ((1, 3), (60, 1), (200, 1), (40, 2)):
+        pool = Waiting()
+        belt = Conveyor(pool, most=3, most_bytes=100)  # type: ignore[arg-type]
+        for _ in range(7):
+            belt.put(print, size=size)
+        assert pool.most == most
+        belt.finish()
+        assert pool.under_way == 0
