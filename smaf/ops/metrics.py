@@ -130,8 +130,8 @@ class SizeStrata:
     def compute(self) -> dict[str, dict[str, float]]:
         """Return the IoU and the number of objects of each size.
 
-        The outcome is `{"small": {"iou": …, "objects": …}, …}`. `iou` is the mean over the classes that have
-        objects of this size, NaN where none has.
+        The outcome is `{"small": {"iou": …, "objects": …}, …}`. `iou` is the mean over the classes
+        that have objects of this size, NaN where none has.
         """
         iou = _ratio(self.counts[..., 0], self.counts[..., 1])
         return {

@@ -79,8 +79,8 @@ def refine_cams(
 ) -> dict[int, np.ndarray]:
     """Refine the fused maps of a photograph with :func:`smaf.ops.crf_cams`.
 
-    Without `crf` its saliency part works alone. Both work at a smaller size where the
-    photograph is longer than `long_side` (the kernels shrink with it) or has more than `max_pixels`.
+    Without `crf` its saliency part works alone. Both work at a smaller size where the photograph is
+    longer than `long_side` (the kernels shrink with it) or has more than `max_pixels`.
     """
     whole, settings = photo.size, SOFTMAX
     if photo.width * photo.height > max_pixels or max(photo.size) > (long_side or max(photo.size)):

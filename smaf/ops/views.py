@@ -156,8 +156,8 @@ class SizedMaps:
 def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
     """Return values that include the `count` largest of `plane` and `values` together.
 
-    `values` is what this function returned for earlier planes. It returns at most 2·`count` values; once it
-    has `count` or more, `count` of them are not less than the first.
+    `values` is what this function returned for earlier planes. There are at most
+    2·`count` values; once there are `count` or more, `count` of them are not less than the first.
     """
     enough = len(values) >= count
     values = np.concatenate([values, plane[plane > values[0]] if enough else plane.ravel()])
@@ -171,7 +171,8 @@ class ViewLogits:
     """This holds a network's logits of a photograph's views.
 
     The logits of a view are (1 or 2, C+1, h', w'), the second those of its mirror image. `size` is
-    (W, H) at scale 1, `whole` is (W, H) of the photograph; `label_filter` is that of :class:`smaf.core.views.Views`.
+    (W, H) at scale 1, `whole` is (W, H) of the photograph; `label_filter` is that of
+    :class:`smaf.core.views.Views`.
     """
 
     logits: tuple[np.ndarray, ...]

@@ -24,8 +24,8 @@ _TABLES = (".csv", ".tsv", ".txt", ".npy", ".json", ".xlsx", ".xls", ".ods")
 class Labels:
     """This holds the labels that the user gives for the photographs.
 
-    The labels are one set for all photographs (`common`) or a table by file stem (`table`); where neither
-    is given, the scores decide.
+    The labels are one set for all photographs (`common`) or a table by file stem (`table`);
+    where neither is given, the scores decide.
     """
 
     common: frozenset[int] | None = None
