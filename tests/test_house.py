@@ -121,6 +121,23 @@ def test_functions_and_wrappers_are_short() -> None:
     assert sorted(over) == []
 
 
+def test_docstrings_begin_with_one_line() -> None:
+    """The first paragraph of a docstring below smaf is one line; the rest follows a blank line."""
+    wrapped, seen = [], 0
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(
+                node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            ):
+                continue
+            text = ast.get_docstring(node) or ""
+            seen += bool(text)
+            if "\n" in text.split("\n\n")[0]:
+                wrapped.append(f"{path}:{getattr(node, 'name', 'module')}")
+    assert seen > 500
+    assert wrapped == []
+
+
 def test_lines_and_parameters_are_counted_as_written() -> None:
     first, method, inner = measure.measure(
         "@decorator\ndef first(a, /, b, *c, d, **e):\n    'Docs.'\n    return a\n"

@@ -94,8 +94,10 @@ def run_command(
 
 
 def _tell(line: str) -> None:
-    """Print the line that ends a run; of many processes each leaves it in a file for their
-    launcher."""
+    """Print the line that ends a run, or write it to a file for the launcher.
+
+    Each of many processes writes a file of its own.
+    """
     folder = os.environ.get("SMAF_ERRORS")
     if folder and os.path.isdir(folder):
         path = Path(folder, f"{os.environ.get('RANK', '0')}.txt")
@@ -143,8 +145,10 @@ def _unforeseen(error: Exception) -> tuple[int, str]:
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether `error` says that the memory is full: Python's, NumPy's, PyTorch's or ONNX
-    Runtime's."""
+    """Return whether `error` says that the memory is full.
+
+    The errors of Python, NumPy, PyTorch and ONNX Runtime are known.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     said = r"(can't|cannot|failed to) allocate|bad_alloc|out of memory|bad allocation"

@@ -43,10 +43,10 @@ def _start_worker() -> None:
 
 @contextmanager
 def worker_pool(num_workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of `num_workers` processes for the block. An error or a stop in the block ends them at
-    once.
+    """Yield a pool of `num_workers` processes for the block.
 
-    Raises :class:`InputError` where the system killed a worker.
+    An error or a stop in the block ends the processes at once. Raises :class:`InputError` where the
+    system killed a worker.
     """
     # spawn: a forked worker would hold on to the whole annotation file that this process has in
     # memory
@@ -77,10 +77,10 @@ def map_parallel(
     what: str,
     chunk: int | None = None,
 ) -> list[Result]:
-    """`[function(task) for task in tasks]` with a progress bar, in `num_workers` processes (0 or 1:
-    in this one).
+    """Return `[function(task) for task in tasks]` from `num_workers` processes.
 
-    A process takes `chunk` tasks at a time (default 32); no more tasks than that are not worth
+    A progress bar shows how far they are; with 0 or 1 workers this process does the tasks itself.
+    A process takes `chunk` tasks at a time (default 32); `chunk` tasks or fewer are not worth
     another process.
     """
     chunk = CHUNK if chunk is None else chunk

@@ -10,8 +10,9 @@ from smaf.core.views import Views
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How a network's maps become a mask. The values are chosen on a list that the model card
-    names.
+    """These settings decide how a network's maps become a mask.
+
+    Their values are chosen on a list of photographs that the model card names.
 
     Args:
         views: which views are fused.

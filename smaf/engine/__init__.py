@@ -1,2 +1,4 @@
-"""What runs: loops over images and steps, resume, many processes. The only room that wires the
-others together."""
+"""The engine runs the method: loops over photographs and steps, resume, many processes.
+
+It is the only room that wires the other rooms together.
+"""

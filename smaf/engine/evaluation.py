@@ -123,8 +123,10 @@ class Evaluation:
 def _accumulate(
     data: DataRoot, list_name: str, ids: Sequence[str], count: Callable[[str, np.ndarray], None]
 ) -> None:
-    """Call `count` with each id and its true mask. Truth that shows no class is an
-    :class:`InputError`."""
+    """Call `count` with each id and its true mask.
+
+    Raises :class:`InputError` where the true masks show no class.
+    """
     seen = np.zeros(256, dtype=bool)
     with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
         for image_id in bar:
@@ -165,11 +167,10 @@ def _checked_mask(
 
 
 def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
-    """Evaluate the masks `pred_dir/<id>`, values 0..C; pixels that they mark 255 (uncertain) are
-    left out and counted.
+    """Evaluate the pseudo masks or predictions `pred_dir/<id>`, whose values are 0..C.
 
-    Raises :class:`InputError` where the truth shows no class, or where nothing of a class is left
-    to count.
+    Pixels that a mask marks 255 (uncertain) are left out and counted. Raises :class:`InputError`
+    where the true masks show no class, or where nothing of a class is left to count.
     """
     ids = data.ids(list_name)
     paths = find_images([pred_dir], ids, suffixes=MASK_SUFFIXES)
@@ -256,8 +257,10 @@ def evaluate_cams(
 
 
 def _require(data: DataRoot, list_name: str, folder: Path, missing: Sequence[Path]) -> None:
-    """Raise :class:`MissingInputError` where predictions are `missing`, or true masks of the list
-    are."""
+    """Raise :class:`MissingInputError` where predictions or true masks of the list are missing.
+
+    `missing` are the predictions that do not exist; the true masks are looked up here.
+    """
     if missing:
         raise MissingInputError(
             f"prediction {missing[0]} (and {len(missing) - 1} more of list {list_name}) "
@@ -278,8 +281,10 @@ def write_evaluation(path: Path, evaluation: Evaluation, **extra: Any) -> None:
 
 
 def write_sweep(path: Path, sweep: Sequence[Evaluation]) -> Evaluation:
-    """Write the sweep as JSON and, beside it, as a plot (.png); return the evaluation with the
-    highest mIoU."""
+    """Write the sweep as JSON and as a plot, and return the evaluation with the highest mIoU.
+
+    The plot lies beside the JSON file, with the suffix .png.
+    """
     mious = [evaluation.matrix.compute()["miou"] for evaluation in sweep]
     best = sweep[int(np.nanargmax(mious))]
     rows = [{"threshold": e.threshold, "miou": m} for e, m in zip(sweep, mious, strict=True)]

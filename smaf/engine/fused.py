@@ -108,8 +108,10 @@ def check_classes(folder: Path, data: DataRoot) -> None:
 
 
 def check_fused(path: Path, data: DataRoot, image_id: str) -> None:
-    """Check that a stored map is whole and of the image's labels: :class:`InputError`, or
-    FileNotFoundError."""
+    """Check that a stored fused map is whole and of the photograph's labels.
+
+    Raises :class:`InputError` where it is not, and FileNotFoundError where there is no file.
+    """
     stored = set(read_fused(path, num_classes=data.num_classes))
     labelled = set(np.flatnonzero(data.all_labels[image_id]).tolist())
     if stored != labelled:

@@ -1,5 +1,7 @@
-"""The method's mathematics on tensors and arrays: views and fusion, targets, losses, prototypes,
-CRF, metrics."""
+"""This room holds the method's mathematics on tensors and arrays.
+
+It has views and fusion, targets, losses, prototypes, CRF and metrics.
+"""
 
 from __future__ import annotations
 

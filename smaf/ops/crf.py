@@ -64,8 +64,10 @@ def crf_available() -> bool:
 
 
 def require_crf(without: str = "without --crf") -> None:
-    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed; `without` says how
-    to do without."""
+    """Raise :class:`InputError` with the fix where pydensecrf2 is not installed.
+
+    `without` says, for the message, how to run without dense CRF.
+    """
     if not crf_available():
         raise InputError(
             "dense CRF needs the package pydensecrf2, which is not installed: `pip install "
@@ -107,8 +109,9 @@ def crf_labels(
     num_classes: int,
     settings: CrfSettings = HARD_LABELS,
 ) -> np.ndarray:
-    """Stage 3's CRF on a hard mask: each label is held for certain at 0.7, the rest is shared by
-    the others.
+    """Refine a hard mask with stage 3's dense CRF.
+
+    Each pixel's label has probability 0.7; the other labels share the rest.
 
     Args:
         image: (H, W, 3) uint8 RGB, or a PIL RGB image.

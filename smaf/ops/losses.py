@@ -38,12 +38,12 @@ def classification_loss(scores: Tensor, labels: Tensor) -> Tensor:
 def saliency_estimate(
     cam: Tensor, saliency: Tensor, labels: Tensor, *, tau: float = 0.4
 ) -> tuple[Tensor, Tensor]:
-    """What EPS takes for the salient region: the sum of foreground channels, and 1 - the sum of
-    background ones.
+    """Return EPS's two estimates of the salient region from the CAM.
 
-    A labelled class is foreground where its rounded softmax map lies on salient pixels for more
-    than `tau` of its area, else background. Both outputs are (N, 1, h, w); `saliency` (N, 1, h, w)
-    has the CAM's size.
+    They are the sum of the foreground channels, and 1 - the sum of the background channels. A
+    labelled class is foreground where its rounded softmax map lies on salient pixels for more than
+    `tau` of its area, else background. Both outputs are (N, 1, h, w); `saliency` (N, 1, h, w) has
+    the CAM's size.
     """
     probability = cam.softmax(dim=1)
     with torch.no_grad():

@@ -1,5 +1,7 @@
-"""Segmentation metrics from one confusion matrix over the whole list, as PASCAL VOC defines mean
-IoU."""
+"""This module computes segmentation metrics, with mean IoU as PASCAL VOC defines it.
+
+One confusion matrix counts the whole list.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +59,11 @@ class ConfusionMatrix:
         self.counts += np.bincount(index, minlength=self.num_classes**2).reshape(self.counts.shape)
 
     def compute(self) -> dict[str, Any]:
-        """Return `miou`, `iou` (T,), `precision` (T,), `recall` (T,), `accuracy`, `fwiou`; values
-        in 0..1.
+        """Return `miou`, `iou` (T,), `precision` (T,), `recall` (T,), `accuracy` and `fwiou`.
 
-        `miou` is the mean over classes that occur (in target or prediction); per-class values are
-        NaN where they are not defined. `fwiou` weighs each class's IoU with its share of the true
-        pixels.
+        All values are in 0..1. `miou` is the mean over classes that occur (in target or
+        prediction); per-class values are NaN where they are not defined. `fwiou` weighs each
+        class's IoU with its share of the true pixels.
         """
         counts = self.counts.astype(np.float64)
         hit, true, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
@@ -127,8 +128,11 @@ class SizeStrata:
             self.objects[stratum] += 1
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """`{"small": {"iou": mean over the classes in it (NaN where none is), "objects": their
-        number}, …}`."""
+        """Return the IoU and the number of objects of each size.
+
+        The outcome is `{"small": {"iou": …, "objects": …}, …}`. `iou` is the mean over the classes
+        that have objects of this size, NaN where none has.
+        """
         iou = _ratio(self.counts[..., 0], self.counts[..., 1])
         return {
             name: {

@@ -1,5 +1,7 @@
-"""ProDA's prototypes (Zhang et al., CVPR 2021, sections 3.1 and 3.2) as SMAF's release uses
-them."""
+"""This module holds ProDA's prototypes as SMAF's release uses them.
+
+They are described by Zhang et al., CVPR 2021, sections 3.1 and 3.2.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Dense CRF on photographs of any size: on masks (as published) and on fused maps (beyond the
-paper)."""
+"""This module applies dense CRF to photographs of any size.
+
+It refines masks (as published) and fused maps (beyond the paper).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,10 @@ from smaf.ops.views import cams_to_mask
 def refine_mask(
     photo: Image.Image, mask: np.ndarray, *, num_classes: int, max_pixels: int = MAX_VIEW_PIXELS
 ) -> np.ndarray:
-    """Stage 3's CRF on (H, W) labels; a photograph of more than `max_pixels` is refined at a
-    smaller size."""
+    """Refine the labels (H, W) of a mask with stage 3's dense CRF.
+
+    A photograph of more than `max_pixels` is refined at a smaller size.
+    """
     if mask.size <= max_pixels:
         return crf_labels(photo, mask, num_classes=num_classes)
     size = _smaller(photo, max_pixels)
@@ -33,8 +37,10 @@ def refine_mask(
 
 
 def bounded_photo(photo: Image.Image, *, max_pixels: int = MAX_VIEW_PIXELS) -> Image.Image:
-    """The photograph, made smaller (bicubic) with a warning where it has more than `max_pixels`,
-    for a CRF on it."""
+    """Return the photograph with at most `max_pixels`, for a dense CRF on it.
+
+    A larger photograph is made smaller (bicubic), with a warning.
+    """
     if photo.width * photo.height <= max_pixels:
         return photo
     size = _smaller(photo, max_pixels)
@@ -72,9 +78,11 @@ def refine_cams(
     crf: bool = True,
     max_pixels: int = MAX_VIEW_PIXELS,
 ) -> ClassMaps:
-    """:func:`smaf.ops.crf_cams` (without `crf` its saliency part alone), at a smaller size where
-    the photograph is longer than `long_side` (the kernels shrink with it) or has more than
-    `max_pixels`."""
+    """Refine the fused maps of a photograph with :func:`smaf.ops.crf_cams`.
+
+    Without `crf` its saliency part works alone. Both work at a smaller size where the photograph is
+    longer than `long_side` (the kernels shrink with it) or has more than `max_pixels`.
+    """
     whole, settings = photo.size, SOFTMAX
     if photo.width * photo.height > max_pixels or max(photo.size) > (long_side or max(photo.size)):
         size = _smaller(photo, max_pixels) if long_side is None else _at_long_side(photo, long_side)
@@ -107,7 +115,9 @@ def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def refined_mask(cams: Mapping[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    """The most probable of refined maps and background: (H, W) uint8, 0 background, class index +
-    1; `shape` (H, W)."""
+    """Return the mask (H, W) uint8 of refined maps: the most probable class of each pixel.
+
+    0 is background, the others are class index + 1; `shape` is (H, W).
+    """
     rest = 1.0 - np.sum(list(cams.values()), axis=0) if cams else 0.0
     return cams_to_mask({c: cam - rest for c, cam in cams.items()}, threshold=0.0, shape=shape)

@@ -1,5 +1,7 @@
-"""A photograph's views and what becomes of their maps, on NumPy alone: prediction does without
-PyTorch's start-up."""
+"""This module makes a photograph's views and turns their maps into scores and masks.
+
+It uses NumPy alone: prediction does without PyTorch's start-up.
+"""
 
 from __future__ import annotations
 
@@ -97,10 +99,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SizedMaps:
-    """Maps (n, h, w) float32 of a photograph of `whole` (W, H), in pieces of its size: memory does
-    not grow with it.
+    """This holds maps (n, h, w) float32 of a photograph of the size `whole` (W, H).
 
-    A photograph of at most :data:`MAX_VIEW_PIXELS` is one piece.
+    The maps are brought to the photograph's size piece by piece, so that memory does not grow with
+    it. A photograph of at most :data:`MAX_VIEW_PIXELS` is one piece.
     """
 
     maps: np.ndarray
@@ -153,10 +155,10 @@ class SizedMaps:
 
 
 def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
-    """At most 2·`count` values with the `count` largest of `plane` and of `values`, the outcome for
-    earlier planes.
+    """Return values that include the `count` largest of `plane` and `values` together.
 
-    Once there are so many, `count` of them are not less than the first.
+    `values` is what this function returned for earlier planes. There are at most
+    2·`count` values; once there are `count` or more, `count` of them are not less than the first.
     """
     enough = len(values) >= count
     values = np.concatenate([values, plane[plane > values[0]] if enough else plane.ravel()])
@@ -167,10 +169,10 @@ def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ViewLogits:
-    """A network's logits of a photograph's views; each is (1 or 2, C+1, h', w'), the second its
-    mirror image's.
+    """This holds a network's logits of a photograph's views.
 
-    `size` and `whole` are (W, H) at scale 1 and of the photograph; `label_filter` is that of
+    The logits of a view are (1 or 2, C+1, h', w'), the second those of its mirror image. `size` is
+    (W, H) at scale 1, `whole` is (W, H) of the photograph; `label_filter` is that of
     :class:`smaf.core.views.Views`.
     """
 
@@ -242,8 +244,10 @@ def mean_maps(
 
 
 def peak_scores(maps: np.ndarray) -> np.ndarray:
-    """Score of each class in 0..1: the mean of the strongest hundredth of its map (n, H, W) →
-    (n,)."""
+    """Return the score of each class in 0..1, (n,), from its map in `maps` (n, H, W).
+
+    The score is the mean of the strongest hundredth of the map.
+    """
     flat = maps.reshape(len(maps), -1)
     count = max(1, flat.shape[1] // 100)
     return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1))
@@ -252,10 +256,10 @@ def peak_scores(maps: np.ndarray) -> np.ndarray:
 def normalise_maps(
     maps: np.ndarray, classes: Sequence[int], *, maxima: Sequence[float] | np.ndarray | None = None
 ) -> ClassMaps:
-    """(n, H, W) summed maps of `classes`, each divided by (its maximum + 1e-5) → `{class index: (H,
-    W)}`.
+    """Divide each of the summed maps (n, H, W) of `classes` by its maximum + 1e-5.
 
-    `maxima` are those of the whole maps where `maps` are a piece of them.
+    Returns `{class index: (H, W)}`. `maxima` are the maxima of the whole maps where `maps` are a
+    piece of them.
     """
     largest = [plane.max() for plane in maps] if maxima is None else maxima
     return {

@@ -1,5 +1,7 @@
-"""Pictures of masks, CAMs and targets: arrays in, (H, W, 3) uint8 RGB out. Mask value c + 1 is
-class c."""
+"""This module draws pictures of masks, CAMs and targets.
+
+Arrays go in, (H, W, 3) uint8 RGB comes out. Mask value c + 1 is class c.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,11 @@ def _blend(under: np.ndarray, over: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def _contour(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: foreground pixels with another value above, below, left or right of them (in the
-    picture)."""
+    """Return the contour of the foreground regions, (H, W) bool.
+
+    It is the foreground pixels that have another value above, below, left or right of them, within
+    the picture.
+    """
     padded = np.pad(mask, 1, mode="edge")
     around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     return (mask != 0) & (mask != IGNORE) & np.any([mask != side for side in around], axis=0)
@@ -80,11 +85,10 @@ def overlay_mask(image: Image.Image, mask: np.ndarray, *, alpha: float = 0.6) ->
 def overlay_cam(
     image: Image.Image, cams: Mapping[int, np.ndarray], *, alpha: float = 0.5
 ) -> np.ndarray:
-    """Lay a heat map over the photograph: the maximum of the (H, W) maps in 0..1, blue 0 to red 1
-    ("turbo").
+    """Lay the CAMs over the photograph as one heat map.
 
-    `cams` is keyed by class; without any class the map is 0 everywhere. Values outside 0..1 are
-    clipped.
+    The heat is the maximum of the (H, W) maps in 0..1, from blue at 0 to red at 1 ("turbo"). `cams`
+    is keyed by class; without any class the map is 0 everywhere. Values outside 0..1 are clipped.
     """
     heat = (
         np.max(list(cams.values()), axis=0)
@@ -101,11 +105,11 @@ def overlay_cam(
 
 
 def target_picture(target: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Draw a reactivated target (C+1, H, W) ≥ 0, the last channel background, at `size` (width,
-    height).
+    """Draw a reactivated target (C+1, H, W) ≥ 0 at `size` (width, height).
 
-    The colour is the winning channel's (background black), paled towards white by the ratio of the
-    runner-up to the winner: full colour where nothing competes, white where two channels tie.
+    The target's last channel is background. The colour is the winning channel's (background black),
+    paled towards white by the ratio of the runner-up to the winner: full colour where nothing
+    competes, white where two channels tie.
     """
     if target.ndim != 3 or target.shape[0] < 2:
         raise ValueError(

@@ -1,7 +1,8 @@
-"""Masks of photographs that belong to no data set: networks behind one face for ONNX Runtime and
-PyTorch, the run over many photographs, and the face for Python.
+"""This package predicts masks of photographs that belong to no data set.
 
-Importing this package starts neither runtime: PyTorch takes seconds, which ONNX files do without.
+It holds networks behind one face for ONNX Runtime and PyTorch, the run over many photographs, and
+the face for Python. Importing this package starts neither runtime: PyTorch takes seconds, which
+ONNX files do without.
 """
 
 from smaf.engine.predicting.network import Network

@@ -22,8 +22,11 @@ _TABLES = (".csv", ".tsv", ".txt", ".npy", ".json", ".xlsx", ".xls", ".ods")
 
 @dataclass(frozen=True)
 class Labels:
-    """What the user says of the photographs: one set for all, or a table by stem; neither: the
-    scores decide."""
+    """This holds the labels that the user gives for the photographs.
+
+    The labels are one set for all photographs (`common`) or a table by file stem (`table`);
+    where neither is given, the scores decide.
+    """
 
     common: frozenset[int] | None = None
     table: ImageLabels | None = None
@@ -66,8 +69,10 @@ class Labels:
         return labels
 
     def check(self, photographs: Sequence[Photograph]) -> None:
-        """Raise :class:`InputError` where a table lacks a photograph, or could mean either of
-        two."""
+        """Raise :class:`InputError` where the table does not give each photograph its own line.
+
+        It may lack a photograph, or have one line that could mean either of two photographs.
+        """
         if self.table is None:
             return
         missing = [p.path for p in photographs if plain_name(p.path.stem) not in self.table]

@@ -1,5 +1,7 @@
-"""Which photographs `smaf predict` is given: by files, folders and globs; and where the mask of
-each goes."""
+"""This module finds the photographs that `smaf predict` is given, and where their masks go.
+
+They are named by files, folders and globs.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +37,13 @@ _SYSTEM = ("__MACOSX", "@eaDir")  # folders of a Mac's archives and a Synology's
 
 
 def find_photographs(arguments: Sequence[str]) -> list[Photograph]:
-    """The photographs that files, folders with all below them, and globs name, each path once, in
-    order.
+    """Return the photographs that the arguments name, each path once, in order.
 
-    Masks mirror the folders below a named folder, or below a glob's part before its first wildcard.
-    Hidden files and folders are left out where they are not named themselves, and so are earlier
-    masks and overlays. Two links to one photograph are two; links that lead nowhere are kept, for
-    their error.
+    An argument is a file, a folder with all below it, or a glob. Masks mirror the folders below a
+    named folder, or below a glob's part before its first wildcard. Hidden files and folders are
+    left out where they are not named themselves, and so are earlier masks and overlays. Two links
+    to one photograph count as two photographs; links that lead nowhere are kept, so that their
+    error is told.
 
     Raises :class:`InputError` where an argument names none, or where two photographs would get the
     same mask file.
@@ -109,8 +111,10 @@ def _named(argument: str) -> Iterator[Photograph]:
 
 
 def _below(folder: Path, top: Path) -> Iterator[Photograph]:
-    """The photographs of `folder` and of all folders below it; their places are relative to
-    `top`."""
+    """Yield the photographs of `folder` and of all folders below it.
+
+    The places of their masks are relative to `top`.
+    """
     foreign = []
     for below, names in _folders(folder):
         for name in sorted(names):
@@ -132,8 +136,10 @@ def _below(folder: Path, top: Path) -> Iterator[Photograph]:
 
 
 def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """What the `parts` of a glob name in `folder`. Unlike Python's `**` this one does not follow
-    links in circles."""
+    """Yield the paths that the `parts` of a glob name in `folder`.
+
+    Unlike Python's `**`, the `**` of this function does not follow links in circles.
+    """
     if not parts:
         yield folder
     elif parts[0] == "**":
@@ -145,8 +151,10 @@ def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
 
 
 def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """`top` and the folders below it with the names of their files: no hidden ones, no links back
-    to a folder above."""
+    """Yield `top` and the folders below it, each with the names of its files.
+
+    Hidden folders and links back to a folder above are left out.
+    """
     above: dict[str, tuple[tuple[int, int], ...]] = {str(top): ()}
     for folder, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
         chain = (*above.pop(folder), _identity(folder))

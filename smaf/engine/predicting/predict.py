@@ -116,8 +116,10 @@ class _Run:
         return faults
 
     def _one(self, photograph: Photograph) -> str:
-        """Make and write one photograph's mask; return what is wrong with it, else an empty
-        text."""
+        """Make and write one photograph's mask, and return what went wrong.
+
+        The text is empty where nothing went wrong.
+        """
         path, names = photograph.path, self.predictor.network.class_names
         shown = self.labels.of(path)
         try:

@@ -1,5 +1,7 @@
-"""The output folder of `smaf predict`: the names in it, what is done, and the record by which a run
-goes on."""
+"""This module keeps the output folder of `smaf predict` and its record.
+
+It decides the names in the folder and what is done already; by the record a run goes on.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,13 @@ def contents(path: Path) -> str | None:
 
 
 class Predictions:
-    """The masks and overlays of an output folder, and its `predictions.json`: an entry for each,
-    also of earlier runs.
+    """This keeps the masks and overlays of an output folder and its record `predictions.json`.
 
-    A run goes on where one with the same `settings` stopped: `todo` are the photographs that have
-    no whole mask of the same contents and labels. Where the settings differ its own masks are made
-    again; other photographs' masks beside them are an :class:`InputError`, since the folder would
-    hold two kinds. With `overwrite` earlier ones are removed.
+    The record has an entry for each mask, also for those of earlier runs. A run goes on where one
+    with the same `settings` stopped: `todo` are the photographs that have no whole mask of the same
+    contents and labels. Where the settings differ, the masks of this run's photographs are made
+    again; masks of other photographs beside them are an :class:`InputError`, since the folder would
+    hold two kinds. With `overwrite` earlier masks are removed.
 
     Args:
         folder: made where it does not exist.
@@ -98,8 +100,10 @@ class Predictions:
         self.write()
 
     def add(self, photograph: Photograph, entry: Entry) -> None:
-        """Note a photograph whose mask and overlay have been written; the record is written every
-        so often."""
+        """Note a photograph whose mask and overlay have been written.
+
+        The record itself is written from time to time, not at each photograph.
+        """
         mask, overlay = self.names[photograph.path]
         self._entries[mask] = {
             "photograph": str(photograph.path),
@@ -116,8 +120,10 @@ class Predictions:
         self._left_out.append({"photograph": str(photograph.path), "reason": reason})
 
     def write(self) -> None:
-        """Write `predictions.json`: this run's entries in the photographs' order, then earlier
-        ones."""
+        """Write `predictions.json`.
+
+        This run's entries come first, in the photographs' order, then those of earlier runs.
+        """
         started = time.monotonic()
         ours = [self.names[photograph.path][0] for photograph in self._photographs]
         order = dict.fromkeys(
@@ -157,8 +163,11 @@ class Predictions:
         )
 
     def _check_others(self, earlier: Mapping[str, Entry], changed: str) -> None:
-        """Refuse masks of other photographs that this run would replace, or lie beside with other
-        settings."""
+        """Refuse a run that would replace masks of other photographs, or mix settings.
+
+        Masks of other photographs that other settings made may not lie beside this run's masks.
+        Raises :class:`InputError`.
+        """
         ours = {names[0] for names in self.names.values()}
         others = [mask for mask in earlier if mask not in ours and (self.folder / mask).is_file()]
         if changed and others:

@@ -1,5 +1,7 @@
-"""From a photograph to its mask: the scores decide which classes it shows, the maps where they
-are."""
+"""This module makes a photograph's mask.
+
+The scores decide which classes the photograph shows, the maps decide where they are.
+"""
 
 from __future__ import annotations
 
@@ -119,8 +121,10 @@ class Predictor:
         return Prediction(mask, {c: scores[c] for c in classes}, kept, fused)
 
     def _mask(self, kept: SizedMaps, classes: Sequence[int], *, fused: bool) -> np.ndarray:
-        """(H, W) uint8: which of `classes`, in the order of the maps `kept`, or background each
-        pixel shows."""
+        """Return the mask (H, W) uint8: one of `classes`, or background, for each pixel.
+
+        `classes` are in the order of the maps `kept`.
+        """
         if not fused:
             return kept.mask(
                 lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
@@ -134,8 +138,10 @@ class Predictor:
         return kept.mask(decide)
 
     def _refined(self, photo: Image.Image, kept: SizedMaps, classes: Sequence[int]) -> SizedMaps:
-        """The maps' probabilities after dense CRF, for a photograph of more than the size cap at a
-        smaller size."""
+        """Return the maps' probabilities after dense CRF.
+
+        A photograph of more pixels than the size cap is refined at a smaller size.
+        """
         # CRF takes up to 1 GB at 2 million pixels, beside the photograph
         huge = photo.width * photo.height > _HUGE
         smaller = bounded_photo(photo, max_pixels=MAX_VIEW_PIXELS // 2 if huge else MAX_VIEW_PIXELS)

@@ -1,5 +1,7 @@
-"""The files that `smaf predict` writes of a photograph: what they are called, how they are known
-again."""
+"""This module names the files that `smaf predict` writes of a photograph.
+
+It also says how these files are known again.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,10 @@ _TEMPORARY = 20  # bytes of a temporary file's name
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph as it was named, and the place of its results in the output folder, without a
-    suffix."""
+    """This holds a photograph's path as it was named, and the place of its results.
+
+    The place is a path in the output folder, without a suffix.
+    """
 
     path: Path
     place: PurePath
@@ -37,8 +41,10 @@ def place_of(path: PurePath) -> PurePath:
 
 
 def is_result(path: Path) -> bool:
-    """Whether `path` is no photograph but a mask in VOC's colours, or an overlay or a record of
-    this command."""
+    """Return whether `path` is a result of `smaf predict`, not a photograph.
+
+    Results are masks in VOC's colours, and overlays and records of this command.
+    """
     if path.name == PREDICTIONS:
         return True
     suffix = path.suffix.lower()

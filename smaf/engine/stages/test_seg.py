@@ -214,11 +214,11 @@ test_seg.__test__ = False  # type: ignore[attr-defined]  # the command's name, n
 
 
 def save_for_server(data: DataRoot, ids: Sequence[str], *, masks: Path, out: Path) -> Path:
-    """Pack `masks/<id>.png` as PASCAL VOC's evaluation server takes them; return the archive's
-    path.
+    """Pack `masks/<id>.png` for PASCAL VOC's evaluation server; return the archive's path.
 
     `out/results.tgz` holds `results/VOC2012/Segmentation/comp6_test_cls/<id>.png`: palette PNGs of
-    the photographs' size with VOC's 20 classes. comp6: trained on more than VOC's training masks.
+    the photographs' size with VOC's 20 classes. comp6 is for networks trained
+    on more than VOC's training masks.
     """
     if data.classes.names != VOC_CLASSES:
         raise InputError(

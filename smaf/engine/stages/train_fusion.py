@@ -126,8 +126,10 @@ class FusionTrainingPlan(TrainingPlan):
 
 
 class SelfTrainingTask:
-    """Loss of stage 2. The teacher is a copy of the starting model; with `ema` it follows the
-    student."""
+    """This is the task of stage 2, with its self-training loss and its teacher.
+
+    The teacher is a copy of the starting model; with `ema` it follows the student.
+    """
 
     def __init__(
         self,
@@ -163,8 +165,10 @@ class SelfTrainingTask:
 
     @torch.no_grad()
     def _rectified(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Multiply the fused maps by the teacher's prototype weights, in the crop's geometry
-        (ProDA, eq. 4)."""
+        """Multiply the fused maps by the teacher's prototype weights (ProDA, eq. 4).
+
+        The weights are those at the crop's place, in its geometry.
+        """
         # both are made where the teacher sees
         assert self.teacher is not None and self.prototypes is not None
         seen: ClassifierOutput = self.teacher(batch["whole"])

@@ -61,8 +61,10 @@ class LoopSettings(Options):
 
 
 class Task(Protocol):
-    """What a stage adds to the loop: its loss, what it does after a step, and the state it
-    keeps."""
+    """A task is what a stage adds to the training loop.
+
+    It gives its loss, what it does after a step, and the state that it keeps.
+    """
 
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor]

@@ -1,5 +1,7 @@
-"""ProDA's prototypes around stage 2: computed once over the data set by the teacher, kept in a
-file."""
+"""This module computes ProDA's prototypes for stage 2 and keeps them in a file.
+
+The teacher computes them once over the data set.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +34,10 @@ _FIX = "delete it, it is computed again"
 def initial_prototypes(
     model: Classifier, data: DataRoot, ids: Sequence[str], *, side: int
 ) -> Tensor:
-    """Class means of the features over the data set, one mean an image and class with at least 10
-    pixels.
+    """Return the class means of the features over the data set, (C+1, D).
 
-    Each photograph is squeezed to side × side pixels. Returns (C+1, D); a class that never occurs
-    stays zero, with a warning that names it.
+    Each photograph, squeezed to side × side pixels, adds one mean for each class with at least 10
+    pixels in it. A class that never occurs stays zero, with a warning that names it.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -73,8 +74,10 @@ def initial_prototypes(
 def write_prototypes(
     path: Path, prototypes: Tensor, class_names: Sequence[str], *, source: str
 ) -> None:
-    """Write (C+1, D) prototypes with the class names, background last, and a checksum of what they
-    were made of."""
+    """Write (C+1, D) prototypes with their class names and `source`.
+
+    The background's name comes last; `source` is a checksum of what the prototypes were made of.
+    """
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
@@ -88,8 +91,11 @@ def write_prototypes(
 def read_prototypes(
     path: Path, *, class_names: Sequence[str], channels: int, source: str
 ) -> Tensor:
-    """Read prototypes; those of other classes, another feature size or source are refused before
-    they are unpacked."""
+    """Read the prototypes that :func:`write_prototypes` wrote.
+
+    Prototypes of other classes, another feature size or another source are refused before they are
+    unpacked.
+    """
     expected, shape = np.array([*class_names, "background"]), (len(class_names) + 1, channels)
     with open_arrays(path, ("prototypes", "names", "source"), "prototypes", _FIX) as arrays:
         stored, names, made_of = arrays["prototypes"], arrays["names"], arrays["source"]
