@@ -209,7 +209,7 @@ def test_mask_by_hand() -> None:
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(cams_to_mask({2: first}, threshold=0.95), np.zeros((2, 2)))
     np.testing.assert_array_equal(cams_to_mask({}, shape=(2, 3)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="give the mask's size"):
+    with pytest.raises(ValueError, match="give the mask's shape"):
         cams_to_mask({})
 
 
