@@ -145,7 +145,7 @@ class Options:
         for field in dataclasses.fields(self):
             about = field.metadata.get(_OPTION)
             if about is not None:
-                _check(about.name or field.name, about, getattr(self, field.name))
+                _check_value(about.name or field.name, about, getattr(self, field.name))
 
     def options(self) -> Iterator[Declared]:
         """The options of this plan and of its parts, in the order of their declaration."""
@@ -198,7 +198,7 @@ def _changed(plan: Plan, values: Mapping[str, Any]) -> Plan:
     return dataclasses.replace(plan, **new)
 
 
-def _check(name: str, about: Option, value: Any) -> None:
+def _check_value(name: str, about: Option, value: Any) -> None:
     """Raise :class:`InputError` where a value is out of range, or is none of the choices."""
     if value is None or isinstance(value, bool):
         return
@@ -250,6 +250,11 @@ def _add(group: argparse._ArgumentGroup, declared: Declared) -> None:
     kind = about.kind or (type(sample) if isinstance(sample, int | float) else str)
     default = list(value) if several else value
     group.add_argument(flag, type=kind, default=default, help=about.help, **extra)
+    if about.const is not None and "none" in about.choices:  # on and off, as a pair of flags has it
+        off = f"the same as {flag} none"
+        group.add_argument(
+            f"--no_{name}", dest=name, action="store_const", const="none", default=value, help=off
+        )
 
 
 def plan_from(plan: Plan, args: argparse.Namespace) -> Plan:

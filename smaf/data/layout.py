@@ -179,8 +179,17 @@ class DataRoot:
         found = find_images(folders, ids, suffixes=suffixes)
         return [image_id for image_id in ids if image_id not in found]
 
-    def require(self, ids: Sequence[str], *, saliency: bool = False, masks: bool = False) -> None:
-        """Raise :class:`MissingInputError` where a photograph, saliency map or mask is missing."""
+    def require(
+        self,
+        ids: Sequence[str],
+        *,
+        labels: bool = False,
+        saliency: bool = False,
+        masks: bool = False,
+    ) -> None:
+        """Raise :class:`InputError` where a photograph, label, saliency map or mask is missing."""
+        if labels:
+            self.labels_of(ids)
         fixes = {"photograph": "put it there or take its id off the list"}
         if saliency:
             fixes["saliency map"] = (

@@ -42,9 +42,9 @@ class TimmBackbone(nn.Module):
         config: Any = getattr(self.body, "default_cfg", _LITE0_CONFIG)
         self.mean: tuple[float, ...] = tuple(config["mean"])
         self.std: tuple[float, ...] = tuple(config["std"])
-        self.channels = self._check(name)
+        self.channels = self._probed_channels(name)
 
-    def _check(self, name: str) -> int:
+    def _probed_channels(self, name: str) -> int:
         training = self.body.training
         try:
             with torch.inference_mode(), _Shift(self.body) as shift:

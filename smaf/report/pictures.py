@@ -27,11 +27,11 @@ def mask_colours() -> np.ndarray:
 
 def colour_mask(mask: np.ndarray) -> np.ndarray:
     """(H, W) uint8 mask values → (H, W, 3) uint8 in VOC's colours, 255 white-grey."""
-    _check(mask)
+    _check_mask(mask)
     return mask_colours()[mask]
 
 
-def _check(mask: np.ndarray) -> None:
+def _check_mask(mask: np.ndarray) -> None:
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise ValueError(f"expected a mask (H, W) of uint8, got {mask.shape} of {mask.dtype}")
 
@@ -69,7 +69,7 @@ def overlay_mask(image: Image.Image, mask: np.ndarray, *, alpha: float = 0.6) ->
     `alpha` is the share of the class colour. Each region has a white contour one pixel wide on its
     inside; background pixels stay as they are.
     """
-    _check(mask)
+    _check_mask(mask)
     picture = _photo_of(image, mask.shape, "mask")
     rows = max(1, _BAND // max(1, mask.shape[1]))
     for top in range(0, len(mask), rows):  # in bands: a photograph may have 100 million pixels

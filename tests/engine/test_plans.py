@@ -156,3 +156,20 @@ def test_commands_get_the_shared_options_that_they_have(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert commands.words("evaluate", sweep=True)[-1] == "--sweep"
     assert "--device" in commands.words("gen_pm")
+
+
+def test_crf_is_turned_on_and_off_alike_in_every_command() -> None:
+    from smaf import gen_pm, refine_fusion, test_seg
+
+    def crf(command: Any, *words: str) -> object:
+        return command.COMMAND.asked(list(words))[1].crf
+
+    assert [
+        crf(gen_pm, *w) for w in ((), ("--crf",), ("--crf", "maps"), ("--crf", "--no_crf"))
+    ] == ["none", "masks", "maps", "none"]
+    assert [crf(test_seg, *w) for w in ((), ("--crf",), ("--crf", "--no_crf"))] == [
+        False,
+        True,
+        False,
+    ]
+    assert crf(refine_fusion) and not crf(refine_fusion, "--no_crf", "--saliency_weight", "1")

@@ -119,9 +119,7 @@ def validator(
     if not plan.val_list:
         return None
     ids = data.ids(plan.val_list)
-    data.require(ids)
-    if background is not None:
-        data.labels_of(ids)  # names an image that has none
+    data.require(ids, labels=background is not None)
     missing = data.missing("mask", ids)
     if missing:
         log.warning("no validation: %s has no mask for %s", data.root, missing[0])
