@@ -86,14 +86,14 @@ class Fields:
         )
 
     def flag(self, key: str, default: bool = False) -> bool:
-        """True or False."""
+        """Return an entry that is True or False."""
         value = self.values.get(key, default)
         if not isinstance(value, bool):
             raise self.fault(key, "true or false")
         return value
 
     def text(self, key: str, among: Sequence[str]) -> str:
-        """One of the texts `among`."""
+        """Return an entry that is one of the texts `among`."""
         value = self.values[key]
         if not isinstance(value, str) or value not in among:
             near = did_you_mean(value, among) if isinstance(value, str) else ""
@@ -101,14 +101,14 @@ class Fields:
         return value
 
     def integer(self, key: str, low: int, high: int) -> int:
-        """A whole number from `low` to `high`."""
+        """Return an entry that is a whole number from `low` to `high`."""
         value = self.values[key]
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.fault(key, f"a whole number from {low} to {high}")
         return value
 
     def number(self, key: str, low: float, high: float) -> float:
-        """A number between `low` and `high`, both left out."""
+        """Return an entry that is a number between `low` and `high`, both left out."""
         value = self.values[key]
         if not _is_number(value) or not low < value < high:
             raise self.fault(key, f"a number between {low:g} and {high:g}")
@@ -117,7 +117,7 @@ class Fields:
     def numbers(
         self, key: str, low: float, high: float, *, least: int, most: int
     ) -> tuple[float, ...]:
-        """From `least` to `most` numbers, each from `low` to `high`."""
+        """Return an entry of `least` to `most` numbers, each from `low` to `high`."""
         value = self.values[key]
         count = str(most) if least == most else f"{least} to {most}"
         if (

@@ -148,7 +148,7 @@ def _named_rows(
     path: Path,
     classes: Sequence[str],
 ) -> Iterator[LabelRow]:
-    """Rows whose cells name classes.
+    """Yield the rows of a table whose cells name classes.
 
     Cells beyond the first line's `width` belong to labels in the last column.
     """
@@ -228,7 +228,7 @@ def _require_classes(
 def _marked_rows(
     table: Sequence[Row], image: int, *, path: Path, classes: Sequence[str], others: bool
 ) -> Iterator[LabelRow]:
-    """Rows of a table with a column of 0 and 1 for each class."""
+    """Yield the rows of a table with a column of 0 and 1 for each class."""
     headings = table[0].cells
     columns = _marked_columns(headings, image, classes)
     marked = [headings[column] for column in columns]

@@ -86,7 +86,10 @@ def listed_names(text: str) -> list[str]:
 
 
 def _without_background(names: list[str], first: int | None) -> list[str]:
-    """`first` is the number of the first name, None where there are no numbers."""
+    """Return the names without a first name that means background.
+
+    `first` is the number of the first name, None where there are no numbers.
+    """
     if not names:
         return names
     if is_background(names[0]) or (first == 0 and name_key(names[0]) in _UNLABELLED):

@@ -76,7 +76,7 @@ def class_index(name: str, classes: Sequence[str], where: Path | str) -> int:
 
 
 def _fault(name: str) -> str | None:
-    """What a list or a label table could not hold in a name."""
+    """Return what is wrong with a name that a list or a label table cannot hold."""
     if _CONTROL.search(name):
         return "has a control character in it"
     if re.search(r"[;,|]", name):

@@ -79,7 +79,7 @@ def _of_node(node: memoryview, depth: int) -> Iterator[memoryview]:
 
 
 def check_onnx_weights(data: bytes) -> None:
-    """ValueError where a weight of an ONNX file is not finite, or lies in another file."""
+    """Raise ValueError where a weight of an ONNX file is not finite, or lies in another file."""
     for number, part in _parts(memoryview(data), 7, 25):  # the graph; functions, which have nodes
         tensors = (
             _tensors(part)

@@ -19,7 +19,7 @@ from smaf.core.pickle_opcodes import PickledArray, PickleReader
 
 
 def _numbers(key: str | int, value: Any) -> Any:
-    """An array of numbers, a flat list of them, or one: as it is."""
+    """Return an array of numbers, a flat list of them, or a single one, as it is."""
     if isinstance(value, PickledArray):
         value = value.value
     if isinstance(value, np.ndarray):

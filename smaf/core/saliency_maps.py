@@ -36,7 +36,7 @@ def read_saliency(path: Path, *, size: tuple[int, int] | None = None) -> Image.I
 
 
 def _of_alpha(file: ImageFile, image: Image.Image) -> Image.Image:
-    """What the alpha of a cut-out says, where it says anything; else what the colours say."""
+    """Return what the alpha of a cut-out says, or what the colours say where alpha says nothing."""
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     elif image.mode in {"PA", "RGBa"}:
@@ -76,7 +76,7 @@ def _spread(image: Image.Image) -> int:
 
 
 def _of_colours(file: ImageFile, image: Image.Image) -> Image.Image:
-    """Brightness of what is grey; of two colours that which is not black is salient."""
+    """Return the brightness of a grey map; of two colours the one that is not black is salient."""
     if _spread(image) <= _GREY:
         return image.convert("L")
     colours = image.convert("RGB").getcolors(2)

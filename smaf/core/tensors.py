@@ -1,4 +1,4 @@
-"""From pictures to what a network takes."""
+"""Pictures turned into the tensors that a network takes."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class DataRoot:
         return read_saliency(self.saliency_path(image_id), size=size)
 
     def missing(self, what: str, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that have no file; `what` is "photograph", "mask" or "saliency map"."""
+        """Return the ids that have no file; `what` is "photograph", "mask" or "saliency map"."""
         folders, suffixes = self._places(what)
         found = find_images(folders, ids, suffixes=suffixes)
         return [image_id for image_id in ids if image_id not in found]

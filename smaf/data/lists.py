@@ -20,7 +20,9 @@ _FIX = "write each id once, one a line"
 
 
 def read_ids(path: Path) -> list[str]:
-    """Read the ids of a list in its order. A line is one of
+    """Read the ids of a list in its order.
+
+    A line is one of
 
     - an id, or the name of its photograph: `2007_000032`, `2007_000032.jpg`,
       `/JPEGImages/2007_000032.jpg`;
@@ -48,7 +50,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _present(lines: Sequence[str], path: Path) -> list[str]:
-    """Return the ids of a VOC Main list, of which the second column may rule some out.
+    """Return the lines of a list without the second column that VOC's Main lists have.
 
     Where all lines have that column, images that do not show the class are left out.
     """
@@ -85,7 +87,7 @@ def _id_of(line: str, path: Path) -> str:
 
 
 def _stem(name: str, path: Path) -> str:
-    """The id of a file name. Its folders may be any but `..`."""
+    """Return the id in a file name, whose folders may be any but `..`."""
     *folders, file = re.split(r"[/\\]", name)
     if ".." in folders:
         check_id(name, path)  # refuses it

@@ -89,7 +89,7 @@ class SaliencyStream(TrainingStream):
     """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1]."""
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """What this stage\'s training needs beside the photograph, in the same geometry."""
+        """What this stage's training needs beside the photograph, in the same geometry."""
         return {"saliency": geometry.apply_map(self.data.saliency(image_id, size=photo.size))}
 
 
@@ -114,7 +114,7 @@ class FusedStream(TrainingStream):
         self.maps_folder, self.whole = maps_folder, whole
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """What this stage\'s training needs beside the photograph, in the same geometry."""
+        """What this stage's training needs beside the photograph, in the same geometry."""
         side = geometry.crop // TARGET_STRIDE
         path = fused_path(self.maps_folder, image_id)
         cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
@@ -160,7 +160,7 @@ class MaskStream(TrainingStream):
         return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)
 
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
-        """What this stage\'s training needs beside the photograph, in the same geometry."""
+        """What this stage's training needs beside the photograph, in the same geometry."""
         return {"mask": geometry.apply_mask(self.mask(image_id, photo.size))}
 
 

@@ -48,5 +48,5 @@ def require_shown(data: DataRoot, ids: Sequence[str], list_name: str) -> None:
 
 
 def true_masks(data: DataRoot, list_name: str) -> str:
-    """How messages call them."""
+    """Return what messages call the true masks of a list."""
     return f"the true masks of list {list_name} below {data.root}"

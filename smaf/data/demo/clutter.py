@@ -35,5 +35,5 @@ def _paint_ball(brush: Brush, rng: np.random.Generator) -> None:
 
 
 def paint_clutter(brush: Brush, rng: np.random.Generator) -> None:
-    """A stone, a leaf or a ball, each as likely."""
+    """Paint a stone, a leaf or a ball, each as likely as the others."""
     (_paint_stone, _paint_leaf, _paint_ball)[rng.integers(3)](brush, rng)

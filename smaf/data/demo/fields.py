@@ -87,7 +87,7 @@ def hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 
 def pick(rng: np.random.Generator, values: Sequence[float]) -> float:
-    """One of `values`, each as likely."""
+    """Return one of `values`, each as likely as the others."""
     return float(rng.choice(np.asarray(values, dtype=np.float64)))
 
 

@@ -96,7 +96,7 @@ def read_xml_label(path: Path, names: Sequence[str]) -> np.ndarray:
 
 
 def read_mask_label(path: Path, names: Sequence[str]) -> ImageLabel:
-    """The classes that have a pixel in the mask."""
+    """Return the label of a mask: the classes that have a pixel in it."""
     mask = ClassMap.of(names).map_mask(read_mask(path), path)
     values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
     classes = [value - 1 for value in values if 0 < value < IGNORE]

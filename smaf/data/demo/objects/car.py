@@ -38,7 +38,7 @@ def _body_points(roof: float, tail: float) -> list[tuple[float, float]]:
 
 
 def _paint_body(brush: Brush, paint: np.ndarray, *, roof: float, tail: float) -> Field:
-    """The body and the shade below it; return the ripple (h, w) of what mirrors in it."""
+    """Paint the body and the shade below it; return the ripple (h, w) of what mirrors in it."""
     brush.paint(brush.outline(_UNDER), (0.05, 0.05, 0.055), bulge=0.05, gloss=0, evidence=0.5)
     body = brush.outline(_body_points(roof, tail))
     ripple = 0.02 * brush.noise(0.5, 2)
@@ -67,7 +67,7 @@ def _paint_windows(brush: Brush, ripple: Field, *, roof: float, tail: float) -> 
 
 
 def _paint_fittings(brush: Brush, paint: np.ndarray, *, roof: float) -> None:
-    """Seams of doors, handles, lamps and a bumper."""
+    """Paint seams of doors, handles, lamps and a bumper."""
     for seam in (
         [(0.01, roof + 0.06), (0.01, 0.22)],
         [(-0.45, _BELT + 0.02), (-0.4, 0.2)],

@@ -83,7 +83,7 @@ def _bands(brush: Brush, colour: np.ndarray) -> np.ndarray:
 
 
 def _paint_body(brush: Brush, main: np.ndarray, *, tall: float, banded: bool) -> Field:
-    """The scaled body; return its mask (h, w)."""
+    """Paint the scaled body; return its mask (h, w)."""
     body = brush.outline(_body_points(tall))
     row = np.floor(brush.y / (0.5 * _SCALE))
     scales = np.maximum.reduce([_scale_edge(brush, row + shift) for shift in (0.0, 1.0)])
@@ -100,7 +100,7 @@ def _paint_body(brush: Brush, main: np.ndarray, *, tall: float, banded: bool) ->
 
 
 def _paint_head(brush: Brush, main: np.ndarray, *, body: Field) -> None:
-    """The head as the part that a detector answers to most, with a gill cover and a mouth."""
+    """Paint the head as the part that a detector answers to most, with a gill cover and a mouth."""
     head = body * step(-(brush.x + 0.5 - 0.35 * brush.y**2), 0, 0.008)
     brush.evidence = np.maximum(brush.evidence, head)
     gill = brush.line([(-0.46, -0.24), (-0.4, -0.1), (-0.39, 0.06), (-0.46, 0.22)], 0.025)

@@ -61,7 +61,7 @@ def _paint_gills(brush: Brush, pale: np.ndarray, *, wide: float) -> None:
 
 
 def _paint_cap(brush: Brush, cap: np.ndarray, *, wide: float, high: float) -> Field:
-    """The cap, `high` above the gills; return its mask (h, w)."""
+    """Paint the cap, `high` above the gills; return its mask (h, w)."""
     dome = brush.outline(
         [
             (-wide, 0.06),
