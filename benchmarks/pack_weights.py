@@ -39,7 +39,8 @@ def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     for threshold in np.round(np.arange(0.02, 1.0, 0.01), 2):
         taken = scores >= threshold
         hits = float((taken & (labels > 0)).sum())
-        precision, recall = hits / max(1, taken.sum()), hits / max(1, (labels > 0).sum())
+        found, shown = int(taken.sum()), int((labels > 0).sum())
+        precision, recall = hits / max(1, found), hits / max(1, shown)
         results.append(
             {
                 "score": float(threshold),
