@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from smaf.engine.outputs import CLASSIFIER
 
 
 def words_of(options: Mapping[str, Any]) -> list[str]:
@@ -55,14 +57,10 @@ class Commands:
         words, started = self.words(name, *first, **options), time.monotonic()
         if self.show:
             print(f"\n$ smaf {name} {shlex.join(words)}", flush=True)
-        self.main(name, words)
-        self.seconds[title or name] = round(time.monotonic() - started, 1)
-
-    def main(self, name: str, words: Sequence[str]) -> None:
-        """Call the entry script of a command."""
         importlib.import_module(f"smaf.{name}").main(words)
+        self.seconds[title or name] = round(time.monotonic() - started, 1)
 
 
 def classifier_in(folder: Path) -> Path:
     """The classifier that a training wrote to a folder."""
-    return folder / "classifier.pth"
+    return folder / CLASSIFIER

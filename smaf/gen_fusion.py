@@ -15,7 +15,7 @@ build_parser = COMMAND.parser
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     job = COMMAND.read(argv)
-    gen_fusion(job.data, job.plan, job.output)
+    gen_fusion(job.data.open(), job.plan, job.output)
 
 
 if __name__ == "__main__":

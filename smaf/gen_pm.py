@@ -11,7 +11,7 @@ from smaf.engine.stages.gen_pm import MaskPlan, gen_pm
 from smaf.options import StageCommand
 
 COMMAND = StageCommand(
-    MaskPlan(), __doc__ or "", out=lambda places, _: places.masks, without=("resume",)
+    MaskPlan(), __doc__ or "", out=lambda places, _: places.masks, also=("evaluate",)
 )
 build_parser = COMMAND.parser
 
@@ -19,9 +19,10 @@ build_parser = COMMAND.parser
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     job = COMMAND.read(argv)
-    masks = gen_pm(job.data, job.plan, job.output)
-    if job.output.evaluate and distributed.rank() == 0:
-        print(evaluate(job.data, EvaluationPlan(job.plan.list_name, pred_dir=masks)))
+    data = job.data.open()
+    masks = gen_pm(data, job.plan, job.output)
+    if job.options.evaluate and distributed.rank() == 0:
+        print(evaluate(data, EvaluationPlan(job.plan.list_name, pred_dir=masks)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from smaf.core.command import make_parser
 from smaf.core.options import Options, add_options, option, plan_from
-from smaf.data.layout import DataOptions, DataRoot
+from smaf.data.layout import DataOptions
 from smaf.engine.outputs import Output, Places
 from smaf.engine.plans import StagePlan
 
@@ -36,15 +36,22 @@ class OutputOptions(Options):
         "go on from --out's checkpoint, fail if there is none (without it: go on if there is one)",
     )
     evaluate: bool = option(False, "then compare the masks with the true ones, and write the mIoU")
+    save_for_server: bool = option(
+        False, "also pack results.tgz for PASCAL VOC's evaluation server (--list test)"
+    )
+
+
+_SOME_HAVE = ("resume", "evaluate", "save_for_server")  # of these
 
 
 @dataclass(frozen=True)
 class Job(Generic[Plan]):
-    """What a command line asks for."""
+    """What a command line asks for, with all places filled in; nothing is opened yet."""
 
-    data: DataRoot
+    data: DataOptions
     plan: Plan
     output: Output
+    options: OutputOptions
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,14 @@ class StageCommand(Generic[Plan]):
         plan: with the default values.
         about: what `--help` says of the command.
         out: the default output folder.
-        without: options of :class:`OutputOptions` that the stage does not have.
-        output: their default values.
+        also: options of :class:`OutputOptions` that only some stages have, and this one has.
+        output: the default values of these options.
     """
 
     plan: Plan
     about: str
     out: Callable[[Places, Plan], Path]
-    without: tuple[str, ...] = ("resume", "evaluate")
+    also: tuple[str, ...] = ()
     output: OutputOptions = OutputOptions()
 
     def parser(self) -> argparse.ArgumentParser:
@@ -70,11 +77,11 @@ class StageCommand(Generic[Plan]):
         parser = make_parser(self.plan.command, self.about)
         add_options(parser, DataOptions())
         add_options(parser, self.plan)
-        add_options(parser, self.output, without=self.without)
+        add_options(parser, self.output, without=sorted({*_SOME_HAVE} - {*self.also}))
         return parser
 
-    def asked(self, argv: Sequence[str] | None = None) -> tuple[DataOptions, Plan, Output]:
-        """What a command line asks for, with all places filled in; nothing is opened.
+    def read(self, argv: Sequence[str] | None = None) -> Job[Plan]:
+        """The job that a command line asks for.
 
         Raises :class:`InputError` for values out of range.
         """
@@ -84,13 +91,4 @@ class StageCommand(Generic[Plan]):
         places = Places(Path(options.logdir), Path(data.data_root))
         plan = plan.located(places)
         folder = self.out(places, plan) if options.out is None else Path(options.out)
-        output = Output(folder, options.overwrite, options.resume, options.evaluate)
-        return data, plan, output
-
-    def read(self, argv: Sequence[str] | None = None) -> Job[Plan]:
-        """The job that a command line asks for, its data set opened.
-
-        Raises :class:`InputError` for values out of range, and data that are not there.
-        """
-        data, plan, output = self.asked(argv)
-        return Job(data.open(), plan, output)
+        return Job(data, plan, Output(folder, options.overwrite, options.resume), options)

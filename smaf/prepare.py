@@ -5,14 +5,41 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import require_file
+from smaf.core.options import NOT_NEGATIVE, Options, add_options, option, plan_from
 from smaf.data.prepare.coco import prepare_coco
 from smaf.data.prepare.coco_annotations import annotation_files
 from smaf.data.prepare.voc import prepare_voc
+
+
+@dataclass(frozen=True)
+class PrepareOptions(Options):
+    """What is made of which data set."""
+
+    GROUP: ClassVar[str] = "preparation"
+
+    dataset: str = option(
+        "auto",
+        "auto: coco where annotations/instances_*.json exist, voc otherwise",
+        choices=("auto", "voc", "coco"),
+    )
+    class_names: str | None = option(
+        None,
+        "class names of your own data set in VOC layout, one a line (default: "
+        "ROOT/metadata/*/labels.txt, else VOC's 20)",
+    )
+    overwrite: bool = option(False, "make files anew that are there; they are kept otherwise")
+    num_workers: int = option(
+        min(4, os.cpu_count() or 1),
+        "processes that read and write masks; 0 or 1: none beside this one",
+        within=NOT_NEGATIVE,
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,37 +50,16 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="the data set: the folder that holds JPEGImages (VOC) or annotations (COCO)",
     )
-    parser.add_argument(
-        "--dataset",
-        choices=("auto", "voc", "coco"),
-        default="auto",
-        help="auto: coco where annotations/instances_*.json exist, voc otherwise",
-    )
-    parser.add_argument(
-        "--class_names",
-        type=Path,
-        help="class names of your own data set in VOC layout, one a line (default: "
-        "ROOT/metadata/*/labels.txt, else VOC's 20)",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="make files anew that are there; they are kept otherwise",
-    )
-    parser.add_argument(
-        "--num_workers",
-        type=int,
-        default=min(4, os.cpu_count() or 1),
-        help="processes that read and write masks; 0 or 1: none beside this one",
-    )
+    add_options(parser, PrepareOptions())
     return parser
 
 
-def _class_name_file(root: Path, asked: Path | None) -> Path | None:
+def _class_name_file(root: Path, asked: str | None) -> Path | None:
     """Return the class-name file that was asked for, as it is named or below the data set."""
     if asked is None:
         return None
-    path = asked if asked.exists() or asked.is_absolute() else root / asked
+    path = Path(asked)
+    path = path if path.exists() or path.is_absolute() else root / path
     require_file(path, "class-name file", "name another with --class_names")
     return path
 
@@ -61,22 +67,23 @@ def _class_name_file(root: Path, asked: Path | None) -> Path | None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     args = build_parser().parse_args(argv)
-    root: Path = args.root
+    options, root = plan_from(PrepareOptions(), args), Path(args.root)
     if not root.is_dir():
         raise MissingInputError(
             f"data set {root} does not exist: name the folder that you unpacked it to"
         )
-    if args.num_workers < 0:
-        raise InputError(f"--num_workers {args.num_workers}: expected 0 or more")
-    class_names = _class_name_file(root, args.class_names)
-    coco = args.dataset == "coco" or (args.dataset == "auto" and bool(annotation_files(root)))
+    class_names = _class_name_file(root, options.class_names)
+    coco = options.dataset == "coco" or (options.dataset == "auto" and bool(annotation_files(root)))
     if coco and class_names:
         raise InputError(
             "--class_names: COCO's class names come from its annotations: leave the option out, or "
             "use --dataset voc"
         )
-    how = {"overwrite": args.overwrite, "num_workers": args.num_workers}
-    print(prepare_coco(root, **how) if coco else prepare_voc(root, class_names=class_names, **how))
+    overwrite, workers = options.overwrite, options.num_workers
+    if coco:
+        print(prepare_coco(root, overwrite=overwrite, num_workers=workers))
+    else:
+        print(prepare_voc(root, class_names=class_names, overwrite=overwrite, num_workers=workers))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from smaf.engine.stages.train_eps import EpsPlan, train_eps
 from smaf.options import StageCommand
 
 COMMAND = StageCommand(
-    EpsPlan(), __doc__ or "", out=lambda places, _: places.eps.parent, without=("evaluate",)
+    EpsPlan(), __doc__ or "", out=lambda places, _: places.eps.parent, also=("resume",)
 )
 build_parser = COMMAND.parser
 
@@ -17,7 +17,7 @@ build_parser = COMMAND.parser
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     job = COMMAND.read(argv)
-    train_eps(job.data, job.plan, job.output)
+    train_eps(job.data.open(), job.plan, job.output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ COMMAND = StageCommand(
     FusionTrainingPlan(),
     __doc__ or "",
     out=lambda places, _: places.student.parent,
-    without=("evaluate",),
+    also=("resume",),
 )
 build_parser = COMMAND.parser
 
@@ -20,7 +20,7 @@ build_parser = COMMAND.parser
 def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     job = COMMAND.read(argv)
-    train_fusion(job.data, job.plan, job.output)
+    train_fusion(job.data.open(), job.plan, job.output)
 
 
 if __name__ == "__main__":

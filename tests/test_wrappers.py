@@ -39,8 +39,9 @@ def value(command: list[str], name: str) -> str:
         stage, words = command[3], command[4:]
     if stage == "evaluate":
         return words[len(words) - words[::-1].index(name)]
-    data, plan, output = importlib.import_module(f"smaf.{stage}").COMMAND.asked(words)
-    values = {**data.values(), **plan.values(), "out": output.folder, "evaluate": output.evaluate}
+    job = importlib.import_module(f"smaf.{stage}").COMMAND.read(words)
+    values = {**job.data.values(), **job.plan.values(), **job.options.values()}
+    values["out"] = job.output.folder
     return str(values[name.removeprefix("--")])
 
 

@@ -113,13 +113,8 @@ def part(make: Callable[[], Options], *, without: Sequence[str] = ()) -> Any:
 
 def redeclared(owner: type[Options], name: str, default: Any) -> Any:
     """Declare the field `name` of a base class again, with another default."""
-    return dataclasses.field(
-        default=default, metadata=dataclasses.fields(owner)[_place(owner, name)].metadata
-    )
-
-
-def _place(owner: type[Options], name: str) -> int:
-    return [field.name for field in dataclasses.fields(owner)].index(name)
+    fields = {field.name: field for field in dataclasses.fields(owner)}
+    return dataclasses.field(default=default, metadata=fields[name].metadata)
 
 
 class Declared(NamedTuple):
@@ -136,7 +131,7 @@ class Declared(NamedTuple):
 class Options:
     """Base of plans and of their parts: a frozen dataclass of fields made by :func:`option`.
 
-    Raises :class:`InputError` where a value is out of its range.
+    Raises :class:`InputError` where a value is of another kind, or out of its range.
     """
 
     GROUP: ClassVar[str] = "options"
@@ -145,7 +140,9 @@ class Options:
         for field in dataclasses.fields(self):
             about = field.metadata.get(_OPTION)
             if about is not None:
-                _check_value(about.name or field.name, about, getattr(self, field.name))
+                name, value = about.name or field.name, getattr(self, field.name)
+                _check_kind(name, value, about.kind or _kind_of(field.default))
+                _check_value(name, about, value)
 
     def options(self) -> Iterator[Declared]:
         """The options of this plan and of its parts, in the order of their declaration."""
@@ -198,6 +195,23 @@ def _changed(plan: Plan, values: Mapping[str, Any]) -> Plan:
     return dataclasses.replace(plan, **new)
 
 
+def _kind_of(default: Any) -> Callable[[str], Any]:
+    """What makes a value of a word: the type of the default value, or of its first one."""
+    sample = default[0] if isinstance(default, tuple) and default else default
+    return type(sample) if isinstance(sample, int | float) else str
+
+
+def _check_kind(name: str, value: Any, kind: Callable[[str], Any]) -> None:
+    """Raise :class:`InputError` where a number or a flag is something else, as Python may give."""
+    expected = {bool: "True or False", int: "a whole number", float: "a number"}
+    if value is None or kind not in expected:
+        return
+    types: Any = (float, int) if kind is float else kind
+    for one in value if isinstance(value, tuple | list) else (value,):
+        if not isinstance(one, types) or (isinstance(one, bool) and kind is not bool):
+            raise InputError(f"--{name} {one!r}: expected {expected[kind]}")
+
+
 def _check_value(name: str, about: Option, value: Any) -> None:
     """Raise :class:`InputError` where a value is out of range, or is none of the choices."""
     if value is None or isinstance(value, bool):
@@ -239,7 +253,6 @@ def _add(group: argparse._ArgumentGroup, declared: Declared) -> None:
         )
         return
     several = isinstance(value, tuple)
-    sample = value[0] if several and value else value
     extra: dict[str, Any] = {"choices": about.choices} if about.choices else {}
     if about.const is not None:
         extra |= {"nargs": "?", "const": about.const}
@@ -247,8 +260,7 @@ def _add(group: argparse._ArgumentGroup, declared: Declared) -> None:
         extra["nargs"] = "+" if about.many is None else about.many
     if about.metavar is not None:
         extra["metavar"] = about.metavar
-    kind = about.kind or (type(sample) if isinstance(sample, int | float) else str)
-    default = list(value) if several else value
+    kind, default = about.kind or _kind_of(value), list(value) if several else value
     group.add_argument(flag, type=kind, default=default, help=about.help, **extra)
     if about.const is not None and "none" in about.choices:  # on and off, as a pair of flags has it
         off = f"the same as {flag} none"

@@ -32,9 +32,21 @@ def _on_white(file: ImageFile) -> Image.Image:
         return image
     if key is None and image.mode not in {"RGBA", "LA", "PA", "La", "RGBa"}:
         return image
-    rgba = _with_alpha(file)
-    if rgba.getchannel("A").getbbox() is None:
+    white = on_white(_with_alpha(file))
+    if white is None:
         raise file.refuse("is transparent everywhere", "save it without transparency")
+    return white
+
+
+def on_white(rgba: Image.Image) -> Image.Image | None:
+    """Lay an RGBA picture on white: RGB; None where it is transparent everywhere.
+
+    Example:
+        >>> on_white(Image.new("RGBA", (1, 1), (255, 0, 0, 51))).getpixel((0, 0))
+        (255, 204, 204)
+    """
+    if rgba.getchannel("A").getbbox() is None:
+        return None
     white = Image.new("RGB", rgba.size, "white")
     white.paste(rgba, mask=rgba)
     return white

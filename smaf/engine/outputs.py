@@ -81,13 +81,12 @@ class Output:
     """Where a stage writes, and what it does with what is there.
 
     A run goes on where an earlier one stopped; `overwrite` starts afresh, `resume` demands that
-    there is a checkpoint to go on from. `evaluate`: who asked wants the masks' mIoU afterwards.
+    there is a checkpoint to go on from.
     """
 
     folder: Path
     overwrite: bool = False
     resume: bool = False
-    evaluate: bool = False
 
     @staticmethod
     def of(place: Output | Path | str) -> Output:

@@ -104,7 +104,10 @@ class Compute(Options):
 
 @dataclass(frozen=True)
 class Crops(Options):
-    """How photographs are resized, cut and jittered for training; defaults are EPS's."""
+    """How photographs are resized, cut and jittered for training; defaults are EPS's.
+
+    Where `resize_long` is given it decides the size, else `scale`.
+    """
 
     GROUP: ClassVar[str] = "crops"
 
@@ -138,6 +141,11 @@ class Crops(Options):
         choices=("corners", "centres"),
     )
     jitter: bool = option(True, "colour jitter")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resize_long is None and self.scale is None:
+            raise InputError("crops need --resize_long or --scale: give one of them")
 
     @property
     def centres(self) -> bool:

@@ -4,7 +4,9 @@ errors of the right kind."""
 from __future__ import annotations
 
 import io
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,8 @@ def test_a_path_an_image_and_an_array_are_one_photograph(
         assert (network(other, labels=CLASSES).mask == first.mask).all()
     white = Image.new("RGB", (32, 32), "white")
     clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    for picture in (white, clear):
+        picture.putpixel((5, 3), (0, 0, 255))
     assert (np.asarray(network(clear).photo) == np.asarray(white)).all()
     assert network(Image.new("L", (32, 32), 7)).photo.getpixel((3, 3)) == (7, 7, 7)
 
@@ -224,15 +228,39 @@ def test_shipped_networks(photo: Path) -> None:
 def test_the_command_draws_legends_unless_told_otherwise(
     weights: Path, photo: Path, tmp_path: Path
 ) -> None:
-    """Without a legend the overlay is made again; the mask is the same."""
-    masks, sizes = [], []
+    """Without a legend the overlay alone is drawn again: the mask is not touched."""
+    masks, sizes, times = [], [], []
     for options in ((), (), ("--no_legend",), ("--no_legend",)):
         arguments = (photo, "--weights", weights, "--out", tmp_path, "--labels", CLASSES[0])
         done = run(predict.main, *arguments, "--device", "cpu", *options)
         assert done.status == 0, done.err
         masks.append((tmp_path / f"{photo.stem}.png").read_bytes())
+        times.append((tmp_path / f"{photo.stem}.png").stat().st_mtime_ns)
         with Image.open(tmp_path / f"{photo.stem}_overlay.jpg") as overlay:
             sizes.append(overlay.size)
-    assert len(set(masks)) == 1
+    assert len(set(masks)) == len(set(times)) == 1
     w, h = read_image(photo).size
     assert sizes[2] == sizes[3] == (w, h) and sizes[0] == sizes[1] and sizes[0][1] > h
+
+
+def test_a_folder_of_version_0_4_takes_more_photographs(
+    weights: Path, photo: Path, tmp_path: Path
+) -> None:
+    """Its overlays have no legend, and stay so; a legend is no setting of the masks."""
+    out, other = tmp_path / "out", Path(shutil.copy(photo, tmp_path / "other.jpg"))
+    options = ("--weights", weights, "--out", out, "--labels", CLASSES[0], "--device", "cpu")
+    assert run(predict.main, photo, *options, "--no_legend").status == 0
+    record = json.loads((out / "predictions.json").read_text())
+    assert record["photographs"][0].pop("legend") is False and "legend" not in record["settings"]
+    (out / "predictions.json").write_text(json.dumps(record))
+    before = (out / f"{photo.stem}_overlay.jpg").read_bytes()
+    done = run(predict.main, other, *options)
+    assert done.status == 0, done.err
+    assert (out / f"{photo.stem}_overlay.jpg").read_bytes() == before
+    entries = json.loads((out / "predictions.json").read_text())["photographs"]
+    assert [entry.get("legend") for entry in entries] == [True, None]
+
+
+def test_what_is_transparent_everywhere_is_no_photograph(weights: Path) -> None:
+    with pytest.raises(ValueError, match="transparent everywhere"):
+        smaf.load(weights)(Image.new("RGBA", (64, 48), (9, 9, 9, 0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_a_plan_is_changed_by_the_names_of_options_and_fields() -> None:
 
 def test_a_recipe_is_the_same_from_python_and_the_command_line() -> None:
     words = ["--recipe", "light", "--steps", "7"]
-    _, plan, _ = gen_fusion.COMMAND.asked(words[:2])
+    plan = gen_fusion.COMMAND.read(words[:2]).plan
     assert (
         plan.views
         == FusionPlan.of("light").views
@@ -162,7 +163,7 @@ def test_crf_is_turned_on_and_off_alike_in_every_command() -> None:
     from smaf import gen_pm, refine_fusion, test_seg
 
     def crf(command: Any, *words: str) -> object:
-        return command.COMMAND.asked(list(words))[1].crf
+        return command.COMMAND.read(list(words)).plan.crf
 
     assert [
         crf(gen_pm, *w) for w in ((), ("--crf",), ("--crf", "maps"), ("--crf", "--no_crf"))
@@ -173,3 +174,35 @@ def test_crf_is_turned_on_and_off_alike_in_every_command() -> None:
         False,
     ]
     assert crf(refine_fusion) and not crf(refine_fusion, "--no_crf", "--saliency_weight", "1")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"steps": "60"}, "--steps '60': expected a whole number"),
+        ({"steps": 2.5}, "--steps 2.5: expected a whole number"),
+        ({"lr": "fast"}, "--lr 'fast': expected a number"),
+        ({"jitter": "no"}, "--jitter 'no': expected True or False"),
+        ({"steps": True}, "--steps True: expected a whole number"),
+        ({"resize_long": (9, 3)}, "--resize_long 9 3: expected the smaller length first"),
+        ({"resize_long": None}, "crops need --resize_long or --scale"),
+    ],
+)
+def test_values_from_python_are_checked_as_those_of_a_command(
+    values: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        EpsPlan().changed(**values)
+
+
+def test_what_has_no_say_is_no_setting(small: Path, classifier: Path, cams: Path) -> None:
+    """Weights beside the maps of a folder, and targets beside true masks."""
+    from smaf.engine.stages.gen_pm import MaskPlan
+    from smaf.engine.stages.train_seg import SegmentationPlan
+
+    data = open_data(small)
+    both = MaskPlan(list_name="all", weights=classifier, cam_dir=cams)
+    assert settings_of(data, both) == settings_of(data, MaskPlan(list_name="all", cam_dir=cams))
+    assert SegmentationPlan(true_masks=True, target_dir=cams).target_dir is None
+    with pytest.raises(InputError, match="weights student: only a command knows"):
+        SegmentationPlan.of("light").build(data)

@@ -206,7 +206,8 @@ def test_what_is_not_whole_is_made_again(fault: str, tmp_path: Path) -> None:
         record["photographs"] = record["photographs"][1:]
         (out / "predictions.json").write_text(json.dumps(record))
     done, calls = go(n, out=out)
-    assert done.status == 0 and calls == 1 and (out / "a.png").read_bytes() == whole
+    calls_expected = 0 if fault == "overlay" else 1  # the mask is there
+    assert done.status == 0 and calls == calls_expected and (out / "a.png").read_bytes() == whole
     assert (out / "a_overlay.jpg").read_bytes()[-2:] == b"\xff\xd9" and len(masks(out)) == 2
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from smaf.core.errors import InputError, MissingInputError, did_you_mean, printable
 from smaf.core.images import read_image
 from smaf.core.names import find_class, is_background
+from smaf.core.photographs import on_white
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import Views
 from smaf.engine.predicting import Network, open_network, shipped_weights
@@ -149,7 +150,7 @@ def _as_rgb(photo: Image.Image) -> Image.Image:
         raise ValueError(f"photo: expected at least one pixel, got {photo.width}×{photo.height}")
     if photo.mode in {"LA", "PA", "La", "RGBa", "RGBA"} or "transparency" in photo.info:
         rgba = (photo.convert("LA") if photo.mode == "La" else photo).convert("RGBA")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba)
+        if (white := on_white(rgba)) is None:
+            raise ValueError("photo: it is transparent everywhere: take one without transparency")
         return white
     return photo.convert("RGB")

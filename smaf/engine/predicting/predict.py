@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from smaf.core.command import is_memory_error
 from smaf.core.errors import InputError, during, printable
 from smaf.core.files import drop_leftovers
-from smaf.core.images import read_image, write_mask
+from smaf.core.images import read_image, read_mask, write_mask
 from smaf.engine.locks import locked
 from smaf.engine.predicting.overlay import draw_overlay, write_overlay
 from smaf.engine.predicting.photo_labels import Labels
@@ -47,7 +48,7 @@ def predict(
     if predictor.crf:
         require_crf()
     labels.check(photographs)
-    facts, settings = _facts(predictor, weights), _settings(predictor, weights_file, legend)
+    facts, settings = _facts(predictor, weights), _settings(predictor, weights_file)
     names = predictor.network.class_names
     given = {
         p.path: None if (of := labels.of(p.path)) is None else [names[c] for c in of]
@@ -55,12 +56,20 @@ def predict(
     }
     with locked(out):
         results = Predictions(
-            out, photographs, facts=facts, labels=given, overwrite=overwrite, settings=settings
+            out,
+            photographs,
+            facts=facts,
+            labels=given,
+            overwrite=overwrite,
+            settings=settings,
+            legend=legend,
         )
         for folder in {(out / mask).parent for mask, _ in results.names.values()}:
             drop_leftovers(folder)
         faults = _Run(predictor, labels, results, legend).work()
     log.info("wrote %d masks to %s", len(results.todo) - len(faults), printable(out))
+    if results.redraw:
+        log.info("drew %d overlays again", len(results.redraw))
     if faults:
         raise InputError(
             f"{len(faults)} of {len(photographs)} photographs were left out: {faults[0]}"
@@ -79,14 +88,13 @@ def _facts(predictor: Predictor, weights: str) -> dict[str, Any]:
     }
 
 
-def _settings(predictor: Predictor, weights_file: Path, legend: bool) -> dict[str, Any]:
-    """What decides the masks and overlays."""
+def _settings(predictor: Predictor, weights_file: Path) -> dict[str, Any]:
+    """What decides the masks."""
     return {
         **predictor.settings.to_dict(),
         "crf": predictor.crf,
         "classes": predictor.network.class_names,
         "weights": contents(weights_file),
-        "legend": legend,
     }
 
 
@@ -111,6 +119,9 @@ class _Run:
                     log.warning("warning: %s", fault)
                     self.results.leave_out(photograph, fault)
                     faults.append(fault)
+            for photograph in self.results.redraw:
+                with during(f"drawing the overlay of {printable(photograph.path)}"):
+                    self._redraw(photograph)
         finally:
             self.results.write()
         return faults
@@ -129,8 +140,7 @@ class _Run:
             entry = _entry(photo, prediction, names)
             mask_name, overlay_name = self.results.names[path]
             write_mask(self.results.folder / mask_name, mask)
-            picture = draw_overlay(photo, mask, names, legend=self.legend)
-            write_overlay(self.results.folder / overlay_name, picture)
+            self._draw(photo, mask, overlay_name)
         except InputError as error:
             return str(error)
         except Exception as error:
@@ -143,6 +153,17 @@ class _Run:
         self.results.add(photograph, {**entry, "contents": digest})
         _tell(path, entry["classes"], unlabelled=shown == [])
         return ""
+
+    def _draw(self, photo: Image.Image, mask: np.ndarray, name: str) -> None:
+        names = self.predictor.network.class_names
+        picture = draw_overlay(photo, mask, names, legend=self.legend)
+        write_overlay(self.results.folder / name, picture)
+
+    def _redraw(self, photograph: Photograph) -> None:
+        """Write the overlay of a mask that is done."""
+        mask, overlay = self.results.names[photograph.path]
+        self._draw(_read(photograph.path), read_mask(self.results.folder / mask), overlay)
+        self.results.redrawn(photograph)
 
     def _decide(self, photo: Image.Image, labels: list[int] | None) -> Prediction:
         """Predict; what it warns of becomes a line of the log, each kind once a run."""

@@ -25,7 +25,6 @@ log = logging.getLogger("smaf")
 Entry = dict[str, Any]
 _FIX = "delete it, or choose another folder with --out"
 _CHECKSUM = "sha256:"
-_EARLIER = {"legend": False}  # what records of version 0.4 and before do not say
 _SHARE = 20  # writing the record takes at most a twentieth of the time
 
 
@@ -48,13 +47,15 @@ class Predictions:
     with the same `settings` stopped: `todo` are the photographs that have no whole mask of the same
     contents and labels. Where the settings differ, the masks of this run's photographs are made
     again; masks of other photographs beside them are an :class:`InputError`, since the folder would
-    hold two kinds. With `overwrite` earlier masks are removed.
+    hold two kinds. With `overwrite` earlier masks are removed. `redraw` are the photographs whose
+    mask is done, but not the overlay with, or without, a legend.
 
     Args:
         folder: made where it does not exist.
         facts: what the record says beside the settings; values for JSON.
         settings: what decides the result.
         labels: the class names given for each photograph, None where the scores decide.
+        legend: whether overlays have one.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Predictions:
         settings: Mapping[str, Any],
         labels: Mapping[Path, Sequence[str] | None],
         overwrite: bool = False,
+        legend: bool = True,
     ) -> None:
+        self._legend = legend
         self.folder, self._photographs, self._labels = output_folder(folder), photographs, labels
         self._facts = {**facts, "settings": json.loads(json.dumps(dict(settings)))}
         self.names = all_names(folder, photographs)
@@ -84,7 +87,9 @@ class Predictions:
         bar = tqdm(
             photographs, desc="looking for what is done", unit="photograph", delay=2.0, leave=False
         )
-        self.todo = [photograph for photograph in bar if not self._is_done(photograph)]
+        self.todo = [photograph for photograph in bar if not self._has_mask(photograph)]
+        done = set(photographs) - set(self.todo)
+        self.redraw = [p for p in photographs if p in done and not self._has_overlay(p)]
         self._check_free(earlier, recorded=record is not None)
         if fresh:
             self._remove(earlier, changed)
@@ -109,11 +114,16 @@ class Predictions:
             "photograph": str(photograph.path),
             "mask": mask,
             "overlay": overlay,
+            "legend": self._legend,
             **entry,
             "labels": self._labels[photograph.path],
         }
         if time.monotonic() - self._written > max(1.0, _SHARE * self._cost):
             self.write()
+
+    def redrawn(self, photograph: Photograph) -> None:
+        """Note a photograph whose overlay alone has been written anew."""
+        self._entries[self.names[photograph.path][0]]["legend"] = self._legend
 
     def leave_out(self, photograph: Photograph, reason: str) -> None:
         """Note a photograph that could not be done."""
@@ -153,7 +163,6 @@ class Predictions:
         before, now = record.get("settings"), self._facts["settings"]
         if not isinstance(before, dict):
             return "by another version"
-        before = {**{key: _EARLIER[key] for key in _EARLIER if key in now}, **before}
         keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         return "; ".join(
             f"{key} changed"
@@ -191,24 +200,31 @@ class Predictions:
                     "with --out, or start afresh with --overwrite"
                 )
 
-    def _is_done(self, photograph: Photograph) -> bool:
-        """Whether its mask and overlay are whole, of the same contents, and of the same labels."""
+    def _has_mask(self, photograph: Photograph) -> bool:
+        """Whether its mask is whole, of the same contents, and of the same labels."""
         entry = self._entries.get(self.names[photograph.path][0])
         if entry is None or entry.get("labels", ...) != self._labels[photograph.path]:
             return False
-        overlay = self.folder / entry["overlay"]
-        if entry.get("contents") != contents(photograph.path) or not overlay.is_file():
+        if entry.get("contents") != contents(photograph.path):
             return False
         try:
             read_mask(self.folder / entry["mask"], size=(entry["width"], entry["height"]))
-            return overlay.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
         except (InputError, OSError, KeyError):
             return False
+        return True
+
+    def _has_overlay(self, photograph: Photograph) -> bool:
+        """Whether the overlay of a mask is whole, with a legend where it is to have one."""
+        entry = self._entries[self.names[photograph.path][0]]
+        overlay = self.folder / entry["overlay"]
+        if entry.get("legend", False) != self._legend or not overlay.is_file():
+            return False  # before version 0.5 there were no legends
+        return overlay.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
 
     def _check_free(self, earlier: Mapping[str, Entry], *, recorded: bool) -> None:
         """Refuse to replace what no recorded run of this command made: photographs, true masks."""
         listed = {entry["overlay"] for entry in earlier.values()}
-        for photograph in self.todo:
+        for photograph in [*self.todo, *self.redraw]:
             for name in self.names[photograph.path]:
                 path = self.folder / name
                 if not os.path.lexists(path) or (recorded and (is_result(path) or name in listed)):

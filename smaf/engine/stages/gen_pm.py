@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -77,6 +77,8 @@ class MaskPlan(StagePlan):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.cam_dir is not None:  # the maps are there: the network has no say
+            object.__setattr__(self, "weights", None)
         low, high = self.band
         if self.uncertain == "crf" and self.crf == "none":
             raise InputError(
@@ -93,9 +95,7 @@ class MaskPlan(StagePlan):
 
     def located(self, places: Places) -> MaskPlan:
         """The plan with the files of a whole run where it names none."""
-        if self.cam_dir is not None:
-            return replace(self, weights=None)
-        return self.filled(weights=places.student)
+        return self if self.cam_dir is not None else self.filled(weights=places.student)
 
     def rule(self, num_classes: int) -> MaskRule:
         """How maps become a mask."""
@@ -203,12 +203,12 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
     """
     if plan.cam_dir is None:
         plan.require("weights")
+    if plan.crf != "none":
+        require_crf()
     output = Output.of(output)
     device = plan.compute.choose_device()
     source = _source(data, plan, device)
     with process_group(device):
-        if plan.crf != "none":
-            require_crf()
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids)
         if plan.cam_dir is not None:

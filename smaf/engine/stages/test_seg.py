@@ -189,12 +189,12 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
     :class:`InputError` for data or weights that do not serve.
     """
     plan.require("weights")
+    if plan.crf:
+        require_crf()
     output = Output.of(output)
     network = open_network(str(plan.weights), plan.compute.device, plan.compute.precision)
     settings = settings_of(data, plan)
     _check_network(network, data)
-    if plan.crf:
-        require_crf()
     ids = data.ids(plan.list_name)
     data.require(ids)
     with image_run(

@@ -94,17 +94,23 @@ class SegmentationPlan(TrainingPlan):
         """The masks teach; image-level labels do not take part."""
         return False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.true_masks:
+            object.__setattr__(self, "target_dir", None)
+
     def located(self, places: Places) -> SegmentationPlan:
         """The plan with the files of a whole run where it names none."""
         plan = replace(self, weights=places.student) if self.weights == STUDENT else self
-        return (
-            replace(plan, target_dir=None)
-            if plan.true_masks
-            else plan.filled(target_dir=places.masks)
-        )
+        return plan if plan.true_masks else plan.filled(target_dir=places.masks)
 
     def build(self, data: DataRoot) -> Segmenter:
         """The network that training starts from; weights of other classes are refused."""
+        if self.weights == STUDENT:
+            raise InputError(
+                "weights student: only a command knows where stage 2's classifier lies (--logdir): "
+                "name its file"
+            )
         start: str | Checkpoint | None = None if self.weights == "none" else str(self.weights)
         if start not in {IMAGENET, None}:
             start = read_checkpoint(self.weights)
