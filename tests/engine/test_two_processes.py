@@ -4,6 +4,7 @@ and all maps."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -65,9 +66,9 @@ def torchrun(module: str, *argv: object) -> str:
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(small: Path, tmp_path: Path) -> None:
-    steps = ("--steps", 5, *SGD, "--lr", 1)
-    good(stage0(small, tmp_path / "one", *steps, "--batch_size", 4))
-    torchrun(
+    steps = ("--steps", 5, *SGD, "--lr", 1, "--val_list", "all", "--val_every", 3)
+    alone = good(stage0(small, tmp_path / "one", *steps, "--batch_size", 4)).err
+    together = torchrun(
         "train_eps",
         "--data_root",
         small,
@@ -89,6 +90,13 @@ def test_two_processes_train_as_one_with_twice_the_batch(small: Path, tmp_path: 
     good(stage0(small, tmp_path / "half", *steps))
     assert distance(one, two) < 1e-4
     assert distance(one, weights_of(tmp_path / "half/classifier.pth")) > 5e-3
+    # each validates its share of the list; the scores are of the whole
+    scores = [
+        re.findall(r"step (\d): validation mIoU ([\d.]+) %", err) for err in (alone, together)
+    ]
+    assert [step for step, _ in scores[0]] == [step for step, _ in scores[1]] == ["3", "5"]
+    for (_, first), (_, second) in zip(*scores, strict=True):
+        assert float(first) == pytest.approx(float(second), abs=0.1)
 
 
 def test_stage_4_in_two_processes(small: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from smaf.core.class_maps import BACKGROUND
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError
 from smaf.core.files import write_text
-from smaf.core.fused_maps import read_fused, stored_values, write_fused
+from smaf.core.fused_maps import stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
 from smaf.core.options import OPEN_FRACTION, Role, option, part
 from smaf.core.parallel import Conveyor, conveyor
@@ -130,8 +130,8 @@ class _Masks:
         self.data, self.folder, self.rule = data, folder, plan.rule(data.num_classes)
         self.refines = plan.crf != "none"
         self.keeps_maps = plan.crf == "maps" and plan.cam_dir is None
-        self.stored = None if plan.cam_dir is None else Path(plan.cam_dir)
         self.raw = folder / BEFORE_CRF if self.refines else folder
+        self.maps = self.raw if plan.cam_dir is None else Path(plan.cam_dir)
 
     def check_raw(self, image_id: str) -> None:
         """Raise where the mask before CRF, or its maps, are not there and whole."""
@@ -147,15 +147,19 @@ class _Masks:
 
     def has_raw(self, image_id: str) -> bool:
         """Whether a stopped run made all but the mask after CRF."""
+        if not self.refines:
+            return False
         try:
             self.check_raw(image_id)
         except (InputError, FileNotFoundError):
             return False
-        return self.refines
+        return True
 
     def make(self, fused: FusedPhoto, belt: Conveyor) -> None:
         """Write the mask of a photograph, and have it refined."""
         image_id, cams = fused.image_id, fused.cams
+        # gone first: a run that is stopped between must not leave one of an older mask
+        (self.folder / f"{image_id}.png").unlink(missing_ok=True)
         if self.keeps_maps:
             write_fused(self.raw / f"{image_id}.npz", cams, fused.shape)
         mask = self.rule.mask(cams, fused.shape)
@@ -167,14 +171,11 @@ class _Masks:
 
     def refine_stored(self, image_id: str, belt: Conveyor) -> None:
         """Refine a mask that a stopped run left in `before_crf`."""
-        photo, cams = self.data.photo(image_id), {}
-        mask = read_mask(self.raw / f"{image_id}.png", size=photo.size)
-        if self.keeps_maps:
-            path = self.raw / f"{image_id}.npz"
-            cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
-        elif self.rule.crf == "maps" and self.stored is not None:
-            (_, _, cams) = next(stored_list(self.stored, self.data, [image_id]))
-        self._refine(FusedPhoto(image_id, photo, cams), mask, belt)
+        fused = FusedPhoto(image_id, self.data.photo(image_id), {})
+        mask = read_mask(self.raw / f"{image_id}.png", size=fused.photo.size)
+        if self.rule.crf == "maps":
+            (fused,) = stored_list(self.maps, self.data, [image_id])
+        self._refine(fused, mask, belt)
 
     def _refine(self, fused: FusedPhoto, mask: np.ndarray, belt: Conveyor) -> None:
         cams = fused.cams if self.rule.crf == "maps" else {}
@@ -224,14 +225,14 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
 
 def _make(masks: _Masks, source: Source, run: OutputRun, *, num_workers: int) -> None:
     """Make the masks that are left to do; the CRF works beside the network."""
-    stopped = {image_id for image_id in run.todo if masks.has_raw(image_id)}
-    fresh = [image_id for image_id in run.todo if image_id not in stopped]
+    stopped = [image_id for image_id in run.todo if masks.has_raw(image_id)]
+    left = set(run.todo) - set(stopped)
+    fresh = [image_id for image_id in run.todo if image_id in left]
     with (
         conveyor(num_workers if masks.refines else 0, tasks=len(run.todo)) as belt,
         closing(source(fresh)) as results,
     ):
         for fused in results:
             masks.make(fused, belt)
-        for image_id in run.todo:
-            if image_id in stopped:
-                masks.refine_stored(image_id, belt)
+        for image_id in stopped:
+            masks.refine_stored(image_id, belt)
