@@ -49,11 +49,7 @@ def predict(
         require_crf()
     labels.check(photographs)
     facts, settings = _facts(predictor, weights), _settings(predictor, weights_file)
-    names = predictor.network.class_names
-    given = {
-        p.path: None if (of := labels.of(p.path)) is None else [names[c] for c in of]
-        for p in photographs
-    }
+    given = _given(labels, photographs, predictor.network.class_names)
     with locked(out):
         results = Predictions(
             out,
@@ -74,6 +70,17 @@ def predict(
         raise InputError(
             f"{len(faults)} of {len(photographs)} photographs were left out: {faults[0]}"
         )
+
+
+def _given(
+    labels: Labels, photographs: Sequence[Photograph], names: Sequence[str]
+) -> dict[Path, list[str] | None]:
+    """The class names given for each photograph, None where the scores decide."""
+    indices = {photograph.path: labels.of(photograph.path) for photograph in photographs}
+    return {
+        path: None if shown is None else [names[c] for c in shown]
+        for path, shown in indices.items()
+    }
 
 
 def _facts(predictor: Predictor, weights: str) -> dict[str, Any]:
