@@ -153,3 +153,25 @@ def test_crf_without_its_package_says_so(
     done = stage3(small, tmp_path / "masks", "--cam_dir", cams, "--crf")
     assert done.status == 2 and "pip install pydensecrf2" in done.lines[0]
     assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+def test_a_run_stopped_before_crf_leaves_no_mask_of_an_older_one(
+    small: Path, cams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    options = ("--cam_dir", cams, "--crf", "masks", "--num_workers", 0)
+    good(stage3(small, out, *options))
+    whole = (out / "p1.png").read_bytes()
+    raw = out / "before_crf/p1.png"
+    raw.write_bytes(raw.read_bytes()[:-20])
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("smaf.engine.stages.gen_pm.write_refined", stopped)
+        assert stage3(small, out, *options).status == 130
+    assert raw.is_file() and not (out / "p1.png").exists() and (out / "p2.png").is_file()
+    good(stage3(small, out, *options))
+    assert (out / "p1.png").read_bytes() == whole
