@@ -30,7 +30,6 @@ from smaf.core.files import read_json, write_json, write_text
 from smaf.core.fused_maps import write_fused
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.stages.gen_pm import MaskPlan
-from smaf.ops import crf_available
 
 ONE_VIEW: dict[str, Any] = {"scales": (1.0,), "flip": False}
 # Title: the classifier, where its maps go, the views, and whether CRF is tried
@@ -149,7 +148,7 @@ class Ladder:
         self.plain.run("evaluate", list=name, cam_dir=cams, sweep=True, out=sweep)
         chosen = float(read_json(sweep, "sweep", "run again")["threshold"])
         rows = {title: {"threshold": chosen, **self.masks(title, name, cams, chosen, False)}}
-        if RUNGS[title][3] and crf_available():
+        if RUNGS[title][3]:
             tried = [
                 {"threshold": t, **self.masks(title, name, cams, t, True)}
                 for t in (round(chosen + step, 2) for step in CRF_STEPS)

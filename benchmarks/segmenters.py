@@ -32,7 +32,7 @@ from smaf.data.layout import open_data
 from smaf.engine.predicting import Network
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.torch_network import TorchNetwork
-from smaf.ops import ConfusionMatrix, crf_available
+from smaf.ops import ConfusionMatrix
 
 Options = dict[str, Any]
 LONGER: Options = {"lr": 3e-4, "steps": 240}
@@ -94,20 +94,20 @@ class Run:
         self.commands = Commands(recipe=args.recipe, data_root=args.data_root, classes=args.classes)
         self.source_out = Path(args.out) / f"seed_{args.source_seed or seed}"
         self.student = classifier_in(self.source_out / "proda_model")
-        self.columns = columns(args.crf and crf_available())
+        self.columns = columns(args.crf)
 
     def pseudo_masks(self, options: Options) -> Path:
         """The student's masks of the list to train on; rows with the same options share them."""
         words = [word for pair in options.items() for word in pair]
         folder = self.source_out / "segmenters" / "_".join(["targets", *words])
-        crf, args = crf_available(), self.args
+        args = self.args
         self.commands.run(
             "gen_pm",
             list=args.train_on,
             weights=self.student,
-            threshold=args.crf_threshold if crf else args.threshold,
+            threshold=args.crf_threshold,
             out=folder,
-            crf="maps" if crf else None,
+            crf="maps",
             **options,
         )
         return folder
@@ -208,9 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         type=int,
         help="one student's masks and weights for all seeds; default: each seed's own",
     )
-    parser.add_argument(
-        "--crf", action="store_true", help="also the columns with CRF, where it is installed"
-    )
+    parser.add_argument("--crf", action="store_true", help="also the columns with CRF")
     parser.add_argument(
         "--threshold", type=float, default=0.38, help="background threshold of the student's maps"
     )

@@ -36,11 +36,6 @@ need "$DATA_ROOT/SALImages" "saliency maps of train_aug, 0..255: EPS's release l
 need "$RESNET38" "ResNet-38's ImageNet weights, linked by EPS's and AffinityNet's releases; no checksum is published"
 need "$COCO_INIT" "https://github.com/kazuto1011/deeplab-pytorch/releases/download/v1.0/deeplabv1_resnet101-coco.pth; no \
 checksum is published"
-if [[ "$CRF" == 1 ]] && ! "$PYTHON" -c 'import pydensecrf.densecrf' 2>/dev/null; then
-  echo "missing: pydensecrf2" >&2
-  echo "         pip install pydensecrf2 (Python 3.10 to 3.12 and a C++ compiler), or CRF=0" >&2
-  missing=1
-fi
 if [[ "$DEVICE" == auto ]] && ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   echo "missing: a CUDA device" >&2
   echo "         DEVICE=cpu runs without one (with QUICK=1 in minutes)" >&2

@@ -8,16 +8,12 @@ if [[ "$VENV" != /* ]]; then VENV="$PWD/$VENV"; fi
 MARK="$VENV/.smaf-venv" # names its folder: an environment that was made here, and not moved since
 HALF="$VENV/.smaf-half" # while packages are installed: what a stopped installation leaves cannot be trusted
 
-make_venv() { # make_venv EXTRA…: with the project, the optional requirement sets and, where it builds, the dense CRF
+make_venv() { # make_venv EXTRA…: with the project and its optional requirement sets
   mkdir -p "$(dirname "$VENV")"
   (
     if command -v flock >/dev/null; then flock 9; fi # two at once: the second one waits
     open_venv
     install "$VENV/.smaf-installed" -e "$ROOT${1:+[$1]}"
-    install "$VENV/.smaf-crf" -r "$ROOT/requirements-crf.txt" || {
-      installed "$VENV/.smaf-crf" # as far as can be: not tried each time
-      echo "note: pydensecrf2 does not build here (it needs a C++ compiler): masks are made without dense CRF" >&2
-    }
   ) 9>"$VENV.lock"
 }
 
@@ -48,16 +44,12 @@ version() { # version PYTHON MODULE: 3.N, where PYTHON runs and has MODULE
 }
 
 install() { # install STAMP PIP-OPTION…: into VENV, unless STAMP says that the same is there
-  local stamp="$1"
+  local stamp="$1" packages
   shift
   packages="$(cat "$ROOT"/requirements*.txt "$ROOT/pyproject.toml" | cksum) $*"
   if [[ -f "$stamp" && "$(cat "$stamp")" == "$packages" ]]; then return; fi
   touch "$HALF"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || return
-  installed "$stamp"
-}
-
-installed() { # installed STAMP: after `install`
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
   rm -f -- "$HALF"
-  echo "$packages" >"$1"
+  echo "$packages" >"$stamp"
 }

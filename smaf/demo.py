@@ -20,7 +20,6 @@ from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, add_options, opti
 from smaf.data.demo.demo_set import render_demo_set
 from smaf.data.layout import open_data
 from smaf.engine.demo_report import Folders, Step, write_report
-from smaf.ops import crf_available
 
 # What differs from the light recipe, for small photographs and few steps. Background thresholds,
 # and the constant of the refinement, had the highest mIoU of a sweep on the demo's training list
@@ -105,7 +104,7 @@ class _Demo:
             ("test", FUSED.folder, "cam_refined_test"),
         ):
             places = {"cam_dir": self.out / fused, "out": self.out / refined}
-            self.run("refine_fusion", list=name, crf=crf_available(), **places, **_REFINEMENT)
+            self.run("refine_fusion", list=name, **places, **_REFINEMENT)
         stage2 = {"recipe": "light", "list": "train", "lr": 1e-4, **self.training}
         places = {"weights": self.classifier(EPS.model), "cam_dir": self.out / "cam_refined"}
         self.run("train_fusion", out=self.out / STUDENT.model, **places, **stage2)
@@ -119,7 +118,7 @@ class _Demo:
             cam_dir=self.out / STUDENT.folder,
             out=self.out / "pseudo_mask",
             threshold=STUDENT.threshold,
-            crf="maps" if crf_available() else None,
+            crf="maps",
         )
 
     def scores(self) -> list[Step]:
@@ -130,10 +129,8 @@ class _Demo:
             )
             for rung in (PLAIN, EPS, FUSED, STUDENT)
         ]
-        if crf_available():
-            masks = self.out / "pseudo_mask"
-            ladder.append(self.score("self-trained + CRF", "crf", pred_dir=masks))
-        return ladder
+        masks = self.out / "pseudo_mask"
+        return [*ladder, self.score("self-trained + CRF", "crf", pred_dir=masks)]
 
     def score(self, title: str, name: str, **options: Any) -> Step:
         out = self.out / f"evaluation_{name}.json"
@@ -144,7 +141,7 @@ class _Demo:
         """Masks of a real photograph that an installed package ships, by the shipped weights."""
         photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
         options = {"out": self.out / "predictions", "overwrite": None}
-        self.run("predict", str(photo), crf=crf_available() or None, **options)
+        self.run("predict", str(photo), crf=True, **options)
 
 
 def build_parser() -> argparse.ArgumentParser:

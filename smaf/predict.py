@@ -41,7 +41,7 @@ class PredictOptions(Options):
         "classes that the photographs show: cat,person or a CSV file with the columns image and "
         "labels; without it, those whose score reaches --score",
     )
-    crf: bool = option(False, "refine with dense CRF (needs pydensecrf2)")
+    crf: bool = option(False, "refine with dense CRF")
     weights: str | None = option(
         None,
         "shipped weights by name, or a file (.pth, .onnx, .pt2); default: "

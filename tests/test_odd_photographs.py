@@ -16,10 +16,9 @@ from small_set import ADAMW, good, make_set, stage0, stage1, stage3, write_list
 
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
-from smaf.ops import crf_available
 
 W, H = 60, 48
-needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+
 LARGE = (6000, 4000)
 
 
@@ -171,12 +170,7 @@ print(json.dumps({"status": status, "peak": peak()}))
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [
-        ("--score", "0.01"),
-        ("--labels", "cat,person"),
-        pytest.param(("--labels", "cat", "--crf"), marks=needs_crf),
-    ],
+    "options", [("--score", "0.01"), ("--labels", "cat,person"), ("--labels", "cat", "--crf")]
 )
 def test_prediction_of_a_huge_photograph_in_bounded_memory(
     options: tuple[str, ...], tmp_path: Path

@@ -28,7 +28,7 @@ case "$*" in
   -c*) ;;
   "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
   *) printf '%s|' "$(basename "$(dirname "$(dirname "$0")")")" "$PYTHONPATH" "$@" >>"$SEEN"; echo >>"$SEEN"
-     case "$*" in *requirements-crf*) exit "${CRF:-0}" ;; *pip*) exit "${PIP:-0}" ;; esac ;;
+     case "$*" in *pip*) exit "${PIP:-0}" ;; esac ;;
 esac
 """
 
@@ -141,14 +141,14 @@ def test_a_python_that_nobody_tested_is_refused(clone: Path, version: str) -> No
 def test_an_environment_is_made_once(clone: Path) -> None:
     status, err, commands = call(clone, "demo.sh", "--out", "here", CDPATH=".:/tmp")
     assert (status, err) == (0, [])
-    assert [command[2:4] for command in commands] == [["-m", "pip"], ["-m", "pip"], ["-m", "smaf"]]
+    assert [command[2:4] for command in commands] == [["-m", "pip"], ["-m", "smaf"]]
     assert commands[0][0] == ".venv" and f"-e|{clone}" in "|".join(commands[0])
-    assert commands[2][1:] == [str(clone), "-m", "smaf", "demo", "--out", "here"]
+    assert commands[1][1:] == [str(clone), "-m", "smaf", "demo", "--out", "here"]
     assert [command[2:5] for command in call(clone, "demo.sh", PYTHON="")[2]] == [
         ["-m", "smaf", "demo"]
     ]
     (clone / "requirements.txt").write_text("torch>=99\n")
-    assert len(call(clone, "demo.sh")[2]) == 3
+    assert len(call(clone, "demo.sh")[2]) == 2
 
 
 def test_tests_need_no_tools_that_judge_style(clone: Path) -> None:
@@ -215,7 +215,7 @@ def test_an_environment_that_does_not_work_is_made_again(clone: Path, fault: str
     assert (
         status == 0 and len(err) == 1 and err[0].startswith(f"note: making {clone}/.venv again")
     ), err
-    assert not (clone / ".venv/left").exists() and len(commands) == 3
+    assert not (clone / ".venv/left").exists() and len(commands) == 2
 
 
 def test_an_environment_of_the_user_is_never_removed(clone: Path) -> None:
@@ -225,13 +225,3 @@ def test_an_environment_of_the_user_is_never_removed(clone: Path) -> None:
     status, err, commands = call(clone, "demo.sh", VENV="mine")
     assert status == 2 and len(err) == 1 and str(mine) in err[0] and commands == []
     assert (mine / "thesis.txt").exists()
-
-
-def test_the_crf_is_optional(clone: Path) -> None:
-    status, err, commands = call(clone, "demo.sh", CRF="1")
-    assert (
-        status == 0
-        and err[-1].startswith("note: pydensecrf2 does not build here")
-        and commands[-1][3] == "smaf"
-    )
-    assert len(call(clone, "demo.sh", CRF="1")[2]) == 1, "it is tried once"

@@ -170,7 +170,6 @@ def test_the_whole_protocol_says_what_is_missing_before_it_starts(tmp_path: Path
         "train_aug.txt",
         "SegmentationClassAug",
         "SALImages",
-        "pydensecrf2",
         "ilsvrc-cls_rna-a1_cls1000_ep-0001.params",
         "deeplabv1_resnet101-coco.pth",
     ):

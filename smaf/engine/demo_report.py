@@ -95,8 +95,6 @@ def write_report(
         "Scores are of one confusion matrix over the list, background and "
         f"{data.num_classes} classes; background thresholds were chosen on the training list.",
     ]
-    if not folders.crf:
-        intro.append("pydensecrf2 is not installed here, so there are no masks after CRF.")
     write_page(
         path,
         title="SMAF: demo report",

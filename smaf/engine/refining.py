@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,14 @@ from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_saliency, write_mask
-from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask
+from smaf.ops import (
+    cams_to_mask,
+    certain_mask,
+    refine_cams,
+    refine_cams_at,
+    refine_mask,
+    refined_mask,
+)
 
 CRF_KINDS = ("none", "masks", "maps")
 UNCERTAIN = ("none", "thresholds", "crf")
@@ -50,18 +57,18 @@ class MaskRule:
         if self.crf == "masks":
             mask = refine_mask(photo, before, num_classes=self.num_classes + 1)
         elif self.uncertain == "thresholds":
-            low, high = (self._cut(photo, cams, edge) for edge in self.band)
+            low, high = self._cut(photo, cams, self.band)
             return certain_mask(low, high)
         else:
-            mask = self._cut(photo, cams, self.threshold)
+            (mask,) = self._cut(photo, cams, [self.threshold])
             before = self.mask(cams, before.shape)
         return certain_mask(mask, before) if self.uncertain == "crf" else mask
 
     def _cut(
-        self, photo: Image.Image, cams: Mapping[int, np.ndarray], background: float
-    ) -> np.ndarray:
-        maps = refine_cams(photo, cams, background=background)
-        return refined_mask(maps, (photo.height, photo.width))
+        self, photo: Image.Image, cams: Mapping[int, np.ndarray], backgrounds: Sequence[float]
+    ) -> list[np.ndarray]:
+        shape = photo.height, photo.width
+        return [refined_mask(maps, shape) for maps in refine_cams_at(photo, cams, backgrounds)]
 
 
 def write_refined(

@@ -9,7 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smaf.ops.crf import crf_available, crf_cams, crf_labels, crf_softmax, require_crf
+    from smaf.ops.crf import (
+        Bilateral,
+        DenseCrf,
+        Gaussian,
+        crf_cams,
+        crf_labels,
+        crf_softmax,
+        dense_crf,
+    )
     from smaf.ops.fusion import class_maps, fuse_cams, torch_mean_maps
     from smaf.ops.losses import (
         classification_loss,
@@ -21,7 +29,14 @@ if TYPE_CHECKING:
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
-    from smaf.ops.refine import bounded_photo, certain_mask, refine_cams, refine_mask, refined_mask
+    from smaf.ops.refine import (
+        bounded_photo,
+        certain_mask,
+        refine_cams,
+        refine_cams_at,
+        refine_mask,
+        refined_mask,
+    )
     from smaf.ops.views import (
         SizedMaps,
         cams_to_mask,
@@ -34,19 +49,22 @@ if TYPE_CHECKING:
 # Where each name lives: modules are loaded when they are asked for, since half of them do without
 # PyTorch's start-up
 _PLACES = {
-    "crf": "crf_available crf_cams crf_labels crf_softmax require_crf",
+    "crf": "Bilateral DenseCrf Gaussian crf_cams crf_labels crf_softmax dense_crf",
     "fusion": "class_maps fuse_cams torch_mean_maps",
     "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
     "metrics": "ConfusionMatrix SizeStrata",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
-    "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
+    "refine": "bounded_photo certain_mask refine_cams refine_cams_at refine_mask refined_mask",
     "views": "SizedMaps cams_to_mask mean_maps normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
 __all__ = [
+    "Bilateral",
     "ConfusionMatrix",
+    "DenseCrf",
+    "Gaussian",
     "SizeStrata",
     "SizedMaps",
     "bounded_photo",
@@ -55,10 +73,10 @@ __all__ = [
     "class_maps",
     "class_prototypes",
     "classification_loss",
-    "crf_available",
     "crf_cams",
     "crf_labels",
     "crf_softmax",
+    "dense_crf",
     "eps_loss",
     "fuse_cams",
     "mean_maps",
@@ -68,9 +86,9 @@ __all__ = [
     "prototype_weights",
     "reactivation_target",
     "refine_cams",
+    "refine_cams_at",
     "refine_mask",
     "refined_mask",
-    "require_crf",
     "saliency_estimate",
     "segmentation_loss",
     "self_training_loss",

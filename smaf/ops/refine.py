@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from PIL import Image
 from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.views import MAX_VIEW_PIXELS
-from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels
+from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels, crf_of
 from smaf.ops.views import cams_to_mask
 
 
@@ -68,17 +69,24 @@ def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def refine_cams(
+    photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float | None, **how: Any
+) -> ClassMaps:
+    """:func:`refine_cams_at` with one background."""
+    return refine_cams_at(photo, cams, [background], **how)[0]
+
+
+def refine_cams_at(
     photo: Image.Image,
     cams: Mapping[int, np.ndarray],
+    backgrounds: Sequence[float | None],
     *,
-    background: float | None,
     saliency: Image.Image | None = None,
     saliency_weight: float = 1.0,
     long_side: int | None = None,
     crf: bool = True,
     max_pixels: int = MAX_VIEW_PIXELS,
-) -> ClassMaps:
-    """Refine the fused maps of a photograph with :func:`smaf.ops.crf_cams`.
+) -> list[ClassMaps]:
+    """Refine the fused maps of a photograph with :func:`smaf.ops.crf_cams`, once a background.
 
     Without `crf` its saliency part works alone. Both work at a smaller size where the photograph is
     longer than `long_side` (the kernels shrink with it) or has more than `max_pixels`.
@@ -92,21 +100,24 @@ def refine_cams(
             photo.resize(size, Image.Resampling.BICUBIC),
             {c: _resize(cam, size) for c, cam in cams.items()},
         )
-        saliency = (
-            saliency.resize(size, Image.Resampling.BILINEAR) if saliency is not None else None
-        )
+        if saliency is not None:
+            saliency = saliency.resize(size, Image.Resampling.BILINEAR)
     salient = None if saliency is None else np.asarray(saliency, dtype=np.float32) / 255.0
-    refined = crf_cams(
-        photo,
-        cams,
-        background=background,
-        saliency=salient,
-        saliency_weight=saliency_weight,
-        settings=settings if crf else None,
-    )
-    return (
-        refined if photo.size == whole else {c: _resize(cam, whole) for c, cam in refined.items()}
-    )
+    edges = crf_of(photo, settings) if crf and cams else photo
+    refined = [
+        crf_cams(
+            edges,
+            cams,
+            background=background,
+            saliency=salient,
+            saliency_weight=saliency_weight,
+            settings=settings if crf else None,
+        )
+        for background in backgrounds
+    ]
+    if photo.size == whole:
+        return refined
+    return [{c: _resize(cam, whole) for c, cam in maps.items()} for maps in refined]
 
 
 def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -24,7 +24,6 @@ from smaf.core.images import read_image, read_mask
 from smaf.core.views import Views
 from smaf.engine.predicting.face import LoadedNetwork
 from smaf.models import PredictSettings, build_classifier, write_checkpoint
-from smaf.ops import crf_available
 
 SETTINGS = PredictSettings(Views((1.0, 2.0), long_side=64), background=0.4, score=0.3)
 
@@ -125,12 +124,8 @@ def test_settings_of_a_call(network: LoadedNetwork, photo: Path) -> None:
     assert (wide > 0).mean() > (narrow > 0).mean()
     one = network(photo, CLASSES, views=Views((1.0,), flip=False)).maps[CLASSES[0]]
     assert np.abs(one - network(photo, CLASSES).maps[CLASSES[0]]).max() > 1e-3
-    if crf_available():
-        total = sum(network(photo, CLASSES, crf=True).maps.values())
-        assert total.max() <= 1 + 1e-5  # probabilities
-    else:
-        with pytest.raises(InputError, match=r"pydensecrf2.*without crf=True"):
-            network(photo, CLASSES, crf=True)
+    total = sum(network(photo, CLASSES, crf=True).maps.values())
+    assert total.max() <= 1 + 1e-5  # probabilities
 
 
 def test_overlay_and_picture_for_notebooks(network: LoadedNetwork, photo: Path) -> None:

@@ -217,8 +217,6 @@ def test_truncated_maps_are_made_again(
 
 @pytest.mark.parametrize("crf", [False, True])
 def test_truncated_masks_are_made_again(crf: bool, small: Path, cams: Path, tmp_path: Path) -> None:
-    if crf:
-        pytest.importorskip("pydensecrf.densecrf")
     out, options = tmp_path / "masks", ("--cam_dir", cams, *(["--crf"] if crf else []))
     good(stage3(small, out, *options))
     before = {path: path.read_bytes() for path in out.rglob("*.png")}

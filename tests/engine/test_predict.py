@@ -24,9 +24,8 @@ from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import LIGHT, PredictSettings, build_classifier, read_checkpoint, write_checkpoint
 from smaf.models.export import can_export, export_onnx
-from smaf.ops import crf_available, fuse_cams, mean_maps, normalise_maps, peak_scores
+from smaf.ops import fuse_cams, mean_maps, normalise_maps, peak_scores
 
-needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 SETTINGS = PredictSettings(Views((1.0, 2.0), long_side=64), background=0.4, score=0.3)
 
 
@@ -192,7 +191,6 @@ def test_unknown_labels_are_ignored_with_one_warning(
     assert done.status == 2 and "which have ball, box, tent" in done.lines[0]
 
 
-@needs_crf
 def test_crf_finds_the_edge_within_a_cell() -> None:
     """Red ends at column 29, in the middle of a cell of four pixels."""
     pixels = np.zeros((48, 64, 3), dtype=np.uint8)
@@ -409,7 +407,6 @@ def test_labels_can_act_on_the_logits() -> None:
             assert np.array_equal(masks["logits"], masks["maps"])
 
 
-@needs_crf
 def test_crf_has_a_threshold_of_its_own() -> None:
     views = Views((1.0,))
     masks = [

@@ -13,10 +13,7 @@ from small_set import CLASSES, PICTURES, good, near_ties, stage3, stamps
 
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask, voc_palette
-from smaf.ops import crf_available
 from smaf.ops.refine import refine_mask
-
-needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 
 
 def masks_of(folder: Path) -> dict[str, np.ndarray]:
@@ -93,7 +90,6 @@ def test_map_of_another_size_is_refused(small: Path, cams: Path, tmp_path: Path)
     assert not (tmp_path / "masks/p1.png").exists()
 
 
-@needs_crf
 def test_crf_keeps_what_was_before(small: Path, cams: Path, tmp_path: Path) -> None:
     good(stage3(small, tmp_path / "plain", "--cam_dir", cams))
     out = tmp_path / "one"
@@ -120,7 +116,6 @@ def test_crf_keeps_what_was_before(small: Path, cams: Path, tmp_path: Path) -> N
     }
 
 
-@needs_crf
 @pytest.mark.slow
 def test_crf_in_two_processes_gives_the_same(small: Path, cams: Path, tmp_path: Path) -> None:
     for workers in (1, 2):
@@ -135,7 +130,6 @@ def test_crf_in_two_processes_gives_the_same(small: Path, cams: Path, tmp_path: 
         ).read_bytes()
 
 
-@needs_crf
 def test_large_photograph_is_refined_at_a_smaller_size() -> None:
     """Two halves of clean colour stay two halves when 40×40 pixels are refined as 20×20."""
     pixels = np.zeros((40, 40, 3), dtype=np.uint8)
@@ -146,16 +140,6 @@ def test_large_photograph_is_refined_at_a_smaller_size() -> None:
     assert refined.shape == (40, 40) and np.array_equal(refined, mask)
 
 
-def test_crf_without_its_package_says_so(
-    small: Path, cams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("smaf.ops.crf.crf_available", lambda: False)
-    done = stage3(small, tmp_path / "masks", "--cam_dir", cams, "--crf")
-    assert done.status == 2 and "pip install pydensecrf2" in done.lines[0]
-    assert not (tmp_path / "masks").exists()
-
-
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 def test_a_run_stopped_before_crf_leaves_no_mask_of_an_older_one(
     small: Path, cams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

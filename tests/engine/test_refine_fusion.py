@@ -12,11 +12,8 @@ from small_set import PICTURES, good, run, stage2, stage3, stamps
 from smaf import refine_fusion
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask
-from smaf.ops import crf_available, crf_cams
-from smaf.ops.crf import SOFTMAX
+from smaf.ops import crf_cams
 from smaf.ops.refine import refine_cams, refined_mask
-
-pytestmark = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 
 
 def refine(small: Path, cams: Path, out: Path, *extra: object):
@@ -126,8 +123,6 @@ def test_smaller_size_shrinks_the_kernels() -> None:
     half = refine_cams(photo, {1: cam}, background=0.5, long_side=60)
     assert half[1].shape == (80, 120)
     assert (refined_mask(half, (80, 120)) != whole).mean() < 0.05
-    scaled = SOFTMAX.scaled(0.5)
-    assert (scaled.bilateral_xy, scaled.gaussian_xy, scaled.bilateral_rgb) == (33.5, 1.0, 3)
 
 
 def test_saliency_speaks_for_classes_and_never_against() -> None:

@@ -38,9 +38,8 @@ from smaf.engine.predicting import open_network
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.stages.test_seg import save_for_server
 from smaf.models import build_segmenter, write_checkpoint
-from smaf.ops import certain_mask, crf_available
+from smaf.ops import certain_mask
 
-needs_crf = pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 NETWORK = ("--network", "test_efficientnet", "--weights", "none", "--device", "cpu")
 CROPS = (
     "--crop",
@@ -241,7 +240,6 @@ def test_a_score_decides_which_classes_are_shown(
     assert high.status == 2 and "--score 1.5: expected a value from 0 to 1" in high.err
 
 
-@needs_crf
 def test_crf_in_two_processes(small: Path, segmenter: Path, tmp_path: Path) -> None:
     plain = scores(small, segmenter, tmp_path / "plain")
     crf = scores(small, segmenter, tmp_path / "crf", "--crf", "--num_workers", 2)
@@ -572,7 +570,6 @@ def test_uncertain_pixels(small: Path, ramps: Path, tmp_path: Path) -> None:
     )
 
 
-@needs_crf
 def test_uncertain_by_crf(small: Path, ramps: Path, tmp_path: Path) -> None:
     cams = ramps
     for kind in ("masks", "maps"):
@@ -626,8 +623,6 @@ def test_uncertain_by_crf(small: Path, ramps: Path, tmp_path: Path) -> None:
 def test_bad_uncertain(
     options: tuple[object, ...], words: str, small: Path, cams: Path, tmp_path: Path
 ) -> None:
-    if "--crf" in options and not crf_available():
-        pytest.skip("pydensecrf2 is not installed")
     done = stage3(small, tmp_path / "m", "--cam_dir", cams, *options)
     assert done.status == 2 and words in done.err
 

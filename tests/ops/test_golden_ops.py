@@ -17,7 +17,6 @@ from smaf.ops import (
     ConfusionMatrix,
     cams_to_mask,
     class_prototypes,
-    crf_available,
     crf_labels,
     eps_loss,
     fuse_cams,
@@ -131,7 +130,6 @@ def test_metrics(golden: Golden) -> None:
     assert matrix.ignored == int((stored["gt"] == 255).sum())
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 def test_crf_on_hard_labels(golden: Golden) -> None:
     stored = np.load(golden("crf_labels.npz"))
     refined = crf_labels(stored["image"], stored["labels"], num_classes=21)

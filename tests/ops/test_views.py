@@ -12,7 +12,6 @@ from smaf.ops import (
     SizedMaps,
     bounded_photo,
     cams_to_mask,
-    crf_available,
     normalise_maps,
     peak_scores,
     refine_cams,
@@ -90,7 +89,6 @@ def test_crf_of_a_large_photograph_is_bounded_with_a_warning() -> None:
         assert bounded_photo(small, max_pixels=1000).size == (35, 29)
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
 def test_bounded_crf_is_that_of_the_whole_maps() -> None:
     """As stages 1½ and 3 have it: the maps of the whole photograph, made smaller for the CRF."""
     from smaf.ops import crf_cams

@@ -19,7 +19,6 @@ from smaf.engine.predicting import Network, open_network, shipped_weights
 from smaf.engine.predicting.predictor import Predictor, default_settings, with_overrides
 from smaf.engine.predicting.result import Result
 from smaf.engine.predicting.result_files import place_of
-from smaf.ops import require_crf
 
 _DEEP = ("I", "F")  # modes of more than 8 bits a channel begin so
 _SUFFIXES = (".pth", ".onnx", ".pt2")
@@ -61,7 +60,7 @@ class LoadedNetwork:
             threshold: background threshold of a classifier's maps, between 0 and 1.
             score: from which a class counts as shown, between 0 and 1.
             views: which sizes and mirror images are fused (:class:`smaf.core.views.Views`).
-            crf: refine the maps with dense CRF (needs pydensecrf2).
+            crf: refine the maps with dense CRF.
 
             None stands for the weights' own settings.
 
@@ -74,8 +73,6 @@ class LoadedNetwork:
                 "between classes and background by itself; leave it out"
             )
         settings = with_overrides(self.settings, threshold=threshold, score=score, views=views)
-        if crf:
-            require_crf("without crf=True")
         shown = None if labels is None else _indices(labels, self.class_names)
         image, name = _opened(photo)
         prediction = Predictor(self.network, settings, crf)(image, shown)

@@ -22,7 +22,6 @@ from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.predictions import Predictions, contents
 from smaf.engine.predicting.predictor import Prediction, Predictor
 from smaf.engine.predicting.result_files import Photograph
-from smaf.ops import require_crf
 
 log = logging.getLogger("smaf")
 
@@ -45,8 +44,6 @@ def predict(
     needs more memory than there is, does not stop the others; :class:`InputError` names it at the
     end. `legend` puts the classes' names below the overlays.
     """
-    if predictor.crf:
-        require_crf()
     labels.check(photographs)
     facts, settings = _facts(predictor, weights), _settings(predictor, weights_file)
     given = _given(labels, photographs, predictor.network.class_names)

@@ -28,7 +28,6 @@ from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_o
 from smaf.engine.plans import Compute, StagePlan, head_option, listed_as
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
-from smaf.ops import require_crf
 
 BEFORE_CRF = "before_crf"
 _RESULTS = ("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz")
@@ -55,7 +54,7 @@ class MaskPlan(StagePlan):
     threshold: float = option(BACKGROUND, "background threshold", within=OPEN_FRACTION)
     crf: str = option(
         "none",
-        "refine with dense CRF (needs pydensecrf2): on the masks, as published (--crf alone), or "
+        "refine with dense CRF: on the masks, as published (--crf alone), or "
         "on the fused maps, with EPS's values",
         choices=CRF_KINDS,
         const="masks",
@@ -204,8 +203,6 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
     """
     if plan.cam_dir is None:
         plan.require("weights")
-    if plan.crf != "none":
-        require_crf()
     output = Output.of(output)
     device = plan.compute.choose_device()
     source = _source(data, plan, device)

@@ -17,7 +17,6 @@ from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import StagePlan
 from smaf.engine.refining import MapsJob, write_refined_maps
 from smaf.engine.saliency import check_saliency
-from smaf.ops import require_crf
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class RefinementPlan(StagePlan):
         kind=int,
         within=POSITIVE,
     )
-    crf: bool = option(True, "refine by edges; without, saliency alone, which needs no pydensecrf2")
+    crf: bool = option(True, "refine by edges; without, by saliency alone")
     num_workers: int = option(2, "processes that run the CRF", within=NOT_NEGATIVE, role=Role.RUN)
 
     def __post_init__(self) -> None:
@@ -83,8 +82,6 @@ def refine_fusion(data: DataRoot, plan: RefinementPlan, output: Output | Path | 
     """
     plan.require("cam_dir")
     output = Output.of(output)
-    if plan.crf:
-        require_crf("with --no_crf")
     ids, settings = data.ids(plan.list_name), settings_of(data, plan)
     data.require(ids, saliency=plan.saliency_weight > 0)
     require_fused(Path(plan.cam_dir or ""), ids, data)

@@ -28,7 +28,7 @@ from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, listed_as
 from smaf.engine.predicting import Network, open_network
 from smaf.engine.stages.gen_pm import write_class_list
-from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, require_crf, view_logits
+from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, view_logits
 
 log = logging.getLogger("smaf")
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -48,7 +48,7 @@ class SegmentPlan(StagePlan):
         "below --logdir",
         role=Role.CONTENTS,
     )
-    crf: bool = option(False, "dense CRF on the softmax (needs pydensecrf2)")
+    crf: bool = option(False, "dense CRF on the softmax")
     label_filter: str = option(
         "none",
         "logits: tell only the classes of the image-level labels apart, for photographs whose "
@@ -189,8 +189,6 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
     :class:`InputError` for data or weights that do not serve.
     """
     plan.require("weights")
-    if plan.crf:
-        require_crf()
     output = Output.of(output)
     network = open_network(str(plan.weights), plan.compute.device, plan.compute.precision)
     settings = settings_of(data, plan)
