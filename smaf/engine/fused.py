@@ -22,7 +22,7 @@ from smaf.core.views import Views
 from smaf.data.layout import DataRoot
 from smaf.data.streams import fused_path
 from smaf.engine import distributed
-from smaf.models import Classifier
+from smaf.models import Classifier, for_inference
 from smaf.ops import fuse_cams
 
 log = logging.getLogger("smaf")
@@ -61,6 +61,7 @@ def fuse_list(
 ) -> Generator[FusedPhoto, None, None]:
     """Fuse the views of each image of `ids`, with a progress bar."""
     device = next(model.parameters()).device
+    model = for_inference(model.eval(), precision=precision)
     labels = data.labels_of(ids)
     told: set[str] = set()
     bar = tqdm(

@@ -7,6 +7,7 @@ from smaf.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ClassifierOutput
 from smaf.models.deeplab import NAME as DEEPLAB
 from smaf.models.facts import facts_of
+from smaf.models.folding import for_inference
 from smaf.models.loading import load_checkpoint
 from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
@@ -31,6 +32,7 @@ __all__ = [
     "build_network",
     "build_segmenter",
     "facts_of",
+    "for_inference",
     "load_checkpoint",
     "read_checkpoint",
     "widen_eps_head",

@@ -82,10 +82,10 @@ def conv_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d, images: Tensor, *, act: boo
             "bias": norm.bias - norm.running_mean * scale,
         }
         images = torch.func.functional_call(conv, parameters, images)
-    return F.relu6(images) if act else images
+    return F.relu6(images, inplace=True) if act else images  # no backward pass reads its input
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Depthwise-separable (expansion 1) or inverted residual block, under timm's names."""
 
     def __init__(
@@ -102,14 +102,19 @@ class _Block(nn.Module):
             self.conv_dw, self.bn1 = _depthwise(wide, kernel, stride, dilation), _norm(wide)
             self.conv_pw, self.bn2 = _conv(wide, outputs, 1), _norm(outputs)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def pairs(self) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+        """The convolutions and their BatchNorms; after all but the last comes ReLU6."""
         if self.expands:
-            wide = conv_norm(self.conv_pw, self.bn1, images)
-            wide = conv_norm(self.conv_dw, self.bn2, wide)
-            out = conv_norm(self.conv_pwl, self.bn3, wide, act=False)
-        else:
-            wide = conv_norm(self.conv_dw, self.bn1, images)
-            out = conv_norm(self.conv_pw, self.bn2, wide, act=False)
+            return [(self.conv_pw, self.bn1), (self.conv_dw, self.bn2), (self.conv_pwl, self.bn3)]
+        return [(self.conv_dw, self.bn1), (self.conv_pw, self.bn2)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, D, ⌈H/stride⌉, ⌈W/stride⌉)."""
+        *wide, last = self.pairs()
+        out = images
+        for conv, norm in wide:
+            out = conv_norm(conv, norm, out)
+        out = conv_norm(*last, out, act=False)
         return images + out if self.residual else out
 
 
@@ -131,7 +136,7 @@ class EfficientNetLite0(nn.Module):
                     step, widen = 1, stride
                 reached *= step
                 blocks.append(
-                    _Block(
+                    Block(
                         channels,
                         outputs,
                         kernel=kernel,

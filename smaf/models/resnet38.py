@@ -18,6 +18,11 @@ def _conv3(channels_in: int, channels_out: int, *, stride: int = 1, dilation: in
     )
 
 
+def _relu(normalised: Tensor) -> Tensor:
+    """ReLU in place: BatchNorm's backward pass does not read its output."""
+    return F.relu(normalised, inplace=True)
+
+
 class ResidualBlock(nn.Module):
     """BN-ReLU-conv3×3-BN-ReLU-conv3×3 and a shortcut.
 
@@ -45,11 +50,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → (N, C_out, H/stride, W/stride)."""
-        activated = F.relu(self.bn_branch2a(x))
+        activated = _relu(self.bn_branch2a(x))
         shortcut = x if self.conv_branch1 is None else self.conv_branch1(activated)
         y = self.conv_branch2a(activated)
-        y = self.conv_branch2b1(F.relu(self.bn_branch2b1(y)))
-        return shortcut + y
+        y = self.conv_branch2b1(_relu(self.bn_branch2b1(y)))
+        return y.add_(shortcut)
 
 
 class BottleneckBlock(nn.Module):
@@ -71,11 +76,11 @@ class BottleneckBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) → (N, C_out, H, W)."""
-        activated = F.relu(self.bn_branch2a(x))
+        activated = _relu(self.bn_branch2a(x))
         y = self.conv_branch2a(activated)
-        y = self.conv_branch2b1(self.dropout_2b1(F.relu(self.bn_branch2b1(y))))
-        y = self.conv_branch2b2(self.dropout_2b2(F.relu(self.bn_branch2b2(y))))
-        return self.conv_branch1(activated) + y
+        y = self.conv_branch2b1(self.dropout_2b1(_relu(self.bn_branch2b1(y))))
+        y = self.conv_branch2b2(self.dropout_2b2(_relu(self.bn_branch2b2(y))))
+        return y.add_(self.conv_branch1(activated))
 
 
 class ResNet38(nn.Module):
@@ -130,4 +135,4 @@ def run_resnet38(layers: nn.Module, blocks: Sequence[str], images: Tensor) -> Te
     x = layers.get_submodule("conv1a")(images)
     for name in blocks:
         x = layers.get_submodule(name)(x)
-    return F.relu(layers.get_submodule("bn7")(x))
+    return _relu(layers.get_submodule("bn7")(x))

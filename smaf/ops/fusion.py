@@ -122,13 +122,20 @@ def _sum_views(
     model.eval()
     try:
         total = torch.zeros(len(classes), size[1], size[0], device=_device(model))
-        for scale in views.scales:
-            logits = _logits(model, _view(model, resize_view(image, size, scale), views.flip))
-            maps = class_maps(
-                logits, _num_classes(model), classes=classes, label_filter=views.label_filter
-            )
-            maps = F.interpolate(maps, size=total.shape[1:], mode="bilinear", align_corners=False)
-            total += maps[0] + maps[1].flip(2) if views.flip else maps[0]
+        # The largest view first, and mirror images after each other: it sets the peak of memory,
+        # and what it leaves is large enough for the others
+        for scale in sorted(views.scales, reverse=True):
+            view = _view(model, resize_view(image, size, scale))
+            mirrored = (False, True) if views.flip else (False,)
+            for flipped in mirrored:
+                logits = _logits(model, view.flip(3) if flipped else view)
+                maps = class_maps(
+                    logits, _num_classes(model), classes=classes, label_filter=views.label_filter
+                )
+                maps = maps.flip(3) if flipped else maps
+                total += F.interpolate(
+                    maps, size=total.shape[1:], mode="bilinear", align_corners=False
+                )[0]
     finally:
         model.train(training)
     if size != image.size:  # the size cap or long_side acted
@@ -138,8 +145,8 @@ def _sum_views(
     return total
 
 
-def _view(model: Any, image: Image.Image, flip: bool) -> Tensor:
-    """A view as the network takes it, (1 or 2, 3, h, w), the second its mirror image."""
+def _view(model: Any, image: Image.Image) -> Tensor:
+    """A view as the network takes it, (1, 3, h, w)."""
     mean, std = getattr(model, "mean", None), getattr(model, "std", None)
     if mean is None or std is None:
         raise TypeError(
@@ -147,9 +154,8 @@ def _view(model: Any, image: Image.Image, flip: bool) -> Tensor:
         )
     device = _device(model)
     view = normalise(image, mean, std, bgr=getattr(model, "bgr", False))[None].to(device)
-    both = torch.cat([view, view.flip(3)]) if flip else view
     # PyTorch's convolutions on the CPU are faster so
-    return both.contiguous(memory_format=torch.channels_last) if device.type == "cpu" else both
+    return view.contiguous(memory_format=torch.channels_last) if device.type == "cpu" else view
 
 
 def _logits(model: Any, images: Tensor) -> Tensor:

@@ -221,14 +221,16 @@ def view_logits(
         views: which sizes and mirror images.
     """
     size = working_size(image.size, views)
-    logits = []
-    for scale in views.scales:
+    logits = {}
+    for scale in sorted(views.scales, reverse=True):  # see smaf.ops.fusion: memory
         pixels = np.asarray(resize_view(image, size, scale), dtype=np.float32) / 255.0
         normal = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
         view = normal.transpose(2, 0, 1)[None]
-        both = np.concatenate([view, view[..., ::-1]]) if views.flip else view
-        logits.append(cam(np.ascontiguousarray(both)))
-    return ViewLogits(tuple(logits), size, image.size, views.label_filter)
+        mirrored = [view, view[..., ::-1]] if views.flip else [view]
+        logits[scale] = np.concatenate([cam(np.ascontiguousarray(image)) for image in mirrored])
+    return ViewLogits(
+        tuple(logits[scale] for scale in views.scales), size, image.size, views.label_filter
+    )
 
 
 def mean_maps(

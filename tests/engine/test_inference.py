@@ -183,7 +183,7 @@ def test_other_format_on_overwrite_drops_the_first(
 def test_scales_and_flips_are_those_asked_for(
     small: Path, classifier: Path, cams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[tuple[int, ...]] = []
+    sizes: list[tuple[int, ...]] = []  # a view and its mirror image, the largest first
     forward = Classifier.forward_cam
 
     def noting(self: Any, images: torch.Tensor) -> torch.Tensor:
@@ -193,10 +193,13 @@ def test_scales_and_flips_are_those_asked_for(
     monkeypatch.setattr(Classifier, "forward_cam", noting)
     (small / "ImageSets/Segmentation/one.txt").write_text("p0\n")
     wanted: list[tuple[tuple[object, ...], list[tuple[int, ...]]]] = [
-        (("--scales", 0.5, 2), [(2, 3, 24, 30), (2, 3, 96, 120)]),
+        (("--scales", 0.5, 2), 2 * [(1, 3, 96, 120)] + 2 * [(1, 3, 24, 30)]),
         (("--scales", 1, "--no_flip"), [(1, 3, 48, 60)]),
-        (("--scales", 1, "--long_side", 30), [(2, 3, 24, 30)]),
-        (("--scales", 1, 2, "--max_view_pixels", 2880), [(2, 3, 24, 30), (2, 3, 48, 60)]),
+        (("--scales", 1, "--long_side", 30), 2 * [(1, 3, 24, 30)]),
+        (
+            ("--scales", 1, 2, "--max_view_pixels", 2880),
+            2 * [(1, 3, 48, 60)] + 2 * [(1, 3, 24, 30)],
+        ),
     ]
     results: list[Done] = []
     for number, (views, expected) in enumerate(wanted):

@@ -12,7 +12,7 @@ from smaf.core.device import autocast, choose_device
 from smaf.core.errors import InputError
 from smaf.core.network_facts import NAME_ANOTHER
 from smaf.engine.predicting.network import Network
-from smaf.models import Checkpoint, build_network, facts_of, read_checkpoint
+from smaf.models import Checkpoint, build_network, facts_of, for_inference, read_checkpoint
 
 
 class TorchNetwork(Network):
@@ -32,7 +32,8 @@ class TorchNetwork(Network):
         _require_background(checkpoint)
         model = build_network(checkpoint)
         self.facts = facts_of(model, names, checkpoint.predict)
-        self.model: Any = model.to(self.device).to(memory_format=torch.channels_last)
+        model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.model: Any = for_inference(model.eval(), precision=precision)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(n, 3, h, w) float32 images → the network's own logits, run by PyTorch."""
