@@ -26,8 +26,7 @@ def for_inference(model: Net, *, precision: str = "fp32") -> Net:
     device = next(model.parameters()).device
     if not isinstance(body, EfficientNetLite0) or device.type != "cpu" or precision != "fp32":
         return model
-    folded = copy.deepcopy(model)
-    folded.get_submodule("backbone").body = FoldedLite0(body)
+    folded = copy.deepcopy(model, {id(body): FoldedLite0(body)})  # in the body's place
     return folded.eval().requires_grad_(False)
 
 
@@ -113,7 +112,9 @@ class FoldedLite0(nn.Module):
     def __init__(self, body: EfficientNetLite0) -> None:
         super().__init__()
         self.stem = FoldedConv(body.conv_stem, body.bn1, act=True)
-        self.blocks = nn.ModuleList(FoldedBlock(block) for stage in body.blocks for block in stage)
+        self.blocks = nn.ModuleList(
+            FoldedBlock(block) for block in body.modules() if isinstance(block, Block)
+        )
         self.head = FoldedConv(body.conv_head, body.bn2, act=True)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def test_the_folded_backbone_gives_the_same_features(
                 found = folded(images(size, count))
                 assert found.shape == expected.shape
                 scale = expected.abs().max()
-                torch.testing.assert_close(found / scale, expected / scale, atol=1e-5, rtol=0)
+                torch.testing.assert_close(found / scale, expected / scale, atol=5e-5, rtol=0)
 
 
 def test_networks_with_it_give_the_same_maps() -> None:
