@@ -17,7 +17,7 @@ from smaf.core.archives import StoredArray, open_arrays
 from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import InputError
 from smaf.core.fields import shown
-from smaf.core.files import require_file, write_bytes
+from smaf.core.files import find_by_stem, require_file, write_bytes
 from smaf.core.pickles import read_pickled_dict, write_pickled_dict
 
 LEVELS = 1000
@@ -56,6 +56,11 @@ def write_fused(path: Path, cams: ClassMaps, shape: Shape) -> None:
         high=(zigzag >> 8).astype(np.uint8),
     )
     write_bytes(path, stream.getvalue())
+
+
+def fused_path(folder: Path, image_id: str) -> Path:
+    """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
+    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 def stored_values(cams: Mapping[int, np.ndarray]) -> ClassMaps:

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from smaf.core.errors import during
-from smaf.core.files import find_by_stem
-from smaf.core.fused_maps import read_fused
+from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
 from smaf.core.tensors import normalise
 from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
@@ -162,11 +161,6 @@ class MaskStream(TrainingStream):
     def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
         """What this stage's training needs beside the photograph, in the same geometry."""
         return {"mask": geometry.apply_mask(self.mask(image_id, photo.size))}
-
-
-def fused_path(folder: Path, image_id: str) -> Path:
-    """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
-    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):

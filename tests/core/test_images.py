@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_writing import chunk, write_png, write_tiff
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import (
@@ -23,6 +23,7 @@ from smaf.core.images import (
     voc_palette,
     write_mask,
 )
+from smaf.core.png import read_plain_png
 
 GREY = np.array([[0, 50, 100], [150, 200, 255]], dtype=np.uint8)
 COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
@@ -253,6 +254,35 @@ def test_pixels_of_pngs_are_whole(tmp_path: Path) -> None:
         start + b"".join(chunk(b"IDAT", pixels[i : i + 5]) for i in range(0, len(pixels), 5)) + end
     )
     np.testing.assert_array_equal(read_mask(path), GREY)
+
+
+def test_plain_pngs_are_read_as_pillow_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Palettes of any length and grey without filters are read by themselves, the rest is not."""
+    values = np.random.default_rng(0).integers(0, 9, (5, 7)).astype(np.uint8)
+    write_mask(tmp_path / "palette.png", values)
+    write_png(tmp_path / "grey.png", values)
+    whole = (tmp_path / "palette.png").read_bytes()
+    short = whole[:33] + chunk(b"PLTE", bytes(range(6))) + whole[33 + 12 + 768 :]
+    (tmp_path / "short.png").write_bytes(short)
+    Image.fromarray(np.cumsum(values, axis=1, dtype=np.uint8)).save(tmp_path / "filtered.png")
+    exif, info = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    info.add_text("where", "from")
+    with Image.open(tmp_path / "palette.png") as image:
+        image.save(tmp_path / "noted.png", pnginfo=info)
+        image.save(tmp_path / "turned.png", exif=exif)
+    plain = {path: read_plain_png(path, most=35) for path in tmp_path.iterdir()}
+    assert {path.stem for path, found in plain.items() if found} == {"palette", "grey", "short"}
+    assert read_plain_png(tmp_path / "grey.png", most=34) is None
+    fast = {path: read_mask(path) for path in plain}
+    monkeypatch.setattr("smaf.core.masks._plain_mask", lambda *_: None)
+    for path, mask in fast.items():
+        slow = read_mask(path)
+        assert mask.dtype == slow.dtype and mask.flags.writeable and mask.flags.c_contiguous
+        np.testing.assert_array_equal(mask, slow)
+    assert np.array_equal(fast[tmp_path / "turned.png"], np.rot90(values, -1))
 
 
 def test_interlaced_pngs(tmp_path: Path) -> None:

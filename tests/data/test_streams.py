@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from smaf.core.errors import InputError
-from smaf.core.fused_maps import write_fused, write_published
+from smaf.core.fused_maps import fused_path, write_fused, write_published
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
-from smaf.data.streams import FusedStream, SaliencyStream, StreamSampler, TrainingStream, fused_path
+from smaf.data.streams import FusedStream, SaliencyStream, StreamSampler, TrainingStream
 
 SMALL = Augmentation(long_side=(24, 60), crop=32)
 STATISTICS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.5)}
