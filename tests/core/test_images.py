@@ -4,6 +4,7 @@ values."""
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -112,6 +113,36 @@ def test_exif_orientation(tmp_path: Path, orientation: int, turn: object) -> Non
     ):  # the camera's right is up: 3×2 pixels become 2×3, bottom left goes to top left
         assert read_image(tmp_path / "a.png").size == (2, 3)
         np.testing.assert_array_equal(result[0, 0], COLOUR[1, 0])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+def test_large_jpegs_are_unpacked_smaller(tmp_path: Path, mode: str, orientation: int) -> None:
+    """Never below twice the size that is needed, upright, and like the whole one made smaller."""
+    x, y = np.meshgrid(np.arange(640), np.arange(480))
+    colours = np.stack([x * 255 // 640, y * 255 // 480, (x + y) * 255 // 1120], axis=2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(colours.astype(np.uint8)).convert(mode)
+    image.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    image.convert("RGB").save(tmp_path / "a.png", exif=exif)
+    upright = (480, 640) if orientation > 4 else (640, 480)
+    whole = read_image(tmp_path / "a.jpg")
+    assert whole.size == upright
+    for share, divided in ((1, 1), (3.9, 1), (4, 2), (7.9, 2), (8, 4), (30, 8)):
+        told: list[tuple[int, int]] = []
+
+        def needed(size: tuple[int, int], share: float = share, told: list = told) -> tuple:
+            told.append(size)
+            return math.ceil(size[0] / share), math.ceil(size[1] / share)
+
+        smaller = read_image(tmp_path / "a.jpg", needed=needed)
+        assert smaller.size == tuple(-(-side // divided) for side in upright)
+        size = (48, 64) if orientation > 4 else (64, 48)
+        pair = [np.asarray(i.resize(size, Image.Resampling.BICUBIC), int) for i in (whole, smaller)]
+        np.testing.assert_allclose(pair[1][1:-1, 1:-1], pair[0][1:-1, 1:-1], atol=4)
+        assert read_image(tmp_path / "a.png", needed=needed).size == upright
+        assert told == [upright, upright]
 
 
 def test_what_is_no_photograph_is_refused(tmp_path: Path) -> None:
