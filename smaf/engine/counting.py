@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, during
 from smaf.core.fused_maps import read_fused
@@ -139,6 +138,8 @@ def _pairs(mask: np.ndarray, truth: np.ndarray, path: Path, num_classes: int) ->
 
 def count_maps(data: DataRoot, maps: Sequence[Predicted], *, levels: np.ndarray) -> MapCounts:
     """Count fused maps against the true masks of their ids, at the thresholds `levels`, sorted."""
+    from smaf.ops.thresholds import count_passed  # Numba takes a moment to load
+
     classes = data.num_classes + 1
     passed = np.zeros((len(levels) + 1, classes + 1, classes), dtype=np.int64)
     for image_id, path in maps:
@@ -148,20 +149,9 @@ def count_maps(data: DataRoot, maps: Sequence[Predicted], *, levels: np.ndarray)
             cams = read_fused(
                 path, num_classes=data.num_classes, size=size, against="the true mask"
             )
-            passed += _passed(cams, truth, levels, classes)
+            winner, best = strongest_class(cams, threshold=0.0, shape=truth.shape)
+            passed += count_passed(best, winner, truth, levels=levels, num_classes=classes)
     return MapCounts(passed)
-
-
-def _passed(cams: ClassMaps, truth: np.ndarray, levels: np.ndarray, classes: int) -> np.ndarray:
-    """Count an image: (thresholds + 1, T + 1, T), as in :class:`MapCounts`."""
-    winner, best = strongest_class(cams, threshold=0.0, shape=truth.shape)
-    index = np.searchsorted(levels, best.ravel(), side="left")
-    index *= classes + 1
-    index += np.minimum(truth, classes).ravel()
-    index *= classes
-    index += winner.ravel()
-    shape = (len(levels) + 1, classes + 1, classes)
-    return np.bincount(index, minlength=shape[0] * shape[1] * shape[2]).reshape(shape)
 
 
 def sum_counts(
