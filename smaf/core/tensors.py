@@ -44,7 +44,7 @@ def normalise_planes(
     bgr: bool = False,
     out: Tensor | None = None,
 ) -> Tensor:
-    """Do so with the planes (3, H, W) uint8 of an RGB image; `out` is where the result goes.
+    """Normalise as :func:`normalise` does, from planes (3, H, W) uint8; `out` takes the result.
 
     Example:
         >>> planes = torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1)

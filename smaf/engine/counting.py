@@ -25,9 +25,9 @@ from smaf.data.layout import DataRoot
 from smaf.ops.metrics import SizeStrata, count_pairs, value_runs
 from smaf.ops.views import strongest_class
 
-# Images above which other processes are worth their start, of one to five seconds
+# Images above which other processes are worth their start, of half a second to three seconds each
 MANY_MASKS = 10_000  # 0.8 ms each
-MANY_MAPS = 1000  # 7 ms each
+MANY_MAPS = 1000  # 4 ms each
 _PART = 50  # images whose counts are added up before they are handed on
 
 Counts = TypeVar("Counts", bound="Summable")
