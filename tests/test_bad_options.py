@@ -101,6 +101,7 @@ OPTIONS = [
     ("train_fusion", "--loss_weight -1", "--loss_weight -1.0: expected more than 0"),
     ("gen_pm", "--threshold 1.5", "--threshold 1.5: expected a value between 0 and 1"),
     ("evaluate", "--threshold 0", "--threshold 0.0: expected a value between 0 and 1"),
+    ("evaluate", "--num_workers -1", "--num_workers -1: expected 0 or more"),
     ("evaluate", "--list nolist", "nolist.txt does not exist: name another with --list"),
 ]
 

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -69,35 +70,43 @@ class StoredArray:
     start: int  # bytes of the header
     archive: zipfile.ZipFile
     name: str
+    whole: bytes | None  # header and values, of an array that is as small as a header may be
 
     def read(self) -> np.ndarray:
         """Unpack the array; its checksum is verified."""
-        with self.archive.open(self.name) as file:
-            file.read(self.start)
-            data = file.read()  # to the end, where the checksum is
-        return np.frombuffer(data, dtype=self.dtype).reshape(
+        data = self.archive.read(self.name) if self.whole is None else self.whole
+        return np.frombuffer(data, dtype=self.dtype, offset=self.start).reshape(
             self.shape, order="F" if self.columns_first else "C"
         )
 
 
 def _stored(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> StoredArray:
     with archive.open(member) as file:
-        stream = io.BytesIO(file.read(_HEADER))
+        data = file.read(_HEADER)
+    length = int.from_bytes(data[8:10], "little")
+    shape, columns_first, dtype, start = _header(
+        data[: 10 + length] if data[6:7] == b"\1" else data
+    )
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} in it holds objects")
+    if start + math.prod(shape) * dtype.itemsize != member.file_size or min(shape, default=0) < 0:
+        raise ValueError(
+            f"{member.filename} in it claims {shape} {dtype} in {member.file_size} bytes"
+        )
+    whole = data if member.file_size <= _HEADER else None
+    return StoredArray(shape, dtype, columns_first, start, archive, member.filename, whole)
+
+
+@lru_cache(maxsize=256)  # NumPy parses it as Python: the same few headers in all files of a folder
+def _header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, whether columns come first, type, and the header's length of what begins a `.npy`."""
+    stream = io.BytesIO(data)
     version = npy_format.read_magic(stream)
     read = (
         npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     )
     shape, columns_first, dtype = read(stream)
-    if dtype.hasobject:
-        raise ValueError(f"{member.filename} in it holds objects")
-    if (
-        stream.tell() + math.prod(shape) * dtype.itemsize != member.file_size
-        or min(shape, default=0) < 0
-    ):
-        raise ValueError(
-            f"{member.filename} in it claims {shape} {dtype} in {member.file_size} bytes"
-        )
-    return StoredArray(tuple(shape), dtype, columns_first, stream.tell(), archive, member.filename)
+    return tuple(shape), columns_first, dtype, stream.tell()
 
 
 @contextmanager

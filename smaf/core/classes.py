@@ -108,16 +108,18 @@ class ClassMap:
     def map_mask(self, mask: np.ndarray, source: Path | str) -> np.ndarray:
         """(H, W) uint8 mask with the data set's values → the task's values.
 
-        Raises :class:`InputError` where the mask has a value outside the data set's classes.
+        The mask itself where the task keeps all classes in their order. Raises :class:`InputError`
+        where the mask has a value outside the data set's classes.
         """
-        values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-        outside = [int(v) for v in values if len(self.source) < v < IGNORE]
-        if outside:
+        # 255 + 1 is 0: the largest class by one pass, without looking up where 255 is
+        if int((mask + np.uint8(1)).max(initial=0)) > len(self.source) + 1:
+            values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+            outside = [int(v) for v in values if len(self.source) < v < IGNORE]
             raise InputError(
                 f"mask {source} has the values {outside}, but the data set's classes are "
                 f"1..{len(self.source)} (0 background, 255 ignore): mend it or --class_names"
             )
-        return self.lookup[mask]
+        return mask if self.names == self.source else self.lookup[mask]
 
     def map_label(self, label: np.ndarray) -> np.ndarray:
         """(number of the data set's classes,) image label → (C,) float32 of the kept classes."""

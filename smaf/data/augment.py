@@ -71,21 +71,21 @@ class Geometry:
 
         What lies outside of the image becomes `padding`.
         """
-        if self.flip:
-            planes = planes.flip(2)
-        planes = planes[
-            :, max(0, self.top) : self.top + self.crop, max(0, self.left) : self.left + self.crop
-        ]
-        before_x, before_y = max(0, -self.left), max(0, -self.top)
-        after_x, after_y = (
-            self.crop - before_x - planes.shape[2],
-            self.crop - before_y - planes.shape[1],
-        )
-        return F.pad(planes, (before_x, after_x, before_y, after_y), value=padding)
+        part, rows, columns = self.window(planes)
+        after_x, after_y = self.crop - columns.stop, self.crop - rows.stop
+        return F.pad(part, (columns.start, after_x, rows.start, after_y), value=padding)
 
-    def resize_image(self, image: Image.Image) -> Image.Image:
-        """Bicubic resize of the photograph, before colour jitter and normalisation."""
-        return image.resize(self.size, Image.Resampling.BICUBIC)
+    def window(self, planes: Tensor) -> tuple[Tensor, slice, slice]:
+        """Return what the crop shows of (K, H, W) planes, and the crop's rows and columns of it."""
+        w, h = self.size
+        x, y = max(0, self.left), max(0, self.top)
+        right, bottom = min(w, self.left + self.crop), min(h, self.top + self.crop)
+        if self.flip:
+            part = planes[:, y:bottom, w - right : w - x].flip(2)
+        else:
+            part = planes[:, y:bottom, x:right]
+        rows = slice(y - self.top, bottom - self.top)
+        return part, rows, slice(x - self.left, right - self.left)
 
     def apply_map(self, image: Image.Image) -> Tensor:
         """Greyscale image of the photograph's size → (1, crop, crop) in [0, 1]; bilinear."""
@@ -136,22 +136,23 @@ class Geometry:
         return torch.stack([x.expand(side, side), y[:, None].expand(side, side)], dim=2) * 2.0 - 1.0
 
 
-def jitter_colours(
-    rng: np.random.Generator, image: Image.Image, strengths: Sequence[float]
-) -> Image.Image:
-    """Change brightness, contrast, saturation and hue by random factors, in random order."""
-    from torchvision.transforms import (
-        functional as colour,
-    )  # seconds that only training needs to spend
+def jitter_colours(rng: np.random.Generator, planes: Tensor, strengths: Sequence[float]) -> Tensor:
+    """Change brightness, contrast, saturation and hue by random factors, in random order.
+
+    `planes` (3, H, W) uint8 are RGB; the outcome has new ones.
+    """
+    from smaf.data import colours  # compiles its loops: a second that only training needs to spend
 
     brightness, contrast, saturation, hue = strengths
     changes = [
-        (colour.adjust_brightness, rng.uniform(1 - brightness, 1 + brightness)),
-        (colour.adjust_contrast, rng.uniform(1 - contrast, 1 + contrast)),
-        (colour.adjust_saturation, rng.uniform(1 - saturation, 1 + saturation)),
-        (colour.adjust_hue, rng.uniform(-hue, hue)),
+        (colours.adjust_brightness, rng.uniform(1 - brightness, 1 + brightness)),
+        (colours.adjust_contrast, rng.uniform(1 - contrast, 1 + contrast)),
+        (colours.adjust_saturation, rng.uniform(1 - saturation, 1 + saturation)),
+        (colours.adjust_hue, rng.uniform(-hue, hue)),
     ]
+    changed = planes.clone(memory_format=torch.contiguous_format)
+    flat = changed.view(3, -1).numpy()
     for index in rng.permutation(len(changes)):
         change, factor = changes[index]
-        image = change(image, factor)
-    return image
+        change(flat, factor)
+    return changed

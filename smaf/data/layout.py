@@ -25,6 +25,7 @@ from PIL import Image
 
 from smaf.core.classes import VOC_CLASSES, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError
+from smaf.core.image_files import Needed
 from smaf.core.images import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
@@ -152,9 +153,12 @@ class DataRoot:
         """Where the photograph lies (or would lie)."""
         return self._path("photograph", image_id)
 
-    def photo(self, image_id: str) -> Image.Image:
-        """The photograph, 8-bit RGB, upright."""
-        return read_image(self.photo_path(image_id))
+    def photo(self, image_id: str, *, needed: Needed | None = None) -> Image.Image:
+        """The photograph, 8-bit RGB, upright.
+
+        `needed` as in :func:`smaf.core.images.read_image`.
+        """
+        return read_image(self.photo_path(image_id), needed=needed)
 
     def mask_path(self, image_id: str) -> Path:
         """Where the true mask lies (or would lie)."""

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from smaf.core.errors import during
-from smaf.core.files import find_by_stem
-from smaf.core.fused_maps import read_fused
+from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
-from smaf.core.tensors import normalise
+from smaf.core.tensors import normalise_planes, planes_of, resize_planes
 from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colours
 from smaf.data.layout import DataRoot
 
 Sample = dict[str, Tensor]
+
+
+class Photo(NamedTuple):
+    """A photograph: planes (3, H, W) uint8, and the file's size (W, H), which may be larger."""
+
+    planes: Tensor
+    size: tuple[int, int]
 
 
 class TrainingStream(Dataset[Sample]):
@@ -68,19 +73,38 @@ class TrainingStream(Dataset[Sample]):
             return self._sample(k)
 
     def _sample(self, k: int) -> Sample:
-        index = self.place(k)
+        index, crop = self.place(k), self.augmentation.crop
+        image_id = self.ids[index]
         rng = np.random.default_rng((self.seed, 1, k))
-        photo = self.data.photo(self.ids[index])
-        geometry = Geometry.draw(rng, photo.size, self.augmentation)
-        image = geometry.resize_image(photo)
+        photo, geometry = self._draw(image_id, rng)
+        image = resize_planes(photo.planes, geometry.size)
         if self.augmentation.jitter is not None:
             image = jitter_colours(rng, image, self.augmentation.jitter)
-        sample = {"image": geometry.cut(normalise(image, self.mean, self.std, bgr=self.bgr))}
+        sample = {"image": torch.zeros(3, crop, crop)}
+        part, rows, columns = geometry.window(image)
+        seen = sample["image"][:, rows, columns]
+        normalise_planes(part, self.mean, self.std, bgr=self.bgr, out=seen)
         if self.labels is not None:
             sample["labels"] = self.labels[index]
-        return {**sample, **self.supervision(self.ids[index], photo, geometry)}
+        return {**sample, **self.supervision(image_id, photo, geometry)}
 
-    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+    def _draw(self, image_id: str, rng: np.random.Generator) -> tuple[Photo, Geometry]:
+        """Read a photograph as large as the geometry that is drawn for it needs it."""
+        drawn: list[tuple[tuple[int, int], Geometry]] = []
+
+        def needed(size: tuple[int, int]) -> tuple[int, int]:
+            drawn.append((size, Geometry.draw(rng, size, self.augmentation)))
+            return self.needed(drawn[0][1])
+
+        planes = planes_of(self.data.photo(image_id, needed=needed))
+        size, geometry = drawn[0]
+        return Photo(planes, size), geometry
+
+    def needed(self, geometry: Geometry) -> tuple[int, int]:
+        """Size (W, H) of the photograph that is enough for a sample."""
+        return geometry.size
+
+    def supervision(self, image_id: str, photo: Photo, geometry: Geometry) -> Sample:
         """What else training needs of this photograph, in the same geometry."""
         return {}
 
@@ -88,7 +112,7 @@ class TrainingStream(Dataset[Sample]):
 class SaliencyStream(TrainingStream):
     """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1]."""
 
-    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+    def supervision(self, image_id: str, photo: Photo, geometry: Geometry) -> Sample:
         """What this stage's training needs beside the photograph, in the same geometry."""
         return {"saliency": geometry.apply_map(self.data.saliency(image_id, size=photo.size))}
 
@@ -113,7 +137,12 @@ class FusedStream(TrainingStream):
         super().__init__(data, ids, **common)
         self.maps_folder, self.whole = maps_folder, whole
 
-    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+    def needed(self, geometry: Geometry) -> tuple[int, int]:
+        """Size (W, H) of the photograph that is enough for a sample; also for the teacher's."""
+        least = geometry.crop if self.whole else 0
+        return max(geometry.size[0], least), max(geometry.size[1], least)
+
+    def supervision(self, image_id: str, photo: Photo, geometry: Geometry) -> Sample:
         """What this stage's training needs beside the photograph, in the same geometry."""
         side = geometry.crop // TARGET_STRIDE
         path = fused_path(self.maps_folder, image_id)
@@ -124,10 +153,10 @@ class FusedStream(TrainingStream):
             fused[list(cams)] = geometry.apply_planes(planes, side)
         if not self.whole:
             return {"fused": fused}
-        squeezed = photo.resize((geometry.crop, geometry.crop), Image.Resampling.BICUBIC)
+        squeezed = resize_planes(photo.planes, (geometry.crop, geometry.crop))
         return {
             "fused": fused,
-            "whole": normalise(squeezed, self.mean, self.std),
+            "whole": normalise_planes(squeezed, self.mean, self.std),
             "grid": geometry.grid(side),
         }
 
@@ -159,14 +188,9 @@ class MaskStream(TrainingStream):
             return self.data.mask_path(image_id)
         return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)
 
-    def supervision(self, image_id: str, photo: Image.Image, geometry: Geometry) -> Sample:
+    def supervision(self, image_id: str, photo: Photo, geometry: Geometry) -> Sample:
         """What this stage's training needs beside the photograph, in the same geometry."""
         return {"mask": geometry.apply_mask(self.mask(image_id, photo.size))}
-
-
-def fused_path(folder: Path, image_id: str) -> Path:
-    """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
-    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
 
 
 class StreamSampler(Sampler[int]):

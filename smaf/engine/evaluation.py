@@ -5,25 +5,31 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
-from smaf.core.errors import InputError, MissingInputError, during
+from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import write_json
-from smaf.core.fused_maps import read_fused
-from smaf.core.images import MASK_SUFFIXES, find_images, read_mask
+from smaf.core.fused_maps import fused_path
+from smaf.core.images import MASK_SUFFIXES, find_images
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
+from smaf.engine.counting import (
+    MANY_MAPS,
+    MANY_MASKS,
+    count_maps,
+    count_masks,
+    seen_values,
+    sum_counts,
+)
 from smaf.engine.fused import check_classes
-from smaf.engine.truth import check_shown, true_masks, values_of
-from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask
+from smaf.engine.truth import check_shown, true_masks
+from smaf.ops import ConfusionMatrix, SizeStrata
 from smaf.report.sweep_plot import plot_sweep
 
 log = logging.getLogger("smaf")
@@ -120,23 +126,6 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def _accumulate(
-    data: DataRoot, list_name: str, ids: Sequence[str], count: Callable[[str, np.ndarray], None]
-) -> None:
-    """Call `count` with each id and its true mask.
-
-    Raises :class:`InputError` where the true masks show no class.
-    """
-    seen = np.zeros(256, dtype=bool)
-    with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
-        for image_id in bar:
-            with during(f"evaluating {image_id}"):
-                truth = data.mask(image_id)
-                seen |= values_of(truth)
-                count(image_id, truth)
-    check_shown(seen, true_masks(data, list_name), of=data)
-
-
 def _new(
     data: DataRoot, list_name: str, ids: Sequence[str], threshold: float | None = None
 ) -> Evaluation:
@@ -149,28 +138,14 @@ def _new(
     )
 
 
-def _checked_mask(
-    values: np.ndarray, truth: np.ndarray, path: Path, num_classes: int
-) -> np.ndarray:
-    if values.shape != truth.shape:
-        raise InputError(
-            f"{path} is {values.shape[1]}×{values.shape[0]} pixels, the true mask {truth.shape[1]}×"
-            f"{truth.shape[0]}: make it again from the same photographs"
-        )
-    named = values[values != IGNORE]
-    if named.max(initial=0) > num_classes:
-        raise InputError(
-            f"mask {path} has the value {named.max()}, the task has the classes 1..{num_classes}: "
-            "evaluate with the class list (--classes, --class_names) that made it"
-        )
-    return values
-
-
-def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluation:
+def evaluate_masks(
+    data: DataRoot, *, list_name: str, pred_dir: Path, num_workers: int = 0
+) -> Evaluation:
     """Evaluate the pseudo masks or predictions `pred_dir/<id>`, whose values are 0..C.
 
-    Pixels that a mask marks 255 (uncertain) are left out and counted. Raises :class:`InputError`
-    where the true masks show no class, or where nothing of a class is left to count.
+    Pixels that a mask marks 255 (uncertain) are left out and counted. `num_workers` processes share
+    a list of more than 10,000. Raises :class:`InputError` where the true masks show no class,
+    or where nothing of a class is left to count.
     """
     ids = data.ids(list_name)
     paths = find_images([pred_dir], ids, suffixes=MASK_SUFFIXES)
@@ -180,79 +155,50 @@ def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluat
         log.warning(
             "warning: %s has the true masks themselves: they are compared with themselves", pred_dir
         )
-    strata = SizeStrata(data.num_classes + 1)
-    result, uncertain = replace(_new(data, list_name, ids), strata=strata), 0
-    predicted = np.zeros(256, dtype=bool)
-
-    def count(image_id: str, truth: np.ndarray) -> None:
-        nonlocal uncertain, predicted
-        pred = _checked_mask(read_mask(paths[image_id]), truth, paths[image_id], data.num_classes)
-        predicted |= values_of(pred[truth != IGNORE])
-        marked = (pred == IGNORE) & (truth != IGNORE)
-        uncertain += int(marked.sum())
-        truth = np.where(marked, np.uint8(IGNORE), truth)
-        result.matrix.update(pred, truth)
-        strata.update(pred, truth)
-
-    _accumulate(data, list_name, ids, count)
+    masks = [(image_id, paths[image_id]) for image_id in ids]
+    count = partial(count_masks, data)
+    counts = sum_counts(count, masks, num_workers=num_workers, many=MANY_MASKS)
+    check_shown(seen_values(counts.true), true_masks(data, list_name), of=data)
+    predicted = seen_values(counts.predicted)
     if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
         check_shown(predicted, f"the masks in {pred_dir}, where 255 is uncertain and left out,")
-    if not result.matrix.counts[1:].any():
+    if not counts.pairs[1:-1, :-1].any():
         raise InputError(
             f"the masks in {pred_dir} mark every pixel of a class as uncertain (255, left out): "
             f"nothing of list {list_name} is left to count; make them with fewer uncertain pixels"
         )
-    result.matrix.ignored -= uncertain
-    return replace(result, uncertain=uncertain)
-
-
-class _Sweep:
-    """Pixels by the number of thresholds that they pass, true class and strongest class."""
-
-    def __init__(self, thresholds: Sequence[float], classes: int) -> None:
-        self.levels = np.sort(np.asarray(thresholds, dtype=np.float32))
-        self.classes, self.ignored = classes, 0
-        self.passed = np.zeros((len(self.levels) + 1, classes, classes), dtype=np.int64)
-
-    def update(self, cams: ClassMaps, winner: np.ndarray, truth: np.ndarray) -> None:
-        """Add an image: its maps, their strongest class (H, W), its true mask (H, W)."""
-        best = np.max(list(cams.values()), axis=0) if cams else np.zeros(truth.shape, np.float32)
-        kept = truth != IGNORE
-        self.ignored += int(kept.size - kept.sum())
-        index = np.searchsorted(self.levels, best[kept], side="left")
-        index = (index * self.classes + truth[kept]) * self.classes + winner[kept]
-        counts = np.bincount(index, minlength=self.passed.size)
-        self.passed += counts.reshape(self.passed.shape)
-
-    def fill(self, matrix: ConfusionMatrix, threshold: float) -> None:
-        """Write what the maps give at one of the thresholds into a new confusion matrix."""
-        first = int(np.searchsorted(self.levels, np.float32(threshold))) + 1
-        front = self.passed[first:].sum(axis=0)
-        matrix.counts[:] = front
-        matrix.counts[:, 0] += (self.passed.sum(axis=0) - front).sum(axis=1)
-        matrix.ignored = self.ignored
+    result = _new(data, list_name, ids)
+    result.matrix.add(counts.pairs[:-1, :-1], ignored=int(counts.true[-1]))
+    strata = SizeStrata(data.num_classes + 1)
+    strata.counts += counts.sizes
+    strata.objects += counts.objects
+    return replace(result, strata=strata, uncertain=int(counts.predicted[-1]))
 
 
 def evaluate_cams(
-    data: DataRoot, *, list_name: str, cam_dir: Path, thresholds: Sequence[float]
+    data: DataRoot,
+    *,
+    list_name: str,
+    cam_dir: Path,
+    thresholds: Sequence[float],
+    num_workers: int = 0,
 ) -> list[Evaluation]:
-    """Evaluate fused maps at one or more background thresholds, reading each map once."""
+    """Evaluate fused maps at one or more background thresholds, reading each map once.
+
+    `num_workers` processes share a list of more than 1,000.
+    """
     ids = data.ids(list_name)
-    missing = [path for i in ids if not (path := fused_path(cam_dir, i)).is_file()]
-    _require(data, list_name, cam_dir, missing)
+    maps = [(image_id, fused_path(cam_dir, image_id)) for image_id in ids]
+    _require(data, list_name, cam_dir, [path for _, path in maps if not path.is_file()])
     check_classes(cam_dir, data)
-    sweep = _Sweep(thresholds, data.num_classes + 1)
-
-    def count(image_id: str, truth: np.ndarray) -> None:
-        path, size = fused_path(cam_dir, image_id), (truth.shape[1], truth.shape[0])
-        cams = read_fused(path, num_classes=data.num_classes, size=size, against="the true mask")
-        winner = cams_to_mask(cams, threshold=0.0, shape=truth.shape)
-        sweep.update(cams, _checked_mask(winner, truth, path, data.num_classes), truth)
-
-    _accumulate(data, list_name, ids, count)
+    levels = np.sort(np.asarray(thresholds, dtype=np.float32))
+    count = partial(count_maps, data, levels=levels)
+    counts = sum_counts(count, maps, num_workers=num_workers, many=MANY_MAPS)
+    check_shown(seen_values(counts.true), true_masks(data, list_name), of=data)
     results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
     for result, threshold in zip(results, thresholds, strict=True):
-        sweep.fill(result.matrix, threshold)
+        level = int(np.searchsorted(levels, np.float32(threshold)))
+        result.matrix.add(counts.at(level), ignored=int(counts.true[-1]))
     return results
 
 

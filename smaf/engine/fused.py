@@ -16,11 +16,10 @@ from tqdm import tqdm
 from smaf.core.class_maps import ClassMaps
 from smaf.core.device import autocast
 from smaf.core.errors import InputError, MissingInputError, during
-from smaf.core.fused_maps import read_fused
+from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.record import RunRecord
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
 from smaf.engine import distributed
 from smaf.models import Classifier, for_inference
 from smaf.ops import fuse_cams

@@ -277,6 +277,19 @@ def cams_to_mask(
     `shape` (H, W) is needed where `cams` is empty. A tie goes to the background, then to the lower
     class.
     """
+    return strongest_class(cams, threshold=threshold, shape=shape)[0]
+
+
+def strongest_class(
+    cams: ClassMaps, *, threshold: float, shape: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mask of :func:`cams_to_mask`, and the value that won: (H, W) uint8 and float32.
+
+    Example:
+        >>> maps = {0: np.array([[0.1, 0.5]]), 4: np.array([[0.3, 0.5]])}
+        >>> [part.round(2).tolist() for part in strongest_class(maps, threshold=0.2)]
+        [[[5, 1]], [[0.3, 0.5]]]
+    """
     found = next(iter(cams.values())).shape if cams else shape
     if found is None:
         raise ValueError("no class maps: give the mask's shape")
@@ -284,6 +297,6 @@ def cams_to_mask(
     mask = np.zeros(best.shape, dtype=np.uint8)
     for c in sorted(cams):
         wins = cams[c] > best
-        mask[wins] = c + 1
-        best = np.where(wins, cams[c], best)
-    return mask
+        np.copyto(mask, np.uint8(c + 1), where=wins)
+        np.copyto(best, cams[c], where=wins, casting="same_kind")
+    return mask, best

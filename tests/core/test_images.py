@@ -4,6 +4,7 @@ values."""
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from image_writing import chunk, write_png, write_tiff
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import (
@@ -23,6 +24,7 @@ from smaf.core.images import (
     voc_palette,
     write_mask,
 )
+from smaf.core.png import read_plain_png
 
 GREY = np.array([[0, 50, 100], [150, 200, 255]], dtype=np.uint8)
 COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
@@ -111,6 +113,36 @@ def test_exif_orientation(tmp_path: Path, orientation: int, turn: object) -> Non
     ):  # the camera's right is up: 3×2 pixels become 2×3, bottom left goes to top left
         assert read_image(tmp_path / "a.png").size == (2, 3)
         np.testing.assert_array_equal(result[0, 0], COLOUR[1, 0])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+def test_large_jpegs_are_unpacked_smaller(tmp_path: Path, mode: str, orientation: int) -> None:
+    """Never below twice the size that is needed, upright, and like the whole one made smaller."""
+    x, y = np.meshgrid(np.arange(640), np.arange(480))
+    colours = np.stack([x * 255 // 640, y * 255 // 480, (x + y) * 255 // 1120], axis=2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(colours.astype(np.uint8)).convert(mode)
+    image.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    image.convert("RGB").save(tmp_path / "a.png", exif=exif)
+    upright = (480, 640) if orientation > 4 else (640, 480)
+    whole = read_image(tmp_path / "a.jpg")
+    assert whole.size == upright
+    for share, divided in ((1, 1), (3.9, 1), (4, 2), (7.9, 2), (8, 4), (30, 8)):
+        told: list[tuple[int, int]] = []
+
+        def needed(size: tuple[int, int], share: float = share, told: list = told) -> tuple:
+            told.append(size)
+            return math.ceil(size[0] / share), math.ceil(size[1] / share)
+
+        smaller = read_image(tmp_path / "a.jpg", needed=needed)
+        assert smaller.size == tuple(-(-side // divided) for side in upright)
+        size = (48, 64) if orientation > 4 else (64, 48)
+        pair = [np.asarray(i.resize(size, Image.Resampling.BICUBIC), int) for i in (whole, smaller)]
+        np.testing.assert_allclose(pair[1][1:-1, 1:-1], pair[0][1:-1, 1:-1], atol=4)
+        assert read_image(tmp_path / "a.png", needed=needed).size == upright
+        assert told == [upright, upright]
 
 
 def test_what_is_no_photograph_is_refused(tmp_path: Path) -> None:
@@ -253,6 +285,35 @@ def test_pixels_of_pngs_are_whole(tmp_path: Path) -> None:
         start + b"".join(chunk(b"IDAT", pixels[i : i + 5]) for i in range(0, len(pixels), 5)) + end
     )
     np.testing.assert_array_equal(read_mask(path), GREY)
+
+
+def test_plain_pngs_are_read_as_pillow_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Palettes of any length and grey without filters are read by themselves, the rest is not."""
+    values = np.random.default_rng(0).integers(0, 9, (5, 7)).astype(np.uint8)
+    write_mask(tmp_path / "palette.png", values)
+    write_png(tmp_path / "grey.png", values)
+    whole = (tmp_path / "palette.png").read_bytes()
+    short = whole[:33] + chunk(b"PLTE", bytes(range(6))) + whole[33 + 12 + 768 :]
+    (tmp_path / "short.png").write_bytes(short)
+    Image.fromarray(np.cumsum(values, axis=1, dtype=np.uint8)).save(tmp_path / "filtered.png")
+    exif, info = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    info.add_text("where", "from")
+    with Image.open(tmp_path / "palette.png") as image:
+        image.save(tmp_path / "noted.png", pnginfo=info)
+        image.save(tmp_path / "turned.png", exif=exif)
+    plain = {path: read_plain_png(path, most=35) for path in tmp_path.iterdir()}
+    assert {path.stem for path, found in plain.items() if found} == {"palette", "grey", "short"}
+    assert read_plain_png(tmp_path / "grey.png", most=34) is None
+    fast = {path: read_mask(path) for path in plain}
+    monkeypatch.setattr("smaf.core.masks._plain_mask", lambda *_: None)
+    for path, mask in fast.items():
+        slow = read_mask(path)
+        assert mask.dtype == slow.dtype and mask.flags.writeable and mask.flags.c_contiguous
+        np.testing.assert_array_equal(mask, slow)
+    assert np.array_equal(fast[tmp_path / "turned.png"], np.rot90(values, -1))
 
 
 def test_interlaced_pngs(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import functional
 
+from smaf.core.tensors import planes_of, resize_planes
+from smaf.data import colours
 from smaf.data.augment import Augmentation, Geometry, jitter_colours
 
 
@@ -63,9 +66,7 @@ def test_photograph_map_and_planes_show_the_same_place(flip: bool) -> None:
     geometry = Geometry((120, 80), flip, 10 if not flip else -6, -8, 96)
     image = Image.fromarray(pixels)
     planes = (
-        geometry.cut(
-            torch.from_numpy(np.array(geometry.resize_image(image), dtype=np.float32))[None] / 255
-        ),
+        geometry.cut(resize_planes(torch.from_numpy(pixels)[None], geometry.size).float() / 255),
         geometry.apply_map(image),
         geometry.apply_planes(torch.from_numpy(pixels / 255.0).float()[None], 24),
     )
@@ -112,23 +113,57 @@ def test_thin_images_keep_a_pixel() -> None:
     assert geometry.apply_planes(torch.ones(2, 1, 1000), 2).shape == (2, 2, 2)
 
 
+def jittered(seed: int, pixels: np.ndarray, strengths: tuple[float, ...]) -> np.ndarray:
+    """Jittered (H, W, 3) uint8 pixels."""
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)
+    changed = jitter_colours(np.random.default_rng(seed), planes, strengths)
+    return changed.permute(1, 2, 0).numpy()
+
+
 def test_jitter_is_seeded_bounded_and_leaves_its_input() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
-    image = Image.fromarray(pixels)
-    a, b, c = (
-        np.asarray(jitter_colours(np.random.default_rng(s), image, (0.3, 0.3, 0.3, 0.1)))
-        for s in (1, 1, 2)
-    )
+    before = pixels.copy()
+    a, b, c = (jittered(seed, pixels, (0.3, 0.3, 0.3, 0.1)) for seed in (1, 1, 2))
     assert np.array_equal(a, b) and not np.array_equal(a, c)
-    assert np.array_equal(np.asarray(image), pixels)
-    still = np.asarray(jitter_colours(np.random.default_rng(3), image, (0.0, 0.0, 0.0, 0.0)))
+    assert np.array_equal(before, pixels)
+    still = jittered(3, pixels, (0.0, 0.0, 0.0, 0.0))
     np.testing.assert_allclose(
         still.astype(int), pixels.astype(int), atol=8
     )  # hue goes through HSV in bytes
-    flat = Image.new("RGB", (2, 2), (100, 100, 100))
+    flat = np.full((2, 2, 3), 100, dtype=np.uint8)
     for seed in range(20):  # grey stays grey; brightness alone moves it
-        grey = np.asarray(jitter_colours(np.random.default_rng(seed), flat, (0.3, 0.3, 0.3, 0.1)))
+        grey = jittered(seed, flat, (0.3, 0.3, 0.3, 0.1))
         assert np.ptp(grey) == 0 and 69 <= grey[0, 0, 0] <= 130
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_colours_change_as_torchvision_changes_them(name: str) -> None:
+    """Every grey, and 100,000 random colours; one level where a machine fuses sum and product."""
+    rng = np.random.default_rng(0)
+    greys = np.repeat(np.arange(256)[:, None], 3, axis=1)
+    pixels = np.concatenate([greys, rng.integers(0, 256, (100_000, 3))]).astype(np.uint8)
+    for factor in (-0.1, -0.043, 0.0, 0.02, 0.1) if name == "hue" else (0.0, 0.7, 0.91, 1.0, 1.3):
+        planes = np.ascontiguousarray(pixels.T)
+        getattr(colours, f"adjust_{name}")(planes, factor)
+        expected = getattr(functional, f"adjust_{name}")(Image.fromarray(pixels[:, None]), factor)
+        far = np.abs(planes.T.astype(int) - np.asarray(expected)[:, 0])
+        assert far.max() <= 1 and (far > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("size", "most"), [((64, 40), 0.02), ((120, 90), 0.02), ((17, 200), 0.02), ((150, 1), 0.3)]
+)
+def test_photographs_are_resized_as_pillow_resizes_them(size: tuple[int, int], most: float) -> None:
+    """By one grey level at most, and that seldom; more often where 60 lines become one."""
+    rng = np.random.default_rng(0)
+    rough = rng.integers(0, 256, (60, 90, 3)).astype(np.uint8)
+    for image in (
+        Image.fromarray(rough),
+        Image.fromarray(rough).resize((90, 60), box=(0, 0, 9, 6)),
+    ):
+        resized = resize_planes(planes_of(image), size).permute(1, 2, 0).numpy().astype(int)
+        far = np.abs(resized - np.asarray(image.resize(size, Image.Resampling.BICUBIC)))
+        assert far.max() <= 1 and far.mean() < most
 
 
 def test_masks_follow_the_photograph() -> None:

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from smaf.core.errors import InputError
-from smaf.core.fused_maps import write_fused, write_published
+from smaf.core.fused_maps import fused_path, write_fused, write_published
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
-from smaf.data.streams import FusedStream, SaliencyStream, StreamSampler, TrainingStream, fused_path
+from smaf.data.streams import FusedStream, SaliencyStream, StreamSampler, TrainingStream
 
 SMALL = Augmentation(long_side=(24, 60), crop=32)
 STATISTICS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.5)}
@@ -132,6 +132,36 @@ def test_fused_maps_of_another_size_are_refused(data: DataRoot, tmp_path: Path) 
         s[0]
     write_fused(tmp_path / "one.npz", {}, (30, 40))
     assert not s[0]["fused"].any()
+
+
+def test_large_photographs_are_cut_like_their_maps(tmp_path: Path, tiny_voc: Path) -> None:
+    """A JPEG that is unpacked at a quarter, lying on its side: its maps have the file's size."""
+    bright = np.zeros((400, 600), dtype=np.uint8)
+    bright[100:220, 300:500] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = Image.fromarray(np.rot90(bright))
+    (tiny_voc / "JPEGImages/one.png").unlink()
+    lying.save(tiny_voc / "JPEGImages/one.jpg", exif=exif, quality=95)
+    data = open_data(tiny_voc)
+    assert data.photo("one").size == (600, 400)
+    write_fused(tmp_path / "one.npz", {1: bright / np.float32(255)}, bright.shape)
+    ranges = Augmentation(long_side=(64, 70), crop=64, jitter=None, centres=True)
+    s = FusedStream(
+        data,
+        ["one"],
+        maps_folder=tmp_path,
+        augmentation=ranges,
+        seed=0,
+        mean=(0,) * 3,
+        std=(1,) * 3,
+    )
+    for k in range(6):
+        sample = s[k]
+        grey = sample["image"].mean(dim=0, keepdim=True)
+        cells = torch.nn.functional.avg_pool2d(grey, 4)[0]
+        assert float((cells - sample["fused"][1]).abs().mean()) < 0.02
+        assert float(cells.max()) > 0.95
 
 
 def test_the_projects_maps_come_before_published_ones(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from smaf.core.compiled import compiled
 from smaf.ops import Bilateral, DenseCrf, Gaussian, crf_labels, crf_softmax, dense_crf
 from smaf.ops.crf import HARD_LABELS, SOFTMAX, CrfSettings
-from smaf.ops.crf.compiled import compiled
 from smaf.ops.crf.lattice import make_lattice
 
 # Widths that leave no point on an edge of a simplex, where rounding decides

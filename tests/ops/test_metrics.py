@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from smaf.ops import ConfusionMatrix, SizeStrata
+from smaf.ops.metrics import count_pairs, value_runs
 
 
 def by_loop(pairs: list[tuple[np.ndarray, np.ndarray]], classes: int) -> dict[str, object]:
@@ -113,6 +114,20 @@ def test_nothing_counted_is_nan() -> None:
     )
     with pytest.raises(ValueError, match="at least 1"):
         ConfusionMatrix(0)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 5)])
+def test_runs_put_together_are_the_masks(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    pred, target = (rng.integers(0, 2, shape).astype(np.uint8) for _ in range(2))
+    found, true, pixels = value_runs(pred, target)
+    assert np.array_equal(np.repeat(found, pixels), pred.ravel())
+    assert np.array_equal(np.repeat(true, pixels), target.ravel())
+    assert not ((found[1:] == found[:-1]) & (true[1:] == true[:-1])).any()  # none could be longer
+    counts = count_pairs(found, true, pixels, num_classes=2)
+    assert counts.tolist() == [
+        [int(((target == t) & (pred == p)).sum()) for p in (0, 1)] for t in (0, 1)
+    ]
 
 
 def test_size_strata_by_hand() -> None:

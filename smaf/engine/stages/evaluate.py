@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder
-from smaf.core.options import OPEN_FRACTION, option
+from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, Role, option
 from smaf.data.layout import DataRoot
 from smaf.engine.evaluation import (
     SWEEP_NOTE,
@@ -44,6 +44,12 @@ class EvaluationPlan(StagePlan):
         BACKGROUND, "background threshold of fused maps", within=OPEN_FRACTION
     )
     sweep: bool = option(False, "try the thresholds 0.02, 0.04 … 0.80, draw their mIoU")
+    num_workers: int = option(
+        2,
+        "processes that read and count, where a list has over 10000 masks or 1000 fused maps",
+        within=NOT_NEGATIVE,
+        role=Role.RUN,
+    )
 
     @property
     def labels_decide(self) -> bool:
@@ -103,14 +109,13 @@ def evaluate(data: DataRoot, plan: EvaluationPlan, output: Path | str | None = N
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: name a JSON file in it")
     output_folder(path.parent)
+    common: dict[str, Any] = {"list_name": plan.list_name, "num_workers": plan.num_workers}
     if plan.cam_dir is None:
-        result = evaluate_masks(data, list_name=plan.list_name, pred_dir=plan.folder)
+        result = evaluate_masks(data, pred_dir=plan.folder, **common)
         write_evaluation(path, result)
         return Scores(result, path)
     thresholds = THRESHOLDS if plan.sweep else (plan.threshold,)
-    results = evaluate_cams(
-        data, list_name=plan.list_name, cam_dir=plan.folder, thresholds=thresholds
-    )
+    results = evaluate_cams(data, cam_dir=plan.folder, thresholds=thresholds, **common)
     if plan.sweep:
         return Scores(write_sweep(path, results), path, tuple(results))
     write_evaluation(path, results[0])

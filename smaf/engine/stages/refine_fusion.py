@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError
+from smaf.core.fused_maps import fused_path
 from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, POSITIVE, Role, option
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
 from smaf.engine.fused import check_fused, require_fused
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import StagePlan

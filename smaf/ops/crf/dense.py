@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from smaf.ops.crf.compiled import compiled
+from smaf.core.compiled import compiled
 from smaf.ops.crf.lattice import make_lattice
 from smaf.ops.crf.settings import Bilateral, Gaussian
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smaf.ops.crf.compiled import compiled
+from smaf.core.compiled import compiled
 
 _BLOCK = 256  # points whose simplices are sought together: their arrays stay in the fastest cache
 _ROOM = 1 << 13  # vertices at first; a power of two, as the hash table's mask needs it
