@@ -226,7 +226,7 @@ def test_other_settings_never_mix(tmp_path: Path) -> None:
     done, calls = go(n, out=out, settings=other)
     assert (
         done.status == 0
-        and calls == 2
+        and calls == 4  # with mirror images
         and report(out)["score"] == 0.3
         and "score was 0.5" in done.err
     )
