@@ -76,19 +76,21 @@ def map_parallel(
     num_workers: int,
     what: str,
     chunk: int | None = None,
+    quiet: bool = False,
 ) -> list[Result]:
     """Return `[function(task) for task in tasks]` from `num_workers` processes.
 
-    A progress bar shows how far they are; with 0 or 1 workers this process does the tasks itself.
-    A process takes `chunk` tasks at a time (default 32); `chunk` tasks or fewer are not worth
-    another process.
+    A progress bar shows how far they are, unless `quiet`; with 0 or 1 workers this process does the
+    tasks itself. A process takes `chunk` tasks at a time (default 32); `chunk` tasks or fewer are
+    not worth another process.
     """
     chunk = CHUNK if chunk is None else chunk
     if num_workers <= 1 or len(tasks) <= chunk:
-        with tqdm(tasks, desc=what) as bar:
+        with tqdm(tasks, desc=what, disable=quiet) as bar:
             return [function(task) for task in bar]
     results: list[Result] = []
-    with worker_pool(num_workers) as pool, tqdm(desc=what, total=len(tasks)) as bar:
+    bar = tqdm(desc=what, total=len(tasks), disable=quiet)
+    with worker_pool(num_workers) as pool, bar:
         waiting = deque(
             pool.submit(_do, function, tasks[i : i + chunk]) for i in range(0, len(tasks), chunk)
         )

@@ -6,6 +6,7 @@ Sample k of a seed is always the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from os.path import splitext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from smaf.core.errors import during
-from smaf.core.files import find_by_stem
+from smaf.core.files import files_by_stem, find_by_stem, plain_name
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
 from smaf.core.tensors import normalise
@@ -24,6 +25,7 @@ from smaf.data.augment import TARGET_STRIDE, Augmentation, Geometry, jitter_colo
 from smaf.data.layout import DataRoot
 
 Sample = dict[str, Tensor]
+_FUSED = (".npz", ".npy")
 
 
 class TrainingStream(Dataset[Sample]):
@@ -166,7 +168,19 @@ class MaskStream(TrainingStream):
 
 def fused_path(folder: Path, image_id: str) -> Path:
     """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
-    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
+    return find_by_stem(folder, image_id, _FUSED) or folder / f"{image_id}.npz"
+
+
+def fused_paths(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
+    """Id → :func:`fused_path`'s file, of the ids that have one; the folder is read once."""
+    stems = files_by_stem(folder)
+    names = ((i, {splitext(n)[1].lower(): n for n in stems.get(plain_name(i), ())}) for i in ids)
+    return {
+        image_id: folder / named[suffix]
+        for image_id, named in names
+        for suffix in _FUSED[::-1]  # the later one, .npz, stays
+        if suffix in named
+    }
 
 
 class StreamSampler(Sampler[int]):

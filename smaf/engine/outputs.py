@@ -115,7 +115,14 @@ class Settings:
 
 
 def settings_of(data: DataRoot, plan: StagePlan) -> Settings:
-    """The settings of a stage. What files hold counts, not where they lie: checksums for them."""
+    """The settings of a stage. What files hold counts, not where they lie: checksums for them.
+
+    Of many processes the first one reads the files.
+    """
+    return distributed.first_alone(lambda: _settings(data, plan))
+
+
+def _settings(data: DataRoot, plan: StagePlan) -> Settings:
     ids = data.ids(plan.list_name)
     values: dict[str, Any] = {}
     for declared in plan.options():
