@@ -20,7 +20,8 @@ from smaf.core.files import write_json
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import MASK_SUFFIXES, find_images, read_mask
 from smaf.data.layout import DataRoot
-from smaf.data.streams import fused_path
+from smaf.data.streams import fused_paths
+from smaf.engine import distributed
 from smaf.engine.fused import check_classes
 from smaf.engine.truth import check_shown, true_masks, values_of
 from smaf.ops import ConfusionMatrix, SizeStrata, cams_to_mask
@@ -127,13 +128,15 @@ def _accumulate(
 
     Raises :class:`InputError` where the true masks show no class.
     """
-    seen = np.zeros(256, dtype=bool)
-    with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0) as bar:
+    seen, quiet = np.zeros(256, dtype=bool), distributed.rank() > 0
+    ids = distributed.share(ids)
+    with tqdm(ids, desc="evaluate", unit="image", mininterval=1.0, disable=quiet) as bar:
         for image_id in bar:
             with during(f"evaluating {image_id}"):
                 truth = data.mask(image_id)
                 seen |= values_of(truth)
                 count(image_id, truth)
+    distributed.sum_counts(seen)
     check_shown(seen, true_masks(data, list_name), of=data)
 
 
@@ -173,7 +176,9 @@ def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluat
     where the true masks show no class, or where nothing of a class is left to count.
     """
     ids = data.ids(list_name)
-    paths = find_images([pred_dir], ids, suffixes=MASK_SUFFIXES)
+    paths = distributed.find_all(
+        lambda: find_images([pred_dir], ids, suffixes=MASK_SUFFIXES), len(ids)
+    )
     _require(data, list_name, pred_dir, [pred_dir / f"{i}.png" for i in ids if i not in paths])
     check_classes(pred_dir, data)
     if paths[ids[0]].samefile(data.mask_path(ids[0])):
@@ -195,6 +200,9 @@ def evaluate_masks(data: DataRoot, *, list_name: str, pred_dir: Path) -> Evaluat
         strata.update(pred, truth)
 
     _accumulate(data, list_name, ids, count)
+    parts = np.array([uncertain, result.matrix.ignored])
+    distributed.sum_counts(result.matrix.counts, strata.counts, strata.objects, predicted, parts)
+    uncertain, result.matrix.ignored = parts.tolist()
     if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
         check_shown(predicted, f"the masks in {pred_dir}, where 255 is uncertain and left out,")
     if not result.matrix.counts[1:].any():
@@ -238,18 +246,21 @@ def evaluate_cams(
 ) -> list[Evaluation]:
     """Evaluate fused maps at one or more background thresholds, reading each map once."""
     ids = data.ids(list_name)
-    missing = [path for i in ids if not (path := fused_path(cam_dir, i)).is_file()]
-    _require(data, list_name, cam_dir, missing)
+    paths = distributed.find_all(lambda: fused_paths(cam_dir, ids), len(ids))
+    _require(data, list_name, cam_dir, [cam_dir / f"{i}.npz" for i in ids if i not in paths])
     check_classes(cam_dir, data)
     sweep = _Sweep(thresholds, data.num_classes + 1)
 
     def count(image_id: str, truth: np.ndarray) -> None:
-        path, size = fused_path(cam_dir, image_id), (truth.shape[1], truth.shape[0])
+        path, size = paths[image_id], (truth.shape[1], truth.shape[0])
         cams = read_fused(path, num_classes=data.num_classes, size=size, against="the true mask")
         winner = cams_to_mask(cams, threshold=0.0, shape=truth.shape)
         sweep.update(cams, _checked_mask(winner, truth, path, data.num_classes), truth)
 
     _accumulate(data, list_name, ids, count)
+    ignored = np.array([sweep.ignored])
+    distributed.sum_counts(sweep.passed, ignored)
+    sweep.ignored = int(ignored[0])
     results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
     for result, threshold in zip(results, thresholds, strict=True):
         sweep.fill(result.matrix, threshold)
