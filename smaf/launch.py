@@ -217,6 +217,8 @@ def launch_by_torchrun(options: str, words: Sequence[str]) -> int:
         try:
             args = torchrun.read_options(options, words)
             os.environ.update(_shared(args.processes, Path(folder)))
+            if not args.max_restarts:
+                torchrun.end_where_stuck(Path(folder), args.processes)
             with sigterm():
                 return _tell(*_outcome(torchrun.start(args), Path(folder)))
         except InputError as error:

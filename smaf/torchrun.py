@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import shlex
+import shutil
+import sys
+import threading
+import time
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch.distributed import DistError, run
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -15,6 +21,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
 from smaf.core.errors import InputError
+from smaf.core.terminal import LOST
+
+# Seconds from the last lines of all, or of one, of a machine's processes until it must have ended
+_ALL_TOLD, _ONE_TOLD = 15, 45
 
 
 def read_options(options: str, words: Sequence[str] = ()) -> Namespace:
@@ -68,3 +78,25 @@ def start(args: Namespace) -> dict[int, int]:
     finally:
         logging.disable(logging.NOTSET)
     return {}
+
+
+def end_where_stuck(folder: Path, processes: int) -> None:
+    """Watch, in a thread, for an end of this machine's processes that PyTorch's agent misses.
+
+    It asks the store of another machine how many wait to join; where that one is silent, it waits
+    for the answer for ever. So this process ends, status 75, once all `processes` have left their
+    last lines in `folder`, or one of them has for longer than the others have time to stop.
+    """
+    threading.Thread(target=_watch, args=(folder, processes), daemon=True).start()
+
+
+def _watch(folder: Path, processes: int) -> None:
+    some = every = 0
+    while some < _ONE_TOLD and every < _ALL_TOLD:
+        time.sleep(1.0)
+        told = sorted(folder.glob("*.txt"))
+        some, every = some + bool(told), every + (len(told) >= processes)
+    for line in dict.fromkeys(path.read_text(encoding="utf-8") for path in told):
+        print(line, file=sys.stderr, flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(LOST)
