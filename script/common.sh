@@ -5,8 +5,9 @@
 #   BACKBONE   resnet38 or a timm model          (the recipe's, or resnet38)
 #   DEVICE     auto, cpu, cuda or mps            (auto)
 #   CLASSES    file of class names to keep       (all)
-#   NPROC      processes on this machine, one a GPU (1)
-#   TORCHRUN   options of PyTorch's launcher, for many machines, instead of NPROC
+#   NPROC      processes, one a GPU              (1)
+#   TORCHRUN   instead of NPROC, for many machines, each with the same command: options of PyTorch's launcher, such
+#              as --nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint HOST:29500
 #   PYTHON     the interpreter                   (.venv's, else python3)
 unset CDPATH
 ROOT="$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")"
