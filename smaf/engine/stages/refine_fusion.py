@@ -91,7 +91,7 @@ def refine_fusion(data: DataRoot, plan: RefinementPlan, output: Output | Path | 
         require_crf("with --no_crf")
     with process_group(torch.device("cpu")):
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids, saliency=plan.saliency_weight > 0)
+        data.require(ids, labels=True, saliency=plan.saliency_weight > 0)
         require_fused(Path(plan.cam_dir or ""), ids, data)
         if plan.saliency_weight > 0:
             check_saliency(data, ids)
