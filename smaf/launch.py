@@ -180,6 +180,12 @@ def _outcome(statuses: Mapping[int, int], folder: Path) -> tuple[int, list[str]]
     return status, list(dict.fromkeys(lines))
 
 
+def _stopped() -> tuple[int, list[str]]:
+    from smaf.core.terminal import STOPPED
+
+    return 130, [STOPPED]
+
+
 def launch(count: int, command: Sequence[str]) -> int:
     """Run `command` in `count` processes that know each other; return the exit status.
 
@@ -190,9 +196,9 @@ def launch(count: int, command: Sequence[str]) -> int:
         try:
             ranks.run(command, count, Path(folder))
             failed = ranks.statuses()
-            # what the others miss in one that has stopped is no error
-            stopped = dict.fromkeys(failed, 130) if ranks.stopped else None
-            return _tell(*_outcome(stopped or failed, Path(folder)))
+            if ranks.stopped and failed:
+                return _tell(*_stopped())  # what the others miss in one that stopped is no error
+            return _tell(*_outcome(failed, Path(folder)))
         except OSError as error:
             return _tell(
                 2,
@@ -211,7 +217,7 @@ def launch_by_torchrun(options: str, words: Sequence[str]) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # read while PyTorch starts
     from smaf import torchrun
     from smaf.core.errors import InputError
-    from smaf.core.terminal import LOST, STOPPED, sigterm
+    from smaf.core.terminal import LOST, sigterm
 
     with tempfile.TemporaryDirectory(prefix="smaf-launch-") as folder:
         try:
@@ -224,7 +230,7 @@ def launch_by_torchrun(options: str, words: Sequence[str]) -> int:
         except InputError as error:
             return _tell(2, [f"error: {error}"])
         except KeyboardInterrupt:
-            return _tell(130, [STOPPED])
+            return _tell(*_stopped())
         except ConnectionError as error:
             why = " ".join(str(error).split())[:300]
             return _tell(
