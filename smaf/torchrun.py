@@ -24,7 +24,7 @@ from smaf.core.errors import InputError
 from smaf.core.terminal import LOST
 
 # Seconds from the last lines of all, or of one, of a machine's processes until it must have ended
-_ALL_TOLD, _ONE_TOLD = 15, 45
+_ALL_TOLD, _ONE_TOLD = 10, 45
 
 
 def read_options(options: str, words: Sequence[str] = ()) -> Namespace:

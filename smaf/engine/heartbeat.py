@@ -11,6 +11,7 @@ its connections in turn.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ def watched(rank: int, world: int) -> Iterator[None]:
 
 def _end(other: int) -> None:
     """End this process, whose main thread may wait for ever; what it has written is whole."""
+    if other:  # this is process 0, which shows a progress bar: the line ends
+        print(file=sys.stderr, flush=True)
     tell(
         f"error: process {other} gave no sign for {SILENCE:g} s: its machine or the network is "
         "down; run the same command again, it goes on where it stopped"
