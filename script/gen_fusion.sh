@@ -3,4 +3,4 @@
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
-last_stage gen_fusion NPROC LOGDIR DEVICE LIST WEIGHTS -- "$@"
+last_stage gen_fusion LOGDIR DEVICE LIST WEIGHTS -- "$@"

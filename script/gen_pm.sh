@@ -5,4 +5,4 @@
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
 if [[ "${EVALUATE:-1}" == 1 ]]; then set -- --evaluate "$@"; fi
-last_stage gen_pm NPROC LOGDIR DEVICE LIST WEIGHTS OUT -- "$@"
+last_stage gen_pm LOGDIR DEVICE LIST WEIGHTS OUT -- "$@"

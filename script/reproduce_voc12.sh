@@ -59,20 +59,19 @@ masks="$LOGDIR/pseudo_masks"
 refine=() softmax=()
 if [[ "$CRF" == 1 ]]; then refine=(--crf masks) softmax=(--crf); fi
 
-gpus=(NPROC DEVICE)
-run_stage train_eps "${gpus[@]}" -- --list "$train" --weights "$RESNET38" --out "$LOGDIR/eps_cls_mode" \
+run_stage train_eps DEVICE -- --list "$train" --weights "$RESNET38" --out "$LOGDIR/eps_cls_mode" \
   ${short[@]+"${short[@]}"}
-run_stage gen_fusion "${gpus[@]}" -- --list "$train" --weights "$LOGDIR/eps_cls_mode/classifier.pth" \
+run_stage gen_fusion DEVICE -- --list "$train" --weights "$LOGDIR/eps_cls_mode/classifier.pth" \
   --out "$LOGDIR/cam_o_vec" ${views[@]+"${views[@]}"}
-run_stage train_fusion "${gpus[@]}" -- --list "$train" --weights "$LOGDIR/eps_cls_mode/classifier.pth" \
+run_stage train_fusion DEVICE -- --list "$train" --weights "$LOGDIR/eps_cls_mode/classifier.pth" \
   --cam_dir "$LOGDIR/cam_o_vec" --out "$LOGDIR/proda_model" ${short[@]+"${short[@]}"}
 for list in "$pseudo" "$train"; do # the first for the table, the second to train on
   out="$masks/$(basename "$list" .txt)"
-  run_stage gen_pm "${gpus[@]}" -- --list "$list" --weights "$LOGDIR/proda_model/classifier.pth" --out "$out" \
+  run_stage gen_pm DEVICE -- --list "$list" --weights "$LOGDIR/proda_model/classifier.pth" --out "$out" \
     ${refine[@]+"${refine[@]}"} ${views[@]+"${views[@]}"}
 done
 run_stage evaluate -- --list "$pseudo" --pred_dir "$masks/$(basename "$pseudo" .txt)"
-run_stage train_seg "${gpus[@]}" -- --list "$train" --weights "$COCO_INIT" \
+run_stage train_seg DEVICE -- --list "$train" --weights "$COCO_INIT" \
   --target_dir "$masks/$(basename "$train" .txt)" --out "$LOGDIR/segmenter" ${short[@]+"${short[@]}"}
 run_stage test_seg DEVICE -- --list "$test" --weights "$LOGDIR/segmenter/segmenter.pth" \
   --out "$LOGDIR/segmented_val" ${softmax[@]+"${softmax[@]}"} ${views[@]+"${views[@]}"}

@@ -4,4 +4,4 @@
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
-last_stage train_eps NPROC LOGDIR DEVICE BACKBONE LIST WEIGHTS -- "$@"
+last_stage train_eps LOGDIR DEVICE BACKBONE LIST WEIGHTS -- "$@"

@@ -6,4 +6,4 @@
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"
 NETWORK="${NETWORK:-${RECIPE:+${BACKBONE:-}}}" # a recipe's backbone is that of its network, too
-last_stage train_seg NPROC LOGDIR DEVICE LIST NETWORK WEIGHTS TARGET_DIR -- "$@"
+last_stage train_seg LOGDIR DEVICE LIST NETWORK WEIGHTS TARGET_DIR -- "$@"

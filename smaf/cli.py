@@ -7,7 +7,7 @@ import sys
 
 import smaf
 from smaf.core.command import run_command
-from smaf.core.terminal import stop_at_once
+from smaf.core.terminal import end_with_launcher, stop_at_once
 
 COMMANDS = {
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
@@ -29,6 +29,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
         stop_at_once()
+        end_with_launcher()
         return run_command(importlib.import_module(f"smaf.{arguments[0]}").main, arguments[1:])
     about = (smaf.__doc__ or "").splitlines()[0].removeprefix("SMAF: ")
     lines = [f"smaf {smaf.__version__}: {about}", "", "usage: smaf COMMAND [options]", ""] + [

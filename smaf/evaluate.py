@@ -10,6 +10,7 @@ from typing import ClassVar
 from smaf.core.command import make_parser, run_command
 from smaf.core.options import Options, add_options, option, plan_from
 from smaf.data.layout import DataOptions
+from smaf.engine import distributed
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 
 
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     plan, truth = plan_from(EvaluationPlan(), args), plan_from(_Truth(), args)
     plan.check()
     data = plan_from(DataOptions(), args).open(mask_folder=truth.mask_dir)
-    print(evaluate(data, plan, truth.out))
+    scores = evaluate(data, plan, truth.out)
+    if distributed.rank() == 0:
+        print(scores)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     job = COMMAND.read(argv)
     data = job.data.open()
-    masks = gen_pm(data, job.plan, job.output)
-    if job.options.evaluate and distributed.rank() == 0:
-        print(evaluate(data, EvaluationPlan(job.plan.list_name, pred_dir=masks)))
+    with distributed.process_group(job.plan.compute.choose_device()):
+        masks = gen_pm(data, job.plan, job.output)
+        if not job.options.evaluate:
+            return
+        scores = evaluate(data, EvaluationPlan(job.plan.list_name, pred_dir=masks))
+    if distributed.rank() == 0:
+        print(scores)
 
 
 if __name__ == "__main__":

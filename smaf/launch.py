@@ -3,11 +3,13 @@
 They end as one command does. It starts them as `torchrun --nproc_per_node N -m smaf COMMAND …`
 would. But each leaves its last line in a file (:func:`smaf.core.command.run_command`); the lines
 are told once, with one exit status.
+
+`python -m smaf.launch "--nnodes 2 --nproc_per_node 8 …" COMMAND …` has PyTorch's launcher start
+them (:mod:`smaf.torchrun`), on many machines: the same command on each.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import signal
@@ -16,21 +18,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 STAGES = (
     "train_eps",
     "gen_fusion",
+    "refine_fusion",
     "train_fusion",
     "gen_pm",
     "train_seg",
+    "test_seg",
+    "evaluate",
 )  # the others have one process
 # seconds for the others to end by themselves once a process has failed; then they are asked to
 _PATIENCE = 5.0
 _LAST_WORDS = 60.0  # seconds from there on until they are killed: time to write a checkpoint
-_PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
 class _Ranks:
@@ -50,7 +54,7 @@ class _Ranks:
 
         Where one fails, the others are ended, too.
         """
-        environment = _environment(count, folder)
+        environment = {**_shared(count, folder), **_alone(count)}
         with self._listening():
             try:
                 for rank in range(count):
@@ -61,7 +65,6 @@ class _Ranks:
                             env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                             stdin=subprocess.DEVNULL,
                             start_new_session=True,
-                            preexec_fn=_end_with_parent(),
                         )
                     )
                 self._wait()
@@ -121,14 +124,14 @@ class _Ranks:
                 process.send_signal(number)
 
 
-def _environment(count: int, folder: Path) -> dict[str, str]:
-    """What `torchrun` says to its processes, and where they leave their last lines."""
+def _shared(count: int, folder: Path) -> dict[str, str]:
+    """The environment of `count` processes of this machine, who leave their last lines in `folder`.
+
+    They end with this process (:func:`smaf.core.terminal.end_with_launcher`).
+    """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     # PyTorch's own log tells, in the others, of a connection that a process with an error of its
     # own closed
     return {
@@ -136,6 +139,16 @@ def _environment(count: int, folder: Path) -> dict[str, str]:
         "TORCH_CPP_LOG_LEVEL": "FATAL",
         **os.environ,
         "SMAF_ERRORS": str(folder),
+        "SMAF_LAUNCHER": str(os.getpid()),
+    }
+
+
+def _alone(count: int) -> dict[str, str]:
+    """What `torchrun` says to `count` processes of one machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(count),
@@ -143,30 +156,16 @@ def _environment(count: int, folder: Path) -> dict[str, str]:
     }
 
 
-def _end_with_parent() -> Callable[[], object] | None:
-    """Return what a new process calls first, so that it ends when this one is killed.
+def _outcome(statuses: Mapping[int, int], folder: Path) -> tuple[int, list[str]]:
+    """Return exit status and last lines of a run, of rank → exit status of those that failed.
 
-    It asks Linux for SIGTERM when its parent is gone; None elsewhere.
+    What the user can mend comes before what nobody foresaw, that before what follows from
+    another's end, and that before a stop.
     """
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    from smaf.core.terminal import LOST  # not at import: packages may be missing, which one tells
 
-
-def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
-    """Return exit status and last lines of a run.
-
-    What the user can mend comes before what nobody foresaw, and that before a stop.
-    """
-    from smaf.core.terminal import (
-        STOPPED,
-    )  # not at import: packages may be missing, which one process tells
-
-    statuses = ranks.statuses()
-    if ranks.stopped and statuses:
-        return 130, [STOPPED]  # what the others miss in one that has stopped is no error
-    status = next((s for s in (2, 1, 130) if s in statuses.values()), 1 if statuses else 0)
+    ends = {rank: 1 if own < 0 else own for rank, own in statuses.items()}
+    status = next((s for s in (2, 1, LOST, 130) if s in ends.values()), 1 if ends else 0)
     lines = []
     for rank, own in statuses.items():
         told = folder / f"{rank}.txt"
@@ -181,6 +180,12 @@ def _outcome(ranks: _Ranks, folder: Path) -> tuple[int, list[str]]:
     return status, list(dict.fromkeys(lines))
 
 
+def _stopped() -> tuple[int, list[str]]:
+    from smaf.core.terminal import STOPPED
+
+    return 130, [STOPPED]
+
+
 def launch(count: int, command: Sequence[str]) -> int:
     """Run `command` in `count` processes that know each other; return the exit status.
 
@@ -190,38 +195,76 @@ def launch(count: int, command: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="smaf-launch-") as folder:
         try:
             ranks.run(command, count, Path(folder))
-            status, lines = _outcome(ranks, Path(folder))
+            failed = ranks.statuses()
+            if ranks.stopped and failed:
+                return _tell(*_stopped())  # what the others miss in one that stopped is no error
+            return _tell(*_outcome(failed, Path(folder)))
         except OSError as error:
-            status, lines = (
+            return _tell(
                 2,
                 [
                     f"error: process {len(ranks.processes)} of {count} cannot be started "
                     f"({error.strerror}): set NPROC to the number of GPUs"
                 ],
             )
+
+
+def launch_by_torchrun(options: str, words: Sequence[str]) -> int:
+    """Run `smaf` with `words` as torchrun's `options` say; return the exit status.
+
+    It shows the last lines of this machine's processes that failed.
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # read while PyTorch starts
+    from smaf import torchrun
+    from smaf.core.errors import InputError
+    from smaf.core.terminal import LOST, sigterm
+
+    with tempfile.TemporaryDirectory(prefix="smaf-launch-") as folder:
+        try:
+            args = torchrun.read_options(options, words)
+            os.environ.update(_shared(args.processes, Path(folder)))
+            if not args.max_restarts:
+                torchrun.end_where_stuck(Path(folder), args.processes)
+            with sigterm():
+                return _tell(*_outcome(torchrun.start(args), Path(folder)))
+        except InputError as error:
+            return _tell(2, [f"error: {error}"])
+        except KeyboardInterrupt:
+            return _tell(*_stopped())
+        except ConnectionError as error:
+            why = " ".join(str(error).split())[:300]
+            return _tell(
+                LOST,
+                [
+                    f"error: the machines did not meet, or lost each other ({why}): look at "
+                    "TORCHRUN's --rdzv_endpoint and run the same command again on each, it goes on "
+                    "where it stopped"
+                ],
+            )
+
+
+def _tell(status: int, lines: Sequence[str]) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return status
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `N COMMAND …`; return the exit status, that of the command."""
-    count, stage, *options = *argv, *("", "")[len(argv) :]
+    """Run `N COMMAND …` or `OPTIONS COMMAND …`; return the exit status, that of the command."""
+    how, stage, *options = *argv, *("", "")[len(argv) :]
     command = [sys.executable, "-m", "smaf", stage, *options]
-    if not (count.isascii() and count.isdigit() and int(count) > 0):
-        print(
-            f"error: NPROC is {count!r}: expected the number of processes, one a GPU",
-            file=sys.stderr,
-        )
-        return 2
+    many = how.lstrip().startswith("-") and not how.lstrip(" -").isdigit()
+    if not many and not (how.isascii() and how.isdigit() and int(how) > 0):
+        return _tell(2, [f"error: NPROC is {how!r}: expected the number of processes, one a GPU"])
     if stage not in STAGES:
-        print(
-            f"error: {stage!r} has one process: leave NPROC to {', '.join(STAGES)}", file=sys.stderr
+        return _tell(
+            2,
+            [f"error: {stage!r} has one process: leave NPROC and TORCHRUN to {', '.join(STAGES)}"],
         )
-        return 2
-    if int(count) == 1 or {"-h", "--help"} & set(options) or not importlib.util.find_spec("torch"):
+    simple = {"-h", "--help"} & set(options) or not importlib.util.find_spec("torch")
+    if simple or (not many and int(how) == 1):
         os.execv(sys.executable, command)
-    return launch(int(count), command)
+    return launch_by_torchrun(how, command[3:]) if many else launch(int(how), command)
 
 
 if __name__ == "__main__":

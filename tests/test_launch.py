@@ -98,7 +98,16 @@ def test_a_killed_process_is_named(capfd: pytest.CaptureFixture[str]) -> None:
         (("0", "train_eps"), "NPROC is '0'"),
         (("-1", "train_eps"), "NPROC is '-1'"),
         (("2",), "'' has one process"),
-        (("2", "test_seg"), "'test_seg' has one"),
+        (("2", "predict"), "'predict' has one"),
+        (("--nnodes 2", "predict"), "'predict' has one"),
+        (("--nodes 2", "train_eps"), "TORCHRUN is '--nodes 2': unrecognized arguments: --nodes;"),
+        (("--nnodes", "train_eps"), "TORCHRUN is '--nnodes': "),
+        (("--nnodes two", "train_eps"), "TORCHRUN is '--nnodes two': "),
+        (("--nnodes 1:2", "train_eps"), "TORCHRUN is '--nnodes 1:2': --nnodes 1:2 is not a fixed"),
+        (("--nnodes 1 x.py", "train_eps"), "TORCHRUN is '--nnodes 1 x.py': expected options alone"),
+        (("--nproc_per_node many", "train_eps"), "TORCHRUN is '--nproc_per_node many': "),
+        (("--nproc_per_node 0", "train_eps"), "TORCHRUN is '--nproc_per_node 0': "),
+        (("--run_path '", "train_eps"), 'TORCHRUN is "--run_path \'": No closing quotation'),
     ],
 )
 def test_bad_words_are_one_line(

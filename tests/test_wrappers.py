@@ -27,6 +27,7 @@ def commands(tmp_path: Path, script: str, *options: str, **settings: str) -> lis
         check=True,
         timeout=60,
         cwd=tmp_path,
+        stderr=subprocess.PIPE,
         env={**plain, "PYTHON": str(stand_in), **settings},
     )
     return [line.rstrip("\t").split("\t") for line in seen.read_text().splitlines()]
@@ -74,7 +75,7 @@ def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None
     (command,) = commands(
         tmp_path, "refine_fusion.sh", BACKBONE="tf_efficientnet_lite0", LOGDIR="logs", NPROC="4"
     )
-    assert command[:4] == ["-m", "smaf.refine_fusion", "--recipe", "light"]
+    assert command[:6] == ["-m", "smaf.launch", "4", "refine_fusion", "--recipe", "light"]
     assert [value(command, f"--{name}") for name in ("cam_dir", "out")] == [
         "logs/cam_o_vec",
         "logs/cam_refined",
@@ -93,6 +94,20 @@ def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None
 def test_many_processes_go_through_the_launcher(tmp_path: Path) -> None:
     (command,) = commands(tmp_path, "gen_fusion.sh", NPROC="4")
     assert command[:4] == ["-m", "smaf.launch", "4", "gen_fusion"]
+    options = "--nnodes 2 --nproc_per_node 8 --rdzv_backend c10d --rdzv_endpoint host:29500"
+    (command,) = commands(tmp_path, "train_eps.sh", TORCHRUN=options, NPROC="1", LIST="mine")[1:]
+    assert command[:4] == ["-m", "smaf.launch", options, "train_eps"]
+    assert value(command, "--list") == "mine"
+
+
+def test_one_of_two_ways_to_start_many_processes(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        commands(tmp_path, "gen_pm.sh", NPROC="2", TORCHRUN="--nnodes 2")
+    said = refused.value.stderr.decode()
+    assert refused.value.returncode == 2 and not (tmp_path / "seen").exists()
+    assert (
+        said.startswith("error: NPROC is 2 and TORCHRUN is --nnodes 2: ") and said.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +154,7 @@ def test_stage_4_starts_from_the_students_weights_in_the_light_recipe(tmp_path: 
     command = commands(
         tmp_path, "test_seg.sh", "--crf", LOGDIR="logs", LIST="a/mine.txt", NPROC="2"
     )[-1]
-    assert command[:2] == ["-m", "smaf.test_seg"] and command[-1] == "--crf"
+    assert command[:4] == ["-m", "smaf.launch", "2", "test_seg"] and command[-1] == "--crf"
     assert [value(command, f"--{name}") for name in ("weights", "out")] == [
         "logs/segmenter/segmenter.pth",
         "logs/segmented_mine",

@@ -9,15 +9,17 @@ import re
 import shlex
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from smaf.core.errors import InputError
 from smaf.core.files import write_bytes
 from smaf.core.recipes import with_recipes
-from smaf.core.terminal import STOPPED, messages, ready_to_stop, sigterm, streams
+from smaf.core.terminal import LOST, STOPPED, messages, ready_to_stop, sigterm, streams
 
 _DISK = {
     errno.ENOSPC: "the disk is full: make room and run the same command again, it goes on where it "
@@ -26,6 +28,13 @@ _DISK = {
     errno.EACCES: "permission denied: mend the permissions or choose another folder",
     errno.EROFS: "the file system is read-only: choose another folder",
 }
+# Seconds in which a process that another one's end has broken waits: where that one is on this
+# machine, with an error of its own, PyTorch's launcher would end it before it has told
+_LAST_WORDS = 5.0
+_GONE = (
+    "error: the connection to another process is gone: that one's own error, or its machine, says "
+    "why; run the same command again, it goes on where it stopped"
+)
 _MEMORY = (
     "smaller photographs (--long_side, --max_view_pixels), a smaller --batch_size, or fewer "
     "--num_workers need less; the same command goes on where it stopped"
@@ -50,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
-        _tell(f"error: {message} (see {self.prog} --help)")
+        tell(f"error: {message} (see {self.prog} --help)")
         self.exit(2)
 
 
@@ -83,17 +92,21 @@ def run_command(
     """Run an entry script's `main` and return its exit status.
 
     0; 2 for what the user can mend, in one line; 1 for an error that nobody foresaw, whose
-    traceback goes to a file that the line names; 130 after Ctrl-C or SIGTERM.
+    traceback goes to a file that the line names; 75 where another process of the run is gone; 130
+    after Ctrl-C or SIGTERM.
     """
     ready_to_stop()
     with streams(), sigterm(), messages():
         status, line = _status(main, argv)
         if line:
-            _tell(line)
+            tell(line)
+        if status == LOST and "TORCHELASTIC_RUN_ID" in os.environ:
+            with suppress(KeyboardInterrupt):
+                time.sleep(_LAST_WORDS)
     return status
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
     """Print the line that ends a run, or write it to a file for the launcher.
 
     Each of many processes writes a file of its own.
@@ -130,6 +143,8 @@ def _unforeseen(error: Exception) -> tuple[int, str]:
         return 2, f"error: {error.filename or 'output'}: {_DISK[error.errno]}"
     if is_memory_error(error):
         return 2, f"error: the memory is full{doing}: {_MEMORY}"
+    if is_lost_connection(error):
+        return LOST, _GONE
     told = (
         f"error: {type(error).__name__}{doing}: {_one_line(error)[:300]} (not foreseen; the "
         "traceback is "
@@ -154,3 +169,13 @@ def is_memory_error(error: BaseException) -> bool:
     said = r"(can't|cannot|failed to) allocate|bad_alloc|out of memory|bad allocation"
     runtime = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
     return runtime and bool(re.search(said, str(error), re.IGNORECASE))
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Return whether `error` says that another of many processes is gone (gloo's, NCCL's)."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return False
+    said = r"gloo/transport|connection (closed|reset) by|broken pipe|remote process exited"
+    return type(error).__name__ in {"DistNetworkError", "DistStoreError"} or bool(
+        isinstance(error, RuntimeError) and re.search(said, str(error), re.IGNORECASE)
+    )

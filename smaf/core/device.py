@@ -43,7 +43,8 @@ def choose_device(name: str) -> torch.device:
         if number >= there:
             raise InputError(
                 f"--device cuda: {os.environ.get('LOCAL_WORLD_SIZE', number + 1)} processes, but "
-                f"{there} CUDA devices: run as many processes (NPROC), or use --device cpu"
+                f"{there} CUDA devices: run as many processes (NPROC, or TORCHRUN's "
+                "--nproc_per_node), or use --device cpu"
             )
         return torch.device("cuda", number)
     return torch.device(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from os.path import splitext
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from smaf.core.archives import StoredArray, open_arrays
 from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import InputError
 from smaf.core.fields import shown
-from smaf.core.files import find_by_stem, require_file, write_bytes
+from smaf.core.files import files_by_stem, find_by_stem, plain_name, require_file, write_bytes
 from smaf.core.pickles import read_pickled_dict, write_pickled_dict
 
 LEVELS = 1000
 MAX_VALUES = 500_000_000  # of all maps of an image, where the photograph's size is not known
+_SUFFIXES = (".npz", ".npy")
 _ARRAYS = ("classes", "size", "low", "high")
 _TOLERANCE = 1e-3  # of published maps
 Shape = tuple[int, int]  # (H, W)
@@ -60,7 +62,19 @@ def write_fused(path: Path, cams: ClassMaps, shape: Shape) -> None:
 
 def fused_path(folder: Path, image_id: str) -> Path:
     """Return the fused map of an image: `.npz`, or the published `.npy` where only that exists."""
-    return find_by_stem(folder, image_id, (".npz", ".npy")) or folder / f"{image_id}.npz"
+    return find_by_stem(folder, image_id, _SUFFIXES) or folder / f"{image_id}.npz"
+
+
+def fused_paths(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
+    """Id → :func:`fused_path`'s file, of the ids that have one; the folder is read once."""
+    stems = files_by_stem(folder)
+    names = ((i, {splitext(n)[1].lower(): n for n in stems.get(plain_name(i), ())}) for i in ids)
+    return {
+        image_id: folder / named[suffix]
+        for image_id, named in names
+        for suffix in _SUFFIXES[::-1]  # the later one, .npz, stays
+        if suffix in named
+    }
 
 
 def stored_values(cams: Mapping[int, np.ndarray]) -> ClassMaps:

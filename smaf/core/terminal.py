@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import os
@@ -14,6 +15,8 @@ from typing import Any, TextIO, cast
 from tqdm import tqdm
 
 log = logging.getLogger("smaf")
+_PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
+LOST = 75  # exit status where another process is gone (EX_TEMPFAIL: worth another try)
 STOPPED = "stopped: run the same command again, it goes on where it stopped"
 
 
@@ -95,6 +98,16 @@ def stop_at_once() -> None:
 def _stop(*_: object) -> None:
     os.write(2, f"{STOPPED}\n".encode())
     os._exit(130)
+
+
+def end_with_launcher() -> None:
+    """Ask Linux for SIGTERM when the process that launched this one is gone, however it went."""
+    launcher = os.environ.get("SMAF_LAUNCHER", "")
+    if sys.platform != "linux" or not launcher.isdigit():
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(launcher) and os.environ.get("RANK"):  # it went before
+        os._exit(130)
 
 
 def ready_to_stop() -> None:

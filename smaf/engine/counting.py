@@ -37,10 +37,14 @@ Predicted = tuple[str, Path]  # an image's id, and its mask or fused map
 class Summable:
     """Fields that are added one by one; subclasses are dataclasses of arrays."""
 
+    def fields(self) -> dict[str, np.ndarray]:
+        """The arrays by their names."""
+        counts: Any = self
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(counts)}
+
     def __add__(self: Counts, other: Counts) -> Counts:
-        fields: Any = self
-        names = [field.name for field in dataclasses.fields(fields)]
-        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+        others = other.fields()
+        return type(self)(**{name: array + others[name] for name, array in self.fields().items()})
 
 
 @dataclass(frozen=True)
@@ -160,13 +164,15 @@ def sum_counts(
     *,
     num_workers: int = 0,
     many: int = MANY_MAPS,
+    quiet: bool = False,
 ) -> Counts:
     """Add up what `count` gives of the parts of a list, from processes where it has over `many`.
 
     The sum is the same, and so is the first error, whatever the number of processes.
     """
-    parts = [predicted[i : i + _PART] for i in range(0, len(predicted), _PART)]
+    starts = range(0, max(1, len(predicted)), _PART)  # an empty share counts, too
+    parts = [predicted[i : i + _PART] for i in starts]
     workers = num_workers if len(predicted) > many else 0
     what = f"evaluate, by {_PART} images"
-    counts = map_parallel(count, parts, num_workers=workers, what=what, chunk=1)
+    counts = map_parallel(count, parts, num_workers=workers, what=what, chunk=1, quiet=quiet)
     return functools.reduce(operator.add, counts)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from smaf.core.errors import InputError
+from smaf.engine.heartbeat import watched
 
 T = TypeVar("T")
 # One process may read a large list while the others wait; where one fails, its launcher ends the
-# others at once
+# others at once, and smaf.engine.heartbeat where a machine fails
 _PATIENCE = timedelta(days=7)
 # Seconds before the group is left: where gloo's threads still hold tensors PyTorch 2.6 waited for
 # ever in 3 of 14 runs, in none of 26 after this pause
 _PAUSE = 0.2
+_LATE = 65.0  # seconds after which a network file system shows what another machine wrote
 
 
 def rank() -> int:
@@ -52,23 +55,27 @@ class _Control:
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the other processes for the block; for one process there is nothing to do.
 
-    NCCL joins them on CUDA, gloo elsewhere.
+    NCCL joins them on CUDA, gloo elsewhere. A block within another one joins nothing new: a command
+    that runs two stages joins once, around both.
     """
-    if world() == 1:
+    if world() == 1 or _Control.group is not None:
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
-    _Control.group = dist.new_group(backend="gloo", timeout=_PATIENCE)
-    try:
-        # one that left now, for an error in its input, would look like a fault of the connection
-        wait_for_all()
-        yield
-    finally:
-        _Control.group = None
-        time.sleep(_PAUSE)
-        dist.destroy_process_group()
+    with watched(rank(), world()):
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        _Control.group = dist.new_group(backend="gloo", timeout=_PATIENCE)
+        try:
+            # one that left now, for an error in its input, would look like a fault of the
+            # connection
+            wait_for_all()
+            yield
+            wait_for_all()
+        finally:
+            _Control.group = None
+            time.sleep(_PAUSE)
+            dist.destroy_process_group()
 
 
 def wait_for_all() -> None:
@@ -85,6 +92,18 @@ def any_process(flag: bool) -> bool:
     return bool(value)
 
 
+def nodes() -> int:
+    """Number of machines, as far as the launcher tells."""
+    return max(1, world() // int(os.environ.get("LOCAL_WORLD_SIZE", world())))
+
+
+def sum_counts(*arrays: np.ndarray) -> None:
+    """Replace integer arrays by their sums over the processes, which are exact."""
+    for array in arrays:
+        total = sum_over_processes(torch.from_numpy(array.astype(np.int64)))
+        array[...] = total.numpy().reshape(array.shape)
+
+
 def sum_over_processes(tensor: Tensor) -> Tensor:
     """The sum of a tensor over the processes; on the CPU where there are many."""
     if _Control.group is None:
@@ -94,20 +113,34 @@ def sum_over_processes(tensor: Tensor) -> Tensor:
     return total
 
 
-def first_alone(action: Callable[[], None]) -> None:
-    """Let process 0 do something that the others wait for.
+def find_all(find: Callable[[], Mapping[str, T]], wanted: int) -> Mapping[str, T]:
+    """What `find` finds; with many machines, waits a minute until it finds all that is `wanted`.
 
-    Where it is refused, every process raises that error.
+    A network file system shows late what another machine wrote (NFS keeps listings for up to 60 s).
     """
-    message = [""]
+    found, until = find(), time.monotonic() + _LATE
+    while len(found) < wanted and nodes() > 1 and time.monotonic() < until:
+        time.sleep(1.0)
+        found = find()
+    return found
+
+
+def first_alone(action: Callable[[], T]) -> T:
+    """Let process 0 do something that the others wait for; return what it gives, to all.
+
+    Where it is refused, every process raises that error. What is read so is the same everywhere,
+    also where a network file system shows another machine's files late.
+    """
+    if _Control.group is None:
+        return action()
+    outcome: list[Any] = [None, ""]
     if rank() == 0:
         try:
-            action()
+            outcome[0] = action()
         except InputError as error:
-            if _Control.group is None:
-                raise
-            message = [str(error)]
-    if _Control.group is not None:
-        dist.broadcast_object_list(message, src=0, group=_Control.group)
-    if message[0]:
-        raise InputError(message[0])
+            outcome[1] = str(error)
+    dist.broadcast_object_list(outcome, src=0, group=_Control.group)
+    if outcome[1]:
+        raise InputError(outcome[1])
+    given: T = outcome[0]
+    return given

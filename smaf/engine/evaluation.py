@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,15 @@ import numpy as np
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import write_json
-from smaf.core.fused_maps import fused_path
+from smaf.core.fused_maps import fused_paths
 from smaf.core.images import MASK_SUFFIXES, find_images
 from smaf.data.layout import DataRoot
+from smaf.engine import distributed
 from smaf.engine.counting import (
     MANY_MAPS,
     MANY_MASKS,
+    Counts,
+    Predicted,
     count_maps,
     count_masks,
     seen_values,
@@ -126,6 +129,20 @@ class Evaluation:
         return "\n".join(lines)
 
 
+def _counted(
+    count: Callable[[Sequence[Predicted]], Counts],
+    predicted: Sequence[Predicted],
+    *,
+    num_workers: int,
+    many: int,
+) -> Counts:
+    """What `count` gives of a list: each process of a launcher counts its share."""
+    share, quiet = distributed.share(predicted), distributed.rank() > 0
+    counts = sum_counts(count, share, num_workers=num_workers, many=many, quiet=quiet)
+    distributed.sum_counts(*counts.fields().values())
+    return counts
+
+
 def _new(
     data: DataRoot, list_name: str, ids: Sequence[str], threshold: float | None = None
 ) -> Evaluation:
@@ -148,7 +165,9 @@ def evaluate_masks(
     or where nothing of a class is left to count.
     """
     ids = data.ids(list_name)
-    paths = find_images([pred_dir], ids, suffixes=MASK_SUFFIXES)
+    paths = distributed.find_all(
+        lambda: find_images([pred_dir], ids, suffixes=MASK_SUFFIXES), len(ids)
+    )
     _require(data, list_name, pred_dir, [pred_dir / f"{i}.png" for i in ids if i not in paths])
     check_classes(pred_dir, data)
     if paths[ids[0]].samefile(data.mask_path(ids[0])):
@@ -157,7 +176,7 @@ def evaluate_masks(
         )
     masks = [(image_id, paths[image_id]) for image_id in ids]
     count = partial(count_masks, data)
-    counts = sum_counts(count, masks, num_workers=num_workers, many=MANY_MASKS)
+    counts = _counted(count, masks, num_workers=num_workers, many=MANY_MASKS)
     check_shown(seen_values(counts.true), true_masks(data, list_name), of=data)
     predicted = seen_values(counts.predicted)
     if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
@@ -188,12 +207,13 @@ def evaluate_cams(
     `num_workers` processes share a list of more than 1,000.
     """
     ids = data.ids(list_name)
-    maps = [(image_id, fused_path(cam_dir, image_id)) for image_id in ids]
-    _require(data, list_name, cam_dir, [path for _, path in maps if not path.is_file()])
+    paths = distributed.find_all(lambda: fused_paths(cam_dir, ids), len(ids))
+    _require(data, list_name, cam_dir, [cam_dir / f"{i}.npz" for i in ids if i not in paths])
     check_classes(cam_dir, data)
+    maps = [(image_id, paths[image_id]) for image_id in ids]
     levels = np.sort(np.asarray(thresholds, dtype=np.float32))
     count = partial(count_maps, data, levels=levels)
-    counts = sum_counts(count, maps, num_workers=num_workers, many=MANY_MAPS)
+    counts = _counted(count, maps, num_workers=num_workers, many=MANY_MAPS)
     check_shown(seen_values(counts.true), true_masks(data, list_name), of=data)
     results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
     for result, threshold in zip(results, thresholds, strict=True):

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from smaf.core.class_maps import ClassMaps
 from smaf.core.device import autocast
 from smaf.core.errors import InputError, MissingInputError, during
-from smaf.core.fused_maps import fused_path, read_fused
+from smaf.core.fused_maps import fused_path, fused_paths, read_fused
 from smaf.core.record import RunRecord
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
@@ -124,7 +124,8 @@ def check_fused(path: Path, data: DataRoot, image_id: str) -> None:
 
 def require_fused(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     """Check that the fused map of each id is there, and of the data set's classes."""
-    missing = [i for i in ids if not fused_path(folder, i).is_file()]
+    found = distributed.find_all(lambda: fused_paths(folder, ids), len(ids))
+    missing = [image_id for image_id in ids if image_id not in found]
     if missing:
         raise MissingInputError(
             f"fused map {fused_path(folder, missing[0])} (and {len(missing) - 1} more) does not "

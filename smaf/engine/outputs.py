@@ -10,12 +10,16 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from smaf.core.errors import InputError
 from smaf.core.files import drop_leftovers
 from smaf.core.options import Declared, Role
+from smaf.core.parallel import map_threads
 from smaf.core.record import CONTENTS, FREE_BEFORE, RECORD, RunRecord, checksum
 from smaf.engine import distributed
 from smaf.engine.locks import locked
@@ -115,7 +119,14 @@ class Settings:
 
 
 def settings_of(data: DataRoot, plan: StagePlan) -> Settings:
-    """The settings of a stage. What files hold counts, not where they lie: checksums for them."""
+    """The settings of a stage. What files hold counts, not where they lie: checksums for them.
+
+    Of many processes the first one reads the files.
+    """
+    return distributed.first_alone(lambda: _settings(data, plan))
+
+
+def _settings(data: DataRoot, plan: StagePlan) -> Settings:
     ids = data.ids(plan.list_name)
     values: dict[str, Any] = {}
     for declared in plan.options():
@@ -167,17 +178,11 @@ class OutputRun:
 
         `check` reads an image's results and raises :class:`InputError` for one that is damaged or
         was made of other labels, which is told and made again, FileNotFoundError for one that is
-        not there.
+        not there. It is called in threads.
         """
-        todo, damaged = [], []
-        for image_id in ids:
-            try:
-                check(image_id)
-            except FileNotFoundError:
-                todo.append(image_id)
-            except InputError as error:
-                todo.append(image_id)
-                damaged.append(str(error))
+        faults = map_threads(partial(_fault, check), ids)
+        todo = [image_id for image_id, fault in zip(ids, faults, strict=True) if fault is not None]
+        damaged = [fault for fault in faults if fault]
         if damaged:
             log.warning(
                 "warning: %d results in %s are made again: %s",
@@ -185,14 +190,24 @@ class OutputRun:
                 self.folder,
                 damaged[0],
             )
-        if len(todo) < len(ids):
+        done = np.array([len(ids) - len(todo), len(ids)])
+        distributed.sum_counts(done)
+        if done[0] and distributed.rank() == 0:
             log.info(
-                "%s: %d of %d images are done; --overwrite does them again",
-                self.folder,
-                len(ids) - len(todo),
-                len(ids),
+                "%s: %d of %d images are done; --overwrite does them again", self.folder, *done
             )
         return todo
+
+
+def _fault(check: Callable[[str], object], image_id: str) -> str | None:
+    """What is wrong with an image's result: nothing (None), or its absence (an empty text)."""
+    try:
+        check(image_id)
+    except FileNotFoundError:
+        return ""
+    except InputError as error:
+        return str(error)
+    return None
 
 
 @contextmanager

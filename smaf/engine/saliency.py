@@ -30,28 +30,31 @@ def is_flat(path: Path) -> bool:
 def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
     """Read every saliency map of a list once; tell how many are all black or all white.
 
-    Raises :class:`InputError` for a map that cannot be read, and where all of several are so.
+    Each of many processes reads its share. Raises :class:`InputError` for a map that cannot be
+    read, and where all of several are so.
     """
-    distributed.first_alone(
-        lambda: _check_not_flat([data.saliency_path(image_id) for image_id in ids])
+    quiet = distributed.rank() > 0
+    flat = np.zeros(len(ids), dtype=bool)
+    bar = tqdm(
+        distributed.share(range(len(ids))),
+        desc="saliency maps",
+        unit="map",
+        mininterval=1.0,
+        disable=quiet,
     )
-
-
-def _check_not_flat(paths: Sequence[Path]) -> None:
-    flat = [
-        path
-        for path in tqdm(paths, desc="saliency maps", unit="map", mininterval=1.0)
-        if is_flat(path)
-    ]
-    if not flat:
+    for index in bar:
+        flat[index] = is_flat(data.saliency_path(ids[index]))
+    distributed.sum_counts(flat)
+    if not flat.any():
         return
     some = (
-        f"{len(flat)} of {len(paths)} saliency maps are all black or all white, or nearly so: "
-        f"{flat[0]}"
+        f"{flat.sum()} of {len(ids)} saliency maps are all black or all white, or nearly so: "
+        f"{data.saliency_path(ids[int(flat.argmax())])}"
     )
-    if len(flat) == len(paths) > 1:  # a single photograph may show nothing salient, or nothing else
+    if flat.all() and len(ids) > 1:  # a single photograph may show nothing salient, or nothing else
         raise InputError(
             f"{some} is the first: save them as 8-bit greyscale, 0..255, 255 most salient, or "
             "train without (--network cls, --saliency_weight 0)"
         )
-    log.warning("warning: %s%s", some, "" if len(flat) == 1 else " is the first")
+    if not quiet:
+        log.warning("warning: %s%s", some, "" if flat.sum() == 1 else " is the first")

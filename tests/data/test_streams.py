@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from smaf.core.errors import InputError
-from smaf.core.fused_maps import fused_path, write_fused, write_published
+from smaf.core.fused_maps import fused_path, fused_paths, write_fused, write_published
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
 from smaf.data.streams import FusedStream, SaliencyStream, StreamSampler, TrainingStream
@@ -171,6 +171,9 @@ def test_the_projects_maps_come_before_published_ones(tmp_path: Path) -> None:
     assert fused_path(tmp_path, "a").name == "a.npy"
     write_fused(tmp_path / "a.npz", cam, (2, 2))
     assert fused_path(tmp_path, "a").name == "a.npz"
+    write_published(tmp_path / "b.npy", cam)
+    found = fused_paths(tmp_path, ["b", "c", "a"])
+    assert found == {"b": tmp_path / "b.npy", "a": tmp_path / "a.npz"}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """Two real processes under `python -m smaf.launch` that are stopped, or meet what they cannot
-read."""
+read; started by itself, and by PyTorch's launcher."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 from small_set import NETWORK, write_list
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("how", ["2", "--standalone --nproc_per_node 2"]),
+]
 
 
-def start(*words: object) -> subprocess.Popen[str]:
+def start(how: str, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "smaf.launch", "2", *map(str, words), "--device", "cpu"],
+        [sys.executable, "-m", "smaf.launch", how, *map(str, words), "--device", "cpu"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -27,15 +30,15 @@ def start(*words: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("options", [("--data_root", "nowhere"), ("--steps", "few")])
-def test_bad_input_is_one_line(options: tuple[str, ...]) -> None:
-    out, err = (process := start("train_eps", *options)).communicate(timeout=120)
+def test_bad_input_is_one_line(options: tuple[str, ...], how: str) -> None:
+    out, err = (process := start(how, "train_eps", *options)).communicate(timeout=120)
     assert process.returncode == 2 and out == ""
     (line,) = err.splitlines()
     assert line.startswith("error: ") and options[1] in line
 
 
 def test_a_photograph_that_one_of_two_processes_cannot_read(
-    small: Path, tmp_path: Path, classifier: Path
+    small: Path, tmp_path: Path, classifier: Path, how: str
 ) -> None:
     """Both are in their process group by then, and only the second one meets it."""
     photo = small / "JPEGImages/broken.jpg"
@@ -43,6 +46,7 @@ def test_a_photograph_that_one_of_two_processes_cannot_read(
     write_list(small, "some", ("p0", "broken"))
     try:
         process = start(
+            how,
             "gen_fusion",
             "--data_root",
             small,
@@ -66,9 +70,10 @@ def test_a_photograph_that_one_of_two_processes_cannot_read(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_reaches_the_processes_and_they_write_their_checkpoint(
-    small: Path, tmp_path: Path, number: signal.Signals
+    small: Path, tmp_path: Path, number: signal.Signals, how: str
 ) -> None:
     process = start(
+        how,
         "train_eps",
         "--data_root",
         small,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,9 @@ class OnnxNetwork(Network):
         content = require_file(path, "weights", NAME_ANOTHER).read_bytes()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        threads = os.environ.get("OMP_NUM_THREADS", "")
+        if os.environ.get("WORLD_SIZE", "1") != "1" and threads.isdecimal():
+            options.intra_op_num_threads = int(threads)  # many processes share the cores
         try:
             check_onnx_weights(content)
             self.session = onnxruntime.InferenceSession(

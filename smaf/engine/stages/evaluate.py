@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder
 from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, Role, option
 from smaf.data.layout import DataRoot
+from smaf.engine import distributed
 from smaf.engine.evaluation import (
     SWEEP_NOTE,
     Evaluation,
@@ -96,8 +98,8 @@ def evaluate(data: DataRoot, plan: EvaluationPlan, output: Path | str | None = N
     """Evaluate predictions of a list and write the scores to the JSON file `output`.
 
     By default that is `evaluation_<list>.json` beside the predictions. One confusion matrix over
-    the whole list, as PASCAL VOC has it. Raises :class:`InputError` where predictions or true masks
-    are missing, or do not fit each other.
+    the whole list, as PASCAL VOC has it; each of many processes counts its share. Raises
+    :class:`InputError` where predictions or true masks are missing, or do not fit each other.
     """
     plan.check()
     if not plan.folder.is_dir():
@@ -109,14 +111,21 @@ def evaluate(data: DataRoot, plan: EvaluationPlan, output: Path | str | None = N
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: name a JSON file in it")
     output_folder(path.parent)
+    with distributed.process_group(torch.device("cpu")):
+        return _scores(data, plan, path)
+
+
+def _scores(data: DataRoot, plan: EvaluationPlan, path: Path) -> Scores:
+    """Count together, write in the first process."""
     common: dict[str, Any] = {"list_name": plan.list_name, "num_workers": plan.num_workers}
     if plan.cam_dir is None:
         result = evaluate_masks(data, pred_dir=plan.folder, **common)
-        write_evaluation(path, result)
+        distributed.first_alone(lambda: write_evaluation(path, result))
         return Scores(result, path)
     thresholds = THRESHOLDS if plan.sweep else (plan.threshold,)
     results = evaluate_cams(data, cam_dir=plan.folder, thresholds=thresholds, **common)
     if plan.sweep:
-        return Scores(write_sweep(path, results), path, tuple(results))
-    write_evaluation(path, results[0])
+        best = distributed.first_alone(lambda: write_sweep(path, results))
+        return Scores(best, path, tuple(results))
+    distributed.first_alone(lambda: write_evaluation(path, results[0]))
     return Scores(results[0], path)

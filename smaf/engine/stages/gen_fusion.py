@@ -70,7 +70,7 @@ def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) ->
     model = trained_classifier(plan.weights or "", data, head=plan.head)
     with process_group(device):
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids)
+        data.require(ids, labels=True)
         model = model.to(device).to(memory_format=torch.channels_last)
         with (
             image_run(

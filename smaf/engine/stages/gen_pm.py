@@ -208,7 +208,7 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
     source = _source(data, plan, device)
     with process_group(device):
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids)
+        data.require(ids, labels=True)
         if plan.cam_dir is not None:
             require_fused(Path(plan.cam_dir), ids, data)
         masks = _Masks(data, plan, output.folder)

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError
 from smaf.core.fused_maps import fused_path
 from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, POSITIVE, Role, option
 from smaf.core.parallel import map_parallel
 from smaf.data.layout import DataRoot
+from smaf.engine import distributed
+from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_fused, require_fused
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import StagePlan
@@ -82,19 +86,26 @@ def refine_fusion(data: DataRoot, plan: RefinementPlan, output: Output | Path | 
     """
     plan.require("cam_dir")
     output = Output.of(output)
-    ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-    data.require(ids, saliency=plan.saliency_weight > 0)
-    require_fused(Path(plan.cam_dir or ""), ids, data)
-    if plan.saliency_weight > 0:
-        check_saliency(data, ids)
-    with image_run(
-        output,
-        settings,
-        ids=ids,
-        results=("*.npz",),
-        check=lambda i: check_fused(output.folder / f"{i}.npz", data, i),
-        what="refined maps",
-    ) as run:
-        jobs = [plan.job(data, i, output.folder / f"{i}.npz") for i in run.todo]
-        map_parallel(write_refined_maps, jobs, num_workers=plan.num_workers, what="refine", chunk=2)
+    with process_group(torch.device("cpu")):
+        ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        data.require(ids, labels=True, saliency=plan.saliency_weight > 0)
+        require_fused(Path(plan.cam_dir or ""), ids, data)
+        if plan.saliency_weight > 0:
+            check_saliency(data, ids)
+        with image_run(
+            output,
+            settings,
+            ids=ids,
+            results=("*.npz",),
+            check=lambda i: check_fused(output.folder / f"{i}.npz", data, i),
+            what="refined maps",
+        ) as run:
+            map_parallel(
+                write_refined_maps,
+                [plan.job(data, i, output.folder / f"{i}.npz") for i in run.todo],
+                num_workers=plan.num_workers,
+                what="refine",
+                chunk=2,
+                quiet=distributed.rank() > 0,
+            )
     return output.folder

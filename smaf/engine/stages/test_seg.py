@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -23,6 +24,8 @@ from smaf.core.options import FRACTION, Role, option, part
 from smaf.core.parallel import conveyor
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
+from smaf.engine import distributed
+from smaf.engine.distributed import process_group
 from smaf.engine.fused import read_ahead
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, listed_as
@@ -149,7 +152,9 @@ def _segmented(
 ) -> Iterator[tuple[str, Image.Image, list[int], SizedMaps]]:
     """(id, photograph, classes, their probabilities) of each image, with a progress bar."""
     photos = zip(ids, read_ahead(ids, data.photo), strict=True)
-    for image_id, photo in tqdm(photos, total=len(ids), unit="image", mininterval=1.0):
+    quiet = distributed.rank() > 0
+    bar = tqdm(photos, total=len(ids), unit="image", mininterval=1.0, disable=quiet)
+    for image_id, photo in bar:
         with during(f"segmenting {data.photo_path(image_id)}"):
             known = np.flatnonzero(data.all_labels[image_id]) if plan.labels_decide else None
             shown = None if known is None else known.tolist()
@@ -191,20 +196,20 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
     plan.require("weights")
     output = Output.of(output)
     network = open_network(str(plan.weights), plan.compute.device, plan.compute.precision)
-    settings = settings_of(data, plan)
     _check_network(network, data)
-    ids = data.ids(plan.list_name)
-    data.require(ids)
-    with image_run(
-        output,
-        settings,
-        ids=ids,
-        results=("*.png",),
-        check=lambda i: read_mask(output.folder / f"{i}.png"),
-        what="masks",
-    ) as run:
-        write_class_list(output.folder, data)
-        _make(network, data, run.todo, plan, output.folder)
+    with process_group(torch.device("cpu")):  # nothing of the network is exchanged
+        ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        data.require(ids)
+        with image_run(
+            output,
+            settings,
+            ids=ids,
+            results=("*.png",),
+            check=lambda i: read_mask(output.folder / f"{i}.png"),
+            what="masks",
+        ) as run:
+            write_class_list(output.folder, data)
+            _make(network, data, run.todo, plan, output.folder)
     return output.folder
 
 

@@ -222,13 +222,14 @@ def _prototypes(
     `source` tells what they are made of: those of other weights are an error.
     """
     path = folder / PROTOTYPES
-    if not distributed.any_process(path.is_file()):
+    if not distributed.first_alone(path.is_file):
         prototypes = initial_prototypes(model, data, ids, side=side)
         if distributed.rank() == 0:
             write_prototypes(path, prototypes, data.classes.names, source=source)
-        distributed.wait_for_all()
-    return read_prototypes(
-        path, class_names=data.classes.names, channels=model.feature_channels, source=source
+    return distributed.first_alone(
+        lambda: read_prototypes(
+            path, class_names=data.classes.names, channels=model.feature_channels, source=source
+        )
     )
 
 

@@ -153,12 +153,16 @@ class SegmentationTask:
 def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dict[str, int]:
     """Read every target mask once; return the number of images that show each class, by name.
 
-    Raises :class:`InputError` for a value outside the classes, and where no mask has a class; warns
-    of classes that no mask has.
+    Each of many processes reads its share. Raises :class:`InputError` for a value outside the
+    classes, and where no mask has a class; warns of classes that no mask has.
     """
     shown = np.zeros(256, dtype=np.int64)
     for image_id in tqdm(
-        ids, desc="targets", unit="mask", mininterval=1.0, disable=distributed.rank() > 0
+        distributed.share(ids),
+        desc="targets",
+        unit="mask",
+        mininterval=1.0,
+        disable=distributed.rank() > 0,
     ):
         present = np.bincount(stream.mask(image_id).ravel(), minlength=256) > 0
         outside = np.flatnonzero(present[data.num_classes + 1 : IGNORE])
@@ -170,6 +174,7 @@ def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dic
                 "(--classes, --class_names) that made it"
             )
         shown += present
+    distributed.sum_counts(shown)
     if stream.masks_folder is None:
         check_shown(shown > 0, f"the true masks below {data.root}", of=data)
     else:
@@ -191,7 +196,9 @@ def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dic
 
 def require_targets(folder: Path, ids: Sequence[str], data: DataRoot) -> None:
     """Check that each id has its mask in `folder`, made with the data set's classes."""
-    found = find_images([folder], ids, suffixes=MASK_SUFFIXES)
+    found = distributed.find_all(
+        lambda: find_images([folder], ids, suffixes=MASK_SUFFIXES), len(ids)
+    )
     missing = [i for i in ids if i not in found]
     if missing:
         raise MissingInputError(

@@ -117,6 +117,14 @@ class Trainer:
     def restore(self) -> bool:
         """Go on from the folder's checkpoint; False where there is none."""
         state = read_state(self.folder)
+        step = 0 if state is None else state["step"]
+        first = distributed.first_alone(lambda: step)
+        if first != step:
+            raise InputError(
+                f"{self.folder / CHECKPOINT} is at step {step} for process {distributed.rank()}, "
+                f"at {first} for process 0: the machines see different files, or a network file "
+                "system shows an old one for a minute; run the same command again"
+            )
         if state is None:
             return False
         try:

@@ -50,7 +50,7 @@ def train(training: Training, run: OutputRun, *, result: str) -> Path:
     if trainer.restore():
         log.info("%s: goes on at step %d of %d", run.folder, trainer.step, steps)
     path = run.folder / result
-    if trainer.step >= steps and path.is_file():
+    if trainer.step >= steps and distributed.first_alone(path.is_file):
         log.info("%s is finished; --overwrite trains it again", path)
         return path
     run.begin()
