@@ -21,6 +21,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from smaf.core.environment import prepare_environment
+
 if TYPE_CHECKING:  # NumPy and PyTorch load when they are needed: the command starts at once
     import os
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:  # NumPy and PyTorch load when they are needed: the command st
 __version__ = "0.5.0"
 __all__ = ["__version__", "load"]
 
+prepare_environment()
 if sys.argv[:1] == ["-m"]:  # `python -m smaf.STAGE`: its modules load now, for seconds
     from smaf.core.terminal import stop_at_once
 

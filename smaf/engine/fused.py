@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from PIL import Image
 from tqdm import tqdm
 
@@ -60,7 +61,9 @@ def fuse_list(
 ) -> Generator[FusedPhoto, None, None]:
     """Fuse the views of each image of `ids`, with a progress bar."""
     device = next(model.parameters()).device
-    model = for_inference(model.eval(), precision=precision)
+    network = for_inference(model.eval(), precision=precision)
+    # A light network's views run side by side; a heavy one's would need twice the memory, for nothing
+    at_once = 2 if network is not model and torch.get_num_threads() > 1 else 1
     labels = data.labels_of(ids)
     told: set[str] = set()
     bar = tqdm(
@@ -77,7 +80,7 @@ def fuse_list(
             warnings.catch_warnings(record=True) as caught,
         ):
             warnings.simplefilter("always")
-            cams = fuse_cams(model, photo, label, views=views)
+            cams = fuse_cams(network, photo, label, views=views, at_once=at_once)
         for entry in caught:  # the size cap's, and others
             if (place := f"{entry.filename}:{entry.lineno}") not in told:
                 log.warning("warning: %s; said once", entry.message)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from smaf.core.class_maps import ClassMaps
 from smaf.core.tensors import normalise
 from smaf.core.views import PAPER_VIEWS, Views, check_label_filter
 from smaf.ops.views import resize_view, working_size
+
+T = TypeVar("T")
 
 
 def class_maps(
@@ -48,7 +51,12 @@ def class_maps(
 
 @torch.inference_mode()
 def fuse_cams(
-    model: nn.Module, image: Image.Image, labels: np.ndarray | Tensor, *, views: Views = PAPER_VIEWS
+    model: nn.Module,
+    image: Image.Image,
+    labels: np.ndarray | Tensor,
+    *,
+    views: Views = PAPER_VIEWS,
+    at_once: int = 1,
 ) -> ClassMaps:
     r"""Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
@@ -68,6 +76,7 @@ def fuse_cams(
         image: PIL image, W×H; other modes are converted to RGB.
         labels: (C,), 1 where the image shows the class.
         views: which sizes and mirror images.
+        at_once: how many of them run side by side, each in a part of PyTorch's threads.
 
     Returns:
         `{class index: (H, W) float32 in [0, 1)}`, labelled classes only.
@@ -79,7 +88,7 @@ def fuse_cams(
     classes = np.flatnonzero(labels > 0).tolist()
     if not classes:
         return {}
-    total = _sum_views(model, image, classes, views)
+    total = _sum_views(model, image, classes, views, at_once)
     total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
     return dict(zip(classes, total.cpu().numpy(), strict=True))
 
@@ -111,31 +120,32 @@ def torch_mean_maps(
 
 
 def _sum_views(
-    model: nn.Module, image: Image.Image, classes: Sequence[int], views: Views
+    model: nn.Module, image: Image.Image, classes: Sequence[int], views: Views, at_once: int = 1
 ) -> Tensor:
     """The views' maps of `classes` at the image's size, flipped back and summed: (n, H, W)."""
     if not classes:
         return torch.zeros(0, image.height, image.width, device=_device(model))
     image = image if image.mode == "RGB" else image.convert("RGB")
-    size = working_size(image.size, views)
+    size, label_filter = working_size(image.size, views), views.label_filter
+
+    @torch.inference_mode()
+    def maps_of(view: tuple[float, bool]) -> Tensor:
+        scale, flipped = view
+        pixels = _view(model, resize_view(image, size, scale))
+        logits = _logits(model, pixels.flip(3) if flipped else pixels)
+        maps = class_maps(logits, _num_classes(model), classes=classes, label_filter=label_filter)
+        maps = maps.flip(3) if flipped else maps
+        return F.interpolate(maps, size=size[::-1], mode="bilinear", align_corners=False)[0]
+
+    # The largest view first: it sets the peak of memory, and what it leaves fits the others
+    mirrored = (False, True) if views.flip else (False,)
+    order = [(scale, flip) for scale in sorted(views.scales, reverse=True) for flip in mirrored]
+    total = torch.zeros(len(classes), size[1], size[0], device=_device(model))
     training = model.training
     model.eval()
     try:
-        total = torch.zeros(len(classes), size[1], size[0], device=_device(model))
-        # The largest view first, and mirror images after each other: it sets the peak of memory,
-        # and what it leaves is large enough for the others
-        for scale in sorted(views.scales, reverse=True):
-            view = _view(model, resize_view(image, size, scale))
-            mirrored = (False, True) if views.flip else (False,)
-            for flipped in mirrored:
-                logits = _logits(model, view.flip(3) if flipped else view)
-                maps = class_maps(
-                    logits, _num_classes(model), classes=classes, label_filter=views.label_filter
-                )
-                maps = maps.flip(3) if flipped else maps
-                total += F.interpolate(
-                    maps, size=total.shape[1:], mode="bilinear", align_corners=False
-                )[0]
+        for maps in _in_threads(maps_of, order, at_once):
+            total += maps
     finally:
         model.train(training)
     if size != image.size:  # the size cap or long_side acted
@@ -143,6 +153,24 @@ def _sum_views(
             total[None], size=image.size[::-1], mode="bilinear", align_corners=False
         )[0]
     return total
+
+
+def _in_threads(work: Callable[[T], Tensor], items: Sequence[T], at_once: int) -> Iterator[Tensor]:
+    """What `work` gives of each item, in their order, `at_once` of them at a time.
+
+    They share PyTorch's threads. Those of one item wait for each other after each layer, where one
+    whose core is busy with something else holds up all; items do not wait for each other.
+    """
+    if at_once == 1:
+        yield from map(work, items)
+        return
+    threads = torch.get_num_threads()
+    share = (max(1, threads // at_once),)
+    try:
+        with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=share) as pool:
+            yield from pool.map(work, items)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _view(model: Any, image: Image.Image) -> Tensor:

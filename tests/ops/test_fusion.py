@@ -218,3 +218,18 @@ def test_mask_is_the_argmax_of_all_planes() -> None:
         expected = np.array([0, 2, 4, 10, 20])[stack.argmax(axis=0)]
         ours = cams_to_mask(dict(zip((1, 3, 9, 19), planes, strict=True)), threshold=threshold)
         np.testing.assert_array_equal(ours, expected)
+
+
+def test_views_side_by_side_give_the_same_maps() -> None:
+    """Bit for bit: they are summed in the same order; PyTorch's thread count is as it was."""
+    network, image, threads = TinyNetwork(), photo(45, 29), torch.get_num_threads()
+    one = fuse_cams(network, image, np.ones(2))
+    torch.set_num_threads(2)
+    try:
+        for at_once in (2, 3):
+            many = fuse_cams(network, image, np.ones(2), at_once=at_once)
+            assert torch.get_num_threads() == 2
+            for c in (0, 1):
+                np.testing.assert_array_equal(many[c], one[c])
+    finally:
+        torch.set_num_threads(threads)
