@@ -62,7 +62,7 @@ def fuse_list(
     """Fuse the views of each image of `ids`, with a progress bar."""
     device = next(model.parameters()).device
     network = for_inference(model.eval(), precision=precision)
-    # A light network's views run side by side; a heavy one's would need twice the memory, for nothing
+    # A light network's views run side by side; a heavy one's gain nothing, at twice the memory
     at_once = 2 if network is not model and torch.get_num_threads() > 1 else 1
     labels = data.labels_of(ids)
     told: set[str] = set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,6 +17,20 @@ def _conv3(channels_in: int, channels_out: int, *, stride: int = 1, dilation: in
     return nn.Conv2d(
         channels_in, channels_out, 3, stride=stride, padding=dilation, dilation=dilation, bias=False
     )
+
+
+class SpentBatchNorm(nn.BatchNorm2d):
+    """BatchNorm whose input nobody else reads: without gradients it normalises in place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape; `x` itself where no gradient is wanted."""
+        if self.training or torch.is_grad_enabled():
+            return super().forward(x)
+        if self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        shift = self.bias - self.running_mean * scale
+        return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
 def _relu(normalised: Tensor) -> Tensor:
@@ -40,12 +55,13 @@ class ResidualBlock(nn.Module):
         dilation: int = 1,
     ) -> None:
         super().__init__()
-        self.bn_branch2a = nn.BatchNorm2d(channels_in)
+        changes = channels_in != channels_out or stride != 1
+        self.bn_branch2a = (SpentBatchNorm if changes else nn.BatchNorm2d)(channels_in)
         self.conv_branch2a = _conv3(channels_in, middle, stride=stride, dilation=first_dilation)
-        self.bn_branch2b1 = nn.BatchNorm2d(middle)
+        self.bn_branch2b1 = SpentBatchNorm(middle)
         self.conv_branch2b1 = _conv3(middle, channels_out, dilation=dilation)
         self.conv_branch1: nn.Conv2d | None = None
-        if channels_in != channels_out or stride != 1:
+        if changes:
             self.conv_branch1 = nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,12 +80,12 @@ class BottleneckBlock(nn.Module):
         self, channels_in: int, middle: int, channels_out: int, *, dilation: int, dropout: float
     ) -> None:
         super().__init__()
-        self.bn_branch2a = nn.BatchNorm2d(channels_in)
+        self.bn_branch2a = SpentBatchNorm(channels_in)
         self.conv_branch2a = nn.Conv2d(channels_in, middle, 1, bias=False)
-        self.bn_branch2b1 = nn.BatchNorm2d(middle)
+        self.bn_branch2b1 = SpentBatchNorm(middle)
         self.dropout_2b1 = nn.Dropout2d(dropout)
         self.conv_branch2b1 = _conv3(middle, channels_out // 2, dilation=dilation)
-        self.bn_branch2b2 = nn.BatchNorm2d(channels_out // 2)
+        self.bn_branch2b2 = SpentBatchNorm(channels_out // 2)
         self.dropout_2b2 = nn.Dropout2d(dropout)
         self.conv_branch2b2 = nn.Conv2d(channels_out // 2, channels_out, 1, bias=False)
         self.conv_branch1 = nn.Conv2d(channels_in, channels_out, 1, bias=False)
@@ -101,7 +117,7 @@ class ResNet38(nn.Module):
         self.b6 = BottleneckBlock(1024, 512, 2048, dilation=4, dropout=0.3)
         self.b7 = BottleneckBlock(2048, 1024, 4096, dilation=4, dropout=0.5)
         self.blocks = tuple(name for name, _ in self.named_children() if name != "conv1a")
-        self.bn7 = nn.BatchNorm2d(4096)
+        self.bn7 = SpentBatchNorm(4096)
 
     def _add(
         self,
