@@ -123,7 +123,9 @@ def _chosen(output: Output, device: torch.device, trial: Callable[[], Trial] | N
 def _recorded(output: Output) -> str | None:
     """The precision of the run that is to go on; None where there is none."""
     entry = None if output.overwrite else RunRecord(output.folder, {}).previous()
-    precision = (entry or {}).get("settings", {}).get("precision")
+    if entry is None:
+        return None
+    precision = entry["settings"].get("precision", "fp32")  # versions without the option had fp32
     return precision if precision in PRECISIONS else None
 
 

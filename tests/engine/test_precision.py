@@ -233,8 +233,12 @@ def test_a_run_in_fp32_goes_on_under_auto(
 ) -> None:
     good(stage1(small, classifier, tmp_path / "out"))
     fixed(monkeypatch, None)
-    done = good(stage1(small, classifier, tmp_path / "out", *AUTO))
-    assert "8 of 8 images are done" in done.err and recorded(tmp_path / "out") == "fp32"
+    for setting in ("", "precision", "threads"):  # the latter were not there in old versions
+        entries = json.loads((tmp_path / "out/run.json").read_text())
+        entries[-1]["settings"].pop(setting, None)
+        (tmp_path / "out/run.json").write_text(json.dumps(entries))
+        done = good(stage1(small, classifier, tmp_path / "out", *AUTO))
+        assert "8 of 8 images are done" in done.err and recorded(tmp_path / "out") == "fp32"
 
 
 def test_a_training_goes_on_in_its_precision(
