@@ -11,7 +11,15 @@ from typing import ClassVar
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
-from smaf.core.options import OPEN_FRACTION, Options, Range, add_options, option, plan_from
+from smaf.core.options import (
+    OPEN_FRACTION,
+    POSITIVE,
+    Options,
+    Range,
+    add_options,
+    option,
+    plan_from,
+)
 from smaf.core.predict_settings import PredictSettings
 from smaf.engine.predicting import open_network, shipped_weights
 from smaf.engine.predicting.photo_labels import Labels
@@ -79,6 +87,9 @@ class PredictOptions(Options):
         "where to compute; auto and cpu use ONNX Runtime where the weights are .onnx",
         choices=("auto", "cpu", "cuda", "mps"),
     )
+    threads: int | None = option(
+        None, "CPU threads of the network; default: as many as cores", kind=int, within=POSITIVE
+    )
 
     def settings(self, own: PredictSettings) -> PredictSettings:
         """How the network is used: as the options say, else as its `own` settings do."""
@@ -111,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     photographs = find_photographs(args.photographs)
     decides = options.labels is None and options.threshold is None
     weights = options.weights or (SEGMENTER if decides else CLASSIFIER)
-    network = open_network(weights, options.device)
+    network = open_network(weights, options.device, threads=options.threads)
     if network.segments and options.threshold is not None:
         raise InputError(
             f"--threshold {options.threshold}: {weights} is a segmentation network, which decides "

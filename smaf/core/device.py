@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from smaf.core.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("fp32", "bf16", "fp16")
+AUTO_PRECISION = "auto"  # stands for one of these, see smaf.engine.precision
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
@@ -54,9 +57,20 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     """Mixed precision on `device`: bf16 or fp16 as named, nothing for fp32."""
     if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(
-        device.type, dtype=torch.bfloat16 if precision == "bf16" else torch.float16
-    )
+    return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch's operations take `count` CPU threads in the block; None: as many as before."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if count is not None:
+            torch.set_num_threads(before)
 
 
 def seed_everything(seed: int) -> None:

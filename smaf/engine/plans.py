@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from smaf.core.command import make_parser
-from smaf.core.device import DEVICES, PRECISIONS, choose_device
+from smaf.core.device import AUTO_PRECISION, DEVICES, PRECISIONS, choose_device, cpu_threads
 from smaf.core.errors import InputError
 from smaf.core.options import (
     NOT_NEGATIVE,
@@ -92,10 +93,26 @@ class Compute(Options):
     GROUP: ClassVar[str] = "computing"
 
     device: str = option("auto", "where to compute", choices=DEVICES, role=Role.RUN)
-    precision: str = option("fp32", "mixed precision of forward passes", choices=PRECISIONS)
+    precision: str = option(
+        "fp32",
+        "mixed precision of forward passes; auto: bf16 where it is faster, by a trial of a second "
+        "on a CPU; a run that goes on keeps its own",
+        choices=(*PRECISIONS, AUTO_PRECISION),
+    )
     num_workers: int = option(
         2, "processes that read photographs or run the CRF", within=NOT_NEGATIVE, role=Role.RUN
     )
+    threads: int | None = option(
+        None,
+        "CPU threads of PyTorch's operations; default: as many as cores",
+        kind=int,
+        within=POSITIVE,
+        role=Role.RUN,
+    )
+
+    def limited(self) -> AbstractContextManager[None]:
+        """A block in which PyTorch takes as many CPU threads as the plan says."""
+        return cpu_threads(self.threads)
 
     def choose_device(self) -> torch.device:
         """The device; :class:`InputError` where it is not there."""

@@ -57,7 +57,7 @@ def test_roles_say_what_a_record_compares(small: Path, classifier: Path) -> None
     recorded = settings_of(open_data(small), plan)
     roles = {declared.name: declared.about.role for declared in plan.options()}
     assert recorded.free == {name for name, role in roles.items() if role is Role.RUN}
-    assert recorded.free == {"recipe", "device", "num_workers"}
+    assert recorded.free == {"recipe", "device", "num_workers", "threads"}
     assert str(recorded.values["weights"]).startswith("sha256:") and "list" not in recorded.values
     assert recorded.values["flip"] is True and recorded.values["contents of --list"]
 

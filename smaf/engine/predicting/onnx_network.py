@@ -21,15 +21,13 @@ class OnnxNetwork(Network):
     is damaged, was not exported by this project, or is a graph of other inputs and outputs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, threads: int | None = None) -> None:
         import onnxruntime
 
         content = require_file(path, "weights", NAME_ANOTHER).read_bytes()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        threads = os.environ.get("OMP_NUM_THREADS", "")
-        if os.environ.get("WORLD_SIZE", "1") != "1" and threads.isdecimal():
-            options.intra_op_num_threads = int(threads)  # many processes share the cores
+        options.intra_op_num_threads = threads or _share()
         try:
             check_onnx_weights(content)
             self.session = onnxruntime.InferenceSession(
@@ -72,3 +70,10 @@ class OnnxNetwork(Network):
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(n, 3, h, w) float32 images → the network's own logits, run by ONNX Runtime."""
         return np.asarray(self.session.run(None, {"images": images})[0])
+
+
+def _share() -> int:
+    """The threads of one of many processes, which share the cores; 0, as many as cores, of one."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    many = os.environ.get("WORLD_SIZE", "1") != "1"
+    return int(threads) if many and threads.isdecimal() else 0

@@ -17,7 +17,9 @@ def shipped_weights() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 
-def open_network(weights: str, device: str = "auto", precision: str = "fp32") -> Network:
+def open_network(
+    weights: str, device: str = "auto", precision: str = "fp32", *, threads: int | None = None
+) -> Network:
     """Open shipped weights by name, or a network's file.
 
     Args:
@@ -26,6 +28,7 @@ def open_network(weights: str, device: str = "auto", precision: str = "fp32") ->
         device: `"auto"`, `"cpu"`, or another that PyTorch knows; shipped weights are run by PyTorch
             where it is neither `"auto"` nor `"cpu"`.
         precision: of a checkpoint, `"fp32"` or what :func:`smaf.core.device.autocast` knows.
+        threads: CPU threads of its operations; None: as many as its runtime takes.
 
     Raises:
         InputError: the file is no network of this project, or an ONNX file is to run elsewhere than
@@ -36,7 +39,7 @@ def open_network(weights: str, device: str = "auto", precision: str = "fp32") ->
     if path.suffix == ".onnx" and device in {"auto", "cpu"}:
         from smaf.engine.predicting.onnx_network import OnnxNetwork
 
-        return OnnxNetwork(path)
+        return OnnxNetwork(path, threads=threads)
     if path.suffix == ".onnx" and weights in shipped_weights():
         path = path.with_suffix(".pth")
     elif path.suffix == ".onnx":
@@ -46,7 +49,7 @@ def open_network(weights: str, device: str = "auto", precision: str = "fp32") ->
     if path.suffix == ".pt2":
         from smaf.engine.predicting.program_network import ProgramNetwork
 
-        return ProgramNetwork(path, device)
+        return ProgramNetwork(path, device, threads=threads)
     from smaf.engine.predicting.torch_network import TorchNetwork
 
-    return TorchNetwork(path, device, precision)
+    return TorchNetwork(path, device, precision, threads=threads)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from smaf.core.device import choose_device
+from smaf.core.device import choose_device, cpu_threads
 from smaf.core.errors import InputError
 from smaf.core.files import require_file
 from smaf.core.network_facts import NAME_ANOTHER, parse_facts
@@ -27,9 +27,9 @@ class ProgramNetwork(Network):
     more than a program of known operators and its tensors (:mod:`smaf.models.programs`).
     """
 
-    def __init__(self, path: Path, device: str = "auto") -> None:
+    def __init__(self, path: Path, device: str = "auto", *, threads: int | None = None) -> None:
         require_file(path, "weights", NAME_ANOTHER)
-        self.device = choose_device(device)
+        self.device, self.threads = choose_device(device), threads
         try:
             self.facts = parse_facts(check_program(path), f"weights {path}")
             with _tensors_only():
@@ -51,7 +51,7 @@ class ProgramNetwork(Network):
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(n, 3, h, w) float32 images → the network's own logits, run by PyTorch."""
-        with torch.inference_mode():
+        with cpu_threads(self.threads), torch.inference_mode():
             return np.asarray(self.program(torch.from_numpy(images).to(self.device)).float().cpu())
 
 

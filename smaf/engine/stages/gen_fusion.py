@@ -18,6 +18,7 @@ from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, head_option
+from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.trained import trained_classifier
 
 CAM_FORMATS = ("npz", "npy")
@@ -68,10 +69,11 @@ def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) ->
     output = Output.of(output)
     device = plan.compute.choose_device()
     model = trained_classifier(plan.weights or "", data, head=plan.head)
-    with process_group(device):
+    with plan.compute.limited(), process_group(device):
+        model = model.to(device).to(memory_format=torch.channels_last)
+        plan = with_precision(plan, output, device=device, trial=lambda: inference_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids, labels=True)
-        model = model.to(device).to(memory_format=torch.channels_last)
         with (
             image_run(
                 output,

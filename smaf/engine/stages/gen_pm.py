@@ -26,8 +26,10 @@ from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
 from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, head_option, listed_as
+from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
+from smaf.models import Classifier
 
 BEFORE_CRF = "before_crf"
 _RESULTS = ("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz")
@@ -183,13 +185,19 @@ class _Masks:
         belt.put(write_refined, self.rule, out, pixels, cams, mask, size=size)
 
 
-def _source(data: DataRoot, plan: MaskPlan, device: torch.device) -> Source:
-    """What gives the fused maps of images: a folder, or the classifier."""
+def _classifier(data: DataRoot, plan: MaskPlan, device: torch.device) -> Classifier | None:
+    """The network that makes the fused maps; None where a folder holds them."""
     if plan.cam_dir is not None:
-        folder = Path(plan.cam_dir)
-        return lambda ids: stored_list(folder, data, ids)
+        return None
     model = trained_classifier(plan.weights or "", data, head=plan.head)
-    model = model.to(device).to(memory_format=torch.channels_last)
+    return model.to(device).to(memory_format=torch.channels_last)
+
+
+def _source(data: DataRoot, plan: MaskPlan, model: Classifier | None) -> Source:
+    """What gives the fused maps of images: the classifier, or without one a folder."""
+    if model is None:
+        folder = Path(plan.cam_dir or "")
+        return lambda ids: stored_list(folder, data, ids)
     return lambda ids: fuse_list(model, data, ids, plan.views, precision=plan.compute.precision)
 
 
@@ -205,8 +213,10 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
         plan.require("weights")
     output = Output.of(output)
     device = plan.compute.choose_device()
-    source = _source(data, plan, device)
-    with process_group(device):
+    model = _classifier(data, plan, device)
+    trial = None if model is None else lambda: inference_trial(model)
+    with plan.compute.limited(), process_group(device):
+        plan = with_precision(plan, output, device=device, trial=trial)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids, labels=True)
         if plan.cam_dir is not None:
@@ -216,7 +226,7 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
             output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"
         ) as run:
             write_class_list(output.folder, data)
-            _make(masks, source, run, num_workers=plan.compute.num_workers)
+            _make(masks, _source(data, plan, model), run, num_workers=plan.compute.num_workers)
     return output.folder
 
 

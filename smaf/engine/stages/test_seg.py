@@ -29,7 +29,9 @@ from smaf.engine.distributed import process_group
 from smaf.engine.fused import read_ahead
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, listed_as
+from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.predicting import Network, open_network
+from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.engine.stages.gen_pm import write_class_list
 from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, view_logits
 
@@ -147,6 +149,16 @@ def _check_network(network: Network, data: DataRoot) -> None:
         )
 
 
+def _precise(plan: SegmentPlan, network: Network, output: Output) -> tuple[SegmentPlan, Network]:
+    """The plan with its precision, and the network at it; `.onnx` and `.pt2` have their own."""
+    if not isinstance(network, TorchNetwork):
+        device = torch.device("cpu")
+        return with_precision(plan, output, device=device, trial=None), network
+    whole = network.whole
+    plan = with_precision(plan, output, device=network.device, trial=lambda: inference_trial(whole))
+    return plan, network.at(plan.compute.precision)
+
+
 def _segmented(
     network: Network, data: DataRoot, ids: Sequence[str], plan: SegmentPlan
 ) -> Iterator[tuple[str, Image.Image, list[int], SizedMaps]]:
@@ -195,9 +207,11 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
     """
     plan.require("weights")
     output = Output.of(output)
-    network = open_network(str(plan.weights), plan.compute.device, plan.compute.precision)
+    network = open_network(str(plan.weights), plan.compute.device, threads=plan.compute.threads)
     _check_network(network, data)
-    with process_group(torch.device("cpu")):  # nothing of the network is exchanged
+    # nothing of the network is exchanged
+    with plan.compute.limited(), process_group(torch.device("cpu")):
+        plan, network = _precise(plan, network, output)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids)
         with image_run(

@@ -17,6 +17,7 @@ from smaf.data.streams import SaliencyStream, TrainingStream
 from smaf.engine.distributed import process_group
 from smaf.engine.outputs import CLASSIFIER, Output, settings_of
 from smaf.engine.plans import TrainingPlan
+from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.saliency import check_saliency
 from smaf.engine.training.run import train, training_run
 from smaf.engine.training.validation import validator
@@ -119,10 +120,12 @@ def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Pat
     Reads photographs, image-level labels and, but for plain CAM, saliency maps; no masks. A stopped
     run goes on. Raises :class:`InputError` for data or weights that do not serve.
     """
+    output = Output.of(output)
     device = plan.compute.choose_device()
     seed_everything(plan.seed)
     model = plan.prepare(plan.build(data.num_classes))
-    with process_group(device):
+    with plan.compute.limited(), process_group(device):
+        plan = with_precision(plan, output, device=device, trial=lambda: training_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         kind = SaliencyStream if plan.uses_saliency else TrainingStream
         stream = kind(
@@ -143,5 +146,5 @@ def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Pat
             write_checkpoint(folder / CLASSIFIER, model, data.classes.names)
 
         training = plan.training(model, task, stream, device=device, save=save, validate=validate)
-        with training_run(Output.of(output), settings, images=len(ids)) as run:
+        with training_run(output, settings, images=len(ids)) as run:
             return train(training, run, result=CLASSIFIER)

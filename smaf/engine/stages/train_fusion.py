@@ -32,6 +32,7 @@ from smaf.engine.outputs import (
     settings_of,
 )
 from smaf.engine.plans import AUTO, Crops, TrainingPlan
+from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.trained import trained_classifier
 from smaf.engine.training.prototypes import (
     PROTOTYPES,
@@ -270,6 +271,7 @@ def train_fusion(data: DataRoot, plan: FusionTrainingPlan, output: Output | Path
     :class:`InputError` for data or weights that do not serve.
     """
     plan.require("weights", "cam_dir")
+    output = Output.of(output)
     device = plan.compute.choose_device()
     seed_everything(plan.seed)
     model = trained_classifier(plan.weights or "", data, head=plan.head)
@@ -279,12 +281,13 @@ def train_fusion(data: DataRoot, plan: FusionTrainingPlan, output: Output | Path
             "self-training needs stage 0 with --network eps"
         )
     plan.prepare(model)
-    with process_group(device):
+    with plan.compute.limited(), process_group(device):
+        plan = with_precision(plan, output, device=device, trial=lambda: training_trial(model))
         settings = settings_of(data, plan)
         stream = _stream(data, plan, model)
         background = plan.target.background
         validate = validator(model, data, plan.validation, background=background)
-        with training_run(Output.of(output), settings, images=len(stream.ids)) as run:
+        with training_run(output, settings, images=len(stream.ids)) as run:
             task = _task(model.to(device), data, plan, run, settings)
 
             def save(folder: Path) -> None:

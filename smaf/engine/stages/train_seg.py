@@ -25,6 +25,7 @@ from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_classes
 from smaf.engine.outputs import SEGMENTER, Output, Places, settings_of
 from smaf.engine.plans import Crops, TrainingPlan
+from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.trained import check_class_names
 from smaf.engine.training.loop import LoopSettings
 from smaf.engine.training.optim import OptimSettings
@@ -218,10 +219,12 @@ def train_seg(data: DataRoot, plan: SegmentationPlan, output: Output | Path | st
     if not plan.true_masks:
         plan.require("target_dir")
     targets = None if plan.true_masks or plan.target_dir is None else Path(plan.target_dir)
+    output = Output.of(output)
     device = plan.compute.choose_device()
     seed_everything(plan.seed)
     model = plan.prepare(plan.build(data))
-    with process_group(device):
+    with plan.compute.limited(), process_group(device):
+        plan = with_precision(plan, output, device=device, trial=lambda: training_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids, masks=plan.true_masks)
         if targets is not None:
@@ -243,6 +246,6 @@ def train_seg(data: DataRoot, plan: SegmentationPlan, output: Output | Path | st
             write_checkpoint(folder / SEGMENTER, model, data.classes.names)
 
         training = plan.training(model, task, stream, device=device, save=save, validate=validate)
-        with training_run(Output.of(output), settings, images=len(ids)) as run:
+        with training_run(output, settings, images=len(ids)) as run:
             check_targets(stream, ids, data)
             return train(training, run, result=SEGMENTER)
