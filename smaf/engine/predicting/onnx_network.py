@@ -28,7 +28,7 @@ class OnnxNetwork(Network):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or _share()
-        # Threads that spin while they wait gain 3 % alone; beside a busy process they double the time
+        # Spinning threads gain 3 % alone; beside a busy process they double the time
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             check_onnx_weights(content)
