@@ -1,4 +1,4 @@
-"""README's examples from Python run as they stand, with fewer steps."""
+"""The examples from Python in README and docs run as they stand, with fewer steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from PIL import Image
 from smaf.core.images import read_mask
 from smaf.data.demo.demo_set import render_demo_set
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.M | re.S)
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def blocks(page: str) -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+
+
+BLOCKS = blocks("README.md")
 
 
 def test_a_photograph_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +44,20 @@ def test_a_whole_training_from_python(tmp_path: Path, monkeypatch: pytest.Monkey
     masks = sorted((tmp_path / "run/masks").glob("train_*.png"))
     assert len(masks) == 6 and read_mask(masks[0]).shape == (64, 96)
     assert names["network"] == Path("run/net/segmenter.pth") and names["network"].is_file()
+
+
+def test_the_dense_crf_on_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pixels = np.zeros((24, 32, 3), dtype=np.uint8)
+    pixels[:, 16:] = 255
+    Image.fromarray(pixels).save("photo.jpg", quality=95)
+    probability = np.full((2, 24, 32), 0.4)
+    probability[1, :, 12:] = 0.6  # four columns too far to the left
+    probability[0] = 1 - probability[1]
+    np.save("probability.npy", probability)
+    names: dict[str, Any] = {}
+    (block,) = blocks("docs/speed.md")
+    exec(block, names)
+    expected = np.zeros((24, 32))
+    expected[:, 16:] = 1
+    np.testing.assert_array_equal(names["mask"], expected)
