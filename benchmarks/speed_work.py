@@ -174,7 +174,9 @@ def train(step: Step, side: str, ground: Ground) -> Work:
     """Steps on one batch; both sides agree in the loss of the first one, dropout included."""
     if ground.quick:
         step = Step(step.stage, step.network, 2, _QUICK_CROP)
-    model, batch, loop = step.build(), step.batch(), replace(step.loop, accumulate=1)
+    # At the published rate random weights diverge, to numbers that processors are slow with
+    optim = replace(step.loop.optim, lr=1e-6)
+    model, batch, loop = step.build(), step.batch(), replace(step.loop, accumulate=1, optim=optim)
     run: Callable[[Batch], float]
     if side == "ours":
         run = training_step(model, step.task(model), loop)
