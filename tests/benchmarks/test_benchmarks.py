@@ -1,0 +1,94 @@
+"""The benchmark scripts run, at tiny sizes, and what they write can be read."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(name: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run a script of `benchmarks` to its end, on one thread."""
+    paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
+    return subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / f"{name}.py", *map(str, words)],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def results(tmp_path: Path, name: str, *words: object) -> tuple[dict[str, Any], str]:
+    """What a script wrote: its JSON, and its Markdown, which it printed, too."""
+    out, table = tmp_path / "out.json", tmp_path / "out.md"
+    done = start(name, *words, "--quick", "--out", out, "--markdown", table)
+    assert done.returncode == 0, done.stderr
+    assert table.read_text() in done.stdout
+    return json.loads(out.read_text()), table.read_text()
+
+
+def test_speed_compares_both_sides(tmp_path: Path) -> None:
+    """Samples and scores agree; the CRF needs pydensecrf, and says so."""
+    found, table = results(tmp_path, "speed", "--rows", "crf,evaluate", "sample-2", "--rounds", 1)
+    rows = {row["row"]: row for row in found["rows"]}
+    assert list(rows) == ["crf-labels", "crf-softmax-2", "crf-softmax-21", "sample-2", "evaluate"]
+    left_out = {name for name, row in rows.items() if "note" in row}
+    crf = {name for name in rows if name.startswith("crf")}
+    assert left_out == (set() if importlib.util.find_spec("pydensecrf") else crf)
+    assert rows["evaluate"]["difference"] < 1e-9
+    assert 0 < rows["sample-2"]["difference"] < 2e-3  # thousandths are stored
+    for name in rows.keys() - left_out:
+        row = rows[name]
+        assert row["same"] and f"`{name}`" in table
+        pair = row["rounds"][0]
+        assert row["wall_ratio"] == pair["published"]["wall"] / pair["ours"]["wall"]
+        assert pair["ours"]["peak"] > 2**26
+    assert found["cores"] >= 1 and found["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.parametrize("stage", [0, 2, 4])
+def test_a_published_step_has_the_same_loss(tmp_path: Path, stage: int) -> None:
+    found, _ = results(tmp_path, "speed", "--rows", f"step-light-{stage}", "--rounds", 1)
+    assert found["rows"][0]["difference"] < 1e-4
+
+
+def test_unknown_rows_are_named() -> None:
+    done = start("speed", "--rows", "fusion")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --rows fusion: expected some of fuse-resnet38, ")
+
+
+def test_the_script_for_gpus_runs_on_the_cpu(tmp_path: Path) -> None:
+    found, table = results(tmp_path, "gpu", "--device", "cpu")
+    commands = [(stage["command"], stage["precision"]) for stage in found["stages"]]
+    assert len(commands) == 21 and commands[0] == ("train_eps", "fp32")
+    checks = {check["what"]: check["apart"] for check in found["checks"]}
+    assert checks["fused maps, fp32"] == checks["loss of stage 4, fp32"] == 0.0
+    assert 0.0 < checks["fused maps, bf16"] < 0.2
+    assert checks["weights after stage 0, 2 processes and one"] < 1e-4
+    assert len(found["sizes"]) == 5 and "DeepLab-V2, step of stage 4" in table
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_cuda_one_line_says_so() -> None:
+    done = start("gpu")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "error: --device cuda: PyTorch finds no CUDA device here: use --device auto or --device cpu"
+    ]
