@@ -91,7 +91,8 @@ def training_step(
     It is a function of the batch, which stands for all of the step's, and returns the loss.
     """
     device = torch.device(device)
-    model.to(device).to(memory_format=torch.channels_last)
+    layout = model.training_format(device)
+    model.to(device).to(memory_format=layout)
     optimiser = make_optimiser(groups_of(model, loop.optim), loop.optim)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     model.train()
@@ -100,7 +101,7 @@ def training_step(
         total = torch.zeros((), device=device)
         for _ in range(loop.accumulate):
             there = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-            there["image"] = there["image"].contiguous(memory_format=torch.channels_last)
+            there["image"] = there["image"].contiguous(memory_format=layout)
             with autocast(device, precision):
                 loss, _ = task.loss(model, there)
             scaler.scale(loss / loop.accumulate).backward()

@@ -47,12 +47,13 @@ class Trial:
     bf16: nn.Module
     count: int = 1
     training: bool = False
+    layout: torch.memory_format = torch.channels_last
 
     def seconds(self, precision: str, side: int) -> float:
         """How long one pass takes on square images."""
         network = self.fp32 if precision == "fp32" else self.bf16
         images = torch.zeros(self.count, 3, side, side)
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=self.layout)
         started = time.perf_counter()
         with torch.set_grad_enabled(self.training):
             with autocast(_CPU, precision):
@@ -80,8 +81,9 @@ def inference_trial(model: nn.Module) -> Trial:
 
 def training_trial(model: Trainable) -> Trial:
     """The trial of a network in training, on a copy of it."""
-    copied = copy.deepcopy(model).to(memory_format=torch.channels_last).train()
-    return Trial(copied, copied, count=2, training=True)
+    layout = model.training_format(_CPU)
+    copied = copy.deepcopy(model).to(memory_format=layout).train()
+    return Trial(copied, copied, count=2, training=True, layout=layout)
 
 
 def with_precision(

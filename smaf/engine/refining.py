@@ -13,14 +13,7 @@ from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_saliency, write_mask
-from smaf.ops import (
-    cams_to_mask,
-    certain_mask,
-    refine_cams,
-    refine_cams_at,
-    refine_mask,
-    refined_mask,
-)
+from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask
 
 CRF_KINDS = ("none", "masks", "maps")
 UNCERTAIN = ("none", "thresholds", "crf")
@@ -68,7 +61,8 @@ class MaskRule:
         self, photo: Image.Image, cams: Mapping[int, np.ndarray], backgrounds: Sequence[float]
     ) -> list[np.ndarray]:
         shape = photo.height, photo.width
-        return [refined_mask(maps, shape) for maps in refine_cams_at(photo, cams, backgrounds)]
+        refined = refine_cams(photo, cams, backgrounds=backgrounds)
+        return [refined_mask(maps, shape) for maps in refined]
 
 
 def write_refined(
@@ -106,10 +100,10 @@ def write_refined_maps(job: MapsJob) -> None:
         photo = read_image(job.photo)
         saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
         stored = read_fused(job.cams, num_classes=len(job.labels), size=photo.size)
-        refined = refine_cams(
+        (refined,) = refine_cams(
             photo,
             {c: cam for c, cam in stored.items() if job.labels[c]},
-            background=job.background,
+            backgrounds=[job.background],
             saliency=saliency,
             saliency_weight=job.saliency_weight,
             long_side=job.long_side,

@@ -24,13 +24,13 @@ class SpentBatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same shape; `x` itself where no gradient is wanted."""
-        if self.training or torch.is_grad_enabled():
-            return super().forward(x)
+        if self.training or torch.is_grad_enabled() or x.dtype != torch.float32:
+            return super().forward(x)  # half precision would round twice
         if self.running_mean is None or self.running_var is None:
             return super().forward(x)
         scale = self.weight * torch.rsqrt(self.running_var + self.eps)
         shift = self.bias - self.running_mean * scale
-        return x.mul_(scale[:, None, None]).add_(shift[:, None, None])
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None], out=x)
 
 
 def _relu(normalised: Tensor) -> Tensor:

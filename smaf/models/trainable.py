@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from smaf.core.errors import InputError
@@ -35,6 +36,10 @@ class Trainable(nn.Module):
                 if self.freeze_batchnorm and isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+    def training_format(self, device: torch.device) -> torch.memory_format:
+        """The layout of weights and images in which the network trains fastest on `device`."""
+        return torch.channels_last
 
     @property
     def described(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -54,13 +53,11 @@ def bounded_photo(photo: Image.Image, *, max_pixels: int = MAX_VIEW_PIXELS) -> I
     return photo.resize(size, Image.Resampling.BICUBIC)
 
 
-def _smaller(photo: Image.Image, max_pixels: int) -> tuple[int, int]:
-    factor = math.sqrt(max_pixels / (photo.width * photo.height))
-    return max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
-
-
-def _at_long_side(photo: Image.Image, long_side: int) -> tuple[int, int]:
-    factor = long_side / max(photo.size)
+def _smaller(photo: Image.Image, max_pixels: int, long_side: int | None = None) -> tuple[int, int]:
+    """The photograph's (W, H), made smaller where it has more pixels or is longer."""
+    factor = min(1.0, math.sqrt(max_pixels / (photo.width * photo.height)))
+    if long_side is not None:
+        factor = min(factor, long_side / max(photo.size))
     return max(1, round(photo.width * factor)), max(1, round(photo.height * factor))
 
 
@@ -69,31 +66,23 @@ def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def refine_cams(
-    photo: Image.Image, cams: Mapping[int, np.ndarray], *, background: float | None, **how: Any
-) -> ClassMaps:
-    """:func:`refine_cams_at` with one background."""
-    return refine_cams_at(photo, cams, [background], **how)[0]
-
-
-def refine_cams_at(
     photo: Image.Image,
     cams: Mapping[int, np.ndarray],
-    backgrounds: Sequence[float | None],
     *,
+    backgrounds: Sequence[float | None],
     saliency: Image.Image | None = None,
     saliency_weight: float = 1.0,
     long_side: int | None = None,
     crf: bool = True,
     max_pixels: int = MAX_VIEW_PIXELS,
 ) -> list[ClassMaps]:
-    """Refine the fused maps of a photograph with :func:`smaf.ops.crf_cams`, once a background.
+    """Refine the fused maps of a photograph with :func:`smaf.ops.crf_cams`, for each background.
 
     Without `crf` its saliency part works alone. Both work at a smaller size where the photograph is
-    longer than `long_side` (the kernels shrink with it) or has more than `max_pixels`.
+    longer than `long_side` or has more than `max_pixels`; with `long_side` the kernels shrink, too.
     """
-    whole, settings = photo.size, SOFTMAX
-    if photo.width * photo.height > max_pixels or max(photo.size) > (long_side or max(photo.size)):
-        size = _smaller(photo, max_pixels) if long_side is None else _at_long_side(photo, long_side)
+    whole, size, settings = photo.size, _smaller(photo, max_pixels, long_side), SOFTMAX
+    if size != whole:
         if long_side is not None:
             settings = SOFTMAX.scaled(max(size) / max(photo.size))
         photo, cams = (

@@ -12,7 +12,8 @@ from small_set import PICTURES, good, run, stage2, stage3, stamps
 from smaf import refine_fusion
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask
-from smaf.ops import crf_cams
+from smaf.ops import DenseCrf, crf_cams
+from smaf.ops.crf import CrfSettings, crf_of
 from smaf.ops.refine import refine_cams, refined_mask
 
 
@@ -89,7 +90,9 @@ def test_stage3_on_maps(small: Path, classifier: Path, cams: Path, tmp_path: Pat
     for image_id, (w, h, _) in PICTURES.items():
         photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
         expected = refined_mask(
-            refine_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3), background=0.3),
+            refine_cams(
+                photo, read_fused(cams / f"{image_id}.npz", num_classes=3), backgrounds=[0.3]
+            )[0],
             (h, w),
         )
         assert np.array_equal(read_mask(tmp_path / "a" / f"{image_id}.png"), expected)
@@ -119,10 +122,30 @@ def test_smaller_size_shrinks_the_kernels() -> None:
     cam = np.zeros((80, 120), dtype=np.float32)
     cam[12:68, 22:98] = 0.7
     photo = Image.fromarray(pixels)
-    whole = refined_mask(refine_cams(photo, {1: cam}, background=0.5), (80, 120))
-    half = refine_cams(photo, {1: cam}, background=0.5, long_side=60)
+    whole = refined_mask(refine_cams(photo, {1: cam}, backgrounds=[0.5])[0], (80, 120))
+    (half,) = refine_cams(photo, {1: cam}, backgrounds=[0.5], long_side=60)
     assert half[1].shape == (80, 120)
     assert (refined_mask(half, (80, 120)) != whole).mean() < 0.05
+
+
+@pytest.mark.parametrize("long_side", [None, 200, 60])
+def test_no_longer_side_exceeds_the_size_cap(
+    long_side: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer side than the photograph's enlarges nothing; a shorter one is bounded, too."""
+    sizes = []
+
+    def noting(image: Image.Image, settings: CrfSettings) -> DenseCrf:
+        sizes.append((*image.size, settings.bilateral.xy))
+        return crf_of(image, settings)
+
+    monkeypatch.setattr("smaf.ops.refine.crf_of", noting)
+    photo = Image.fromarray(np.zeros((80, 120, 3), dtype=np.uint8))
+    cam = np.full((80, 120), 0.7, dtype=np.float32)
+    (maps,) = refine_cams(photo, {1: cam}, backgrounds=[0.5], long_side=long_side, max_pixels=2400)
+    assert maps[1].shape == (80, 120)
+    (w, h, xy), scaled = sizes[0], long_side is not None
+    assert w * h <= 2400 * 1.02 and xy == pytest.approx(67 * (w / 120 if scaled else 1))
 
 
 def test_saliency_speaks_for_classes_and_never_against() -> None:

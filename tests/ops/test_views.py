@@ -96,7 +96,8 @@ def test_bounded_crf_is_that_of_the_whole_maps() -> None:
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 256, (6, 8, 3)).astype(np.uint8)).resize((160, 120))
     cams = SizedMaps(maps(1, 12, 16), photo.size)
-    theirs = refine_cams(photo, {0: cams.full()[0]}, background=0.4, max_pixels=4800)[0]
+    (whole,) = refine_cams(photo, {0: cams.full()[0]}, backgrounds=[0.4], max_pixels=4800)
+    theirs = whole[0]
     with pytest.warns(RuntimeWarning):
         smaller = bounded_photo(photo, max_pixels=4800)
     refined = crf_cams(smaller, {0: SizedMaps(cams.maps, smaller.size).full()[0]}, background=0.4)

@@ -107,7 +107,8 @@ class Trainer:
     def __init__(self, training: Training, folder: Path) -> None:
         self.training, self.settings, self.folder = training, training.settings, folder
         self.task, self.device = training.task, training.device
-        self.model = training.model.to(self.device).to(memory_format=torch.channels_last)
+        self.format = training.model.training_format(self.device)
+        self.model = training.model.to(self.device).to(memory_format=self.format)
         optim = self.settings.optim
         groups = parameter_groups(self.model, optim, head=self.model.head_modules)
         self.optimiser = make_optimiser(groups, optim)
@@ -228,7 +229,7 @@ class Trainer:
                 key: value.to(self.device, non_blocking=True)
                 for key, value in next(batches).items()
             }
-            batch["image"] = batch["image"].contiguous(memory_format=torch.channels_last)
+            batch["image"] = batch["image"].contiguous(memory_format=self.format)
             last = index == self.settings.accumulate - 1
             parallel = network if isinstance(network, DistributedDataParallel) else None
             with nullcontext() if last or parallel is None else parallel.no_sync():
