@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -20,6 +21,7 @@ from smaf import gen_fusion, gen_pm, train_eps, train_fusion
 from smaf.core.command import run_command
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import write_mask
+from smaf.models.export import can_export
 
 CLASSES = ("ball", "box", "tent")
 COLOURS = ((220, 60, 40), (50, 200, 70), (60, 80, 230))
@@ -40,6 +42,7 @@ ADAMW = ("--optimiser", "adamw", "--lr", "0.001")
 # A network of 0.1 million parameters that needs no download
 NETWORK = ("--backbone", "test_efficientnet", "--weights", "none")
 _TRAINING = ("--crop", "64", "--resize_long", "48", "72", "--batch_size", "2")
+needs_export = pytest.mark.skipif(not can_export(), reason="this PyTorch does not export")
 _RUN = ("--num_workers", "0", "--device", "cpu")
 
 

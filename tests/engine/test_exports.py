@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_set import CLASSES
+from small_set import CLASSES, needs_export
 
 from smaf.core.errors import InputError
 from smaf.core.views import Views
@@ -26,10 +26,6 @@ from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.export import can_export, export_onnx, export_program
 
 SETTINGS = PredictSettings(Views((1.0,), False, label_filter="logits"), None, 0.3)
-
-needs_export = pytest.mark.skipif(
-    not can_export(), reason="this release of PyTorch does not export"
-)
 
 
 @needs_export

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_set import CLASSES, PICTURES, good, run
+from small_set import CLASSES, PICTURES, good, needs_export, run
 
 from smaf import predict
 from smaf.core.images import read_mask, voc_palette
@@ -23,7 +23,7 @@ from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import LIGHT, PredictSettings, build_classifier, read_checkpoint, write_checkpoint
-from smaf.models.export import can_export, export_onnx
+from smaf.models.export import export_onnx
 from smaf.ops import fuse_cams, mean_maps, normalise_maps, peak_scores
 
 SETTINGS = PredictSettings(Views((1.0, 2.0), long_side=64), background=0.4, score=0.3)
@@ -293,7 +293,7 @@ def test_prediction_does_without_pytorchs_start_up() -> None:
     )
 
 
-@pytest.mark.skipif(not can_export(), reason="this release of PyTorch does not export")
+@needs_export
 def test_onnx_is_the_same_network(tmp_path: Path) -> None:
     """Odd sizes and any batch; in half precision only the weights are rounded."""
     torch.manual_seed(0)

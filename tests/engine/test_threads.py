@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_set import CLASSES, SGD, good, run, stage0, stage1
+from small_set import CLASSES, SGD, good, needs_export, run, stage0, stage1
 
 from smaf import predict, test_seg
 from smaf.core.device import cpu_threads
@@ -18,19 +18,21 @@ from smaf.engine.predicting import open_network
 from smaf.engine.predicting.onnx_network import OnnxNetwork
 from smaf.engine.training.loop import Trainer
 from smaf.models import build_segmenter, write_checkpoint
-from smaf.models.export import export_onnx, export_program
+from smaf.models.export import can_export, export_onnx, export_program
 
 IMAGES = np.zeros((1, 3, 32, 48), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network as checkpoint, ONNX file and program; return the checkpoint's path."""
+    """A network as checkpoint and, where PyTorch exports, as ONNX file and program; return the
+    checkpoint's path."""
     path = tmp_path_factory.mktemp("networks") / "s.pth"
     model = build_segmenter("test_efficientnet", num_classes=4)
     write_checkpoint(path, model, CLASSES)
-    export_onnx(path.with_suffix(".onnx"), model, CLASSES)
-    export_program(path.with_suffix(".pt2"), model, CLASSES)
+    if can_export():
+        export_onnx(path.with_suffix(".onnx"), model, CLASSES)
+        export_program(path.with_suffix(".pt2"), model, CLASSES)
     return path
 
 
@@ -80,6 +82,7 @@ def test_stages_compute_with_them(
     assert done.status == 2 and "--threads 0: expected more than 0" in done.err
 
 
+@needs_export
 def test_onnx_runtime_takes_them(segmenter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those asked for, else one process's share of the cores, else (0) as many as cores."""
     onnx = segmenter.with_suffix(".onnx")
@@ -92,7 +95,7 @@ def test_onnx_runtime_takes_them(segmenter: Path, monkeypatch: pytest.MonkeyPatc
     assert isinstance(network, OnnxNetwork) and threads_of(network) == 2
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".pt2"])
+@pytest.mark.parametrize("suffix", [".pth", pytest.param(".pt2", marks=needs_export)])
 def test_pytorch_takes_them_for_each_pass(
     suffix: str, segmenter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +107,7 @@ def test_pytorch_takes_them_for_each_pass(
     assert seen == [before + 1] and torch.get_num_threads() == before
 
 
+@needs_export
 def test_commands_hand_them_on(
     small: Path, segmenter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
