@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STAGES = (
+    "saliency",
     "train_eps",
     "gen_fusion",
     "refine_fusion",

@@ -17,6 +17,7 @@ MOST_PARAMETERS = 8  # of a function, `self` and `cls` not counted
 MOST_WRAPPER_LINES = 15
 # the scripts that call one command; what they share lies in common.sh and venv.sh
 WRAPPERS = [
+    "saliency",
     "train_eps",
     "gen_fusion",
     "refine_fusion",

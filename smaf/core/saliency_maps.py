@@ -1,18 +1,25 @@
-"""Reading saliency maps; what is read of which file stands in :mod:`smaf.core.images`."""
+"""Reading and writing saliency maps; :mod:`smaf.core.images` says what is read of which file."""
 
 from __future__ import annotations
 
+import io
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, PngImagePlugin
 
+from smaf.core.files import write_bytes
 from smaf.core.image_files import ImageFile, loading, open_image
 from smaf.core.levels import eight_bits
 
 _FIX = "save the map as 8-bit greyscale, 0..255, 255 most salient"
 _GREY = 8  # so far apart lossy compression may move the channels of a grey map
+# A PNG's text, right behind its header: who made the map. Programs that change a map and save it
+# leave it out, or put it elsewhere
+_MAKER = ("Software", "smaf saliency")
+_MARK = b"tEXt" + "\0".join(_MAKER).encode()
+_HEAD = 33 + 4 + len(_MARK)  # bytes up to its end
 
 
 def read_saliency(path: Path, *, size: tuple[int, int] | None = None) -> Image.Image:
@@ -88,3 +95,20 @@ def _of_colours(file: ImageFile, image: Image.Image) -> Image.Image:
             _FIX,
         )
     return image.convert("RGB").convert("L").point(lambda value: 255 if value else 0)
+
+
+def write_saliency(path: Path, image: Image.Image) -> None:
+    """Write an 8-bit greyscale map as a PNG that says who made it, whole or not at all."""
+    if image.getextrema()[1] == 1:
+        # Nearly nothing is salient. Read again, 0 and 1 alone would be a mask of 0 and 255 (S2)
+        image = Image.new("L", image.size)
+    maker, stream = PngImagePlugin.PngInfo(), io.BytesIO()
+    maker.add_text(*_MAKER)
+    image.save(stream, format="PNG", pnginfo=maker)
+    write_bytes(path, stream.getvalue())
+
+
+def made_here(path: Path) -> bool:
+    """Whether :func:`write_saliency` made this file, and no program has changed it since."""
+    with path.open("rb") as file:
+        return file.read(_HEAD).endswith(_MARK)

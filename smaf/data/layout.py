@@ -41,6 +41,8 @@ from smaf.core.options import Options, option
 from smaf.data.lists import read_ids
 
 PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
+# What messages say to do where saliency maps do not serve
+WITHOUT_SALIENCY = "train without (train_eps --no_saliency, refine_fusion --saliency_weight 0)"
 MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
 LABEL_FILES = (
     "metadata/*/cls_labels.npy",
@@ -197,7 +199,8 @@ class DataRoot:
         fixes = {"photograph": "put it there or take its id off the list"}
         if saliency:
             fixes["saliency map"] = (
-                "make one with a saliency detector, or train without (--network cls)"
+                f"run `smaf saliency --data_root {self.root}` on the same --list, or "
+                + WITHOUT_SALIENCY
             )
         if masks:
             fixes["mask"] = fixes["photograph"]

@@ -75,6 +75,11 @@ class Places:
         """Stage 4's network."""
         return self.logdir / "segmenter" / SEGMENTER
 
+    @property
+    def saliency(self) -> Path:
+        """The data set's saliency maps."""
+        return self.data_root / "SALImages"
+
     def segmented(self, list_name: str) -> Path:
         """Stage 4's masks of a list."""
         return self.logdir / f"segmented_{Path(list_name).stem}"
@@ -218,13 +223,15 @@ def output_run(
     results: Sequence[str],
     images: int,
     per_image: bool = False,
+    owns: Callable[[Path], bool] | None = None,
 ) -> Iterator[OutputRun]:
     """Hold an output folder for a run, and record the run where the block ends without an error.
 
     `results` are patterns of what such a run writes: with `overwrite` they are dropped, the record
     last, else what is there must have been made with the same settings. Where results are
     `per_image` the list may change between runs. Results without a record are neither taken nor
-    dropped: the folder may be that of the true masks. A new run's record is written before
+    dropped: the folder may be that of the true masks. Where `owns` tells a run's results from
+    others, both may lie in the folder, and the others stay. A new run's record is written before
     anything else.
     """
     folder = output.folder
@@ -234,7 +241,7 @@ def output_run(
 
         def start() -> None:
             stack.enter_context(locked(folder))
-            _clear(output, record, results)
+            _clear(output, record, results, owns)
             if _check_same(record, per_image=per_image) is None:
                 run.begin()
 
@@ -246,19 +253,22 @@ def output_run(
         distributed.wait_for_all()  # the others' next stage reads the record
 
 
-def _clear(output: Output, record: RunRecord, results: Sequence[str]) -> None:
+def _clear(
+    output: Output, record: RunRecord, results: Sequence[str], owns: Callable[[Path], bool] | None
+) -> None:
     """Drop what killed runs left, and with `overwrite` the results; refuse those of no run."""
     folder = output.folder
     paths = [path for pattern in results for path in folder.glob(pattern)]
     found = [path for path in paths if not path.name.startswith(".")]
-    if found and not record.path.is_file():
+    if found and owns is None and not record.path.is_file():
         raise InputError(
             f"output folder {folder} holds {found[0].name}, which no recorded run made (it has no "
             f"{RECORD}): choose another folder with --out"
         )
     if output.overwrite:
         made_of_them = [path for pattern in _DERIVED for path in folder.glob(pattern)]
-        for path in [*made_of_them, *found, record.path]:
+        dropped = [path for path in [*made_of_them, *found] if owns is None or owns(path)]
+        for path in [*dropped, record.path]:
             path.unlink(missing_ok=True)
     for below in {(folder / pattern).parent for pattern in results} - {folder}:
         drop_leftovers(below)
@@ -284,13 +294,16 @@ def image_run(
     results: Sequence[str],
     check: Callable[[str], object],
     what: str,
+    owns: Callable[[Path], bool] | None = None,
 ) -> Iterator[OutputRun]:
     """:func:`output_run` of a stage whose results are files of single images.
 
     `todo` of the run it gives are the images that this process must work on, those whose results
     `check` does not accept (:meth:`OutputRun.left`). `what` is what messages call the results.
     """
-    with output_run(output, settings, results=results, images=len(ids), per_image=True) as run:
+    with output_run(
+        output, settings, results=results, images=len(ids), per_image=True, owns=owns
+    ) as run:
         run.begin()
         run.todo = run.left(distributed.share(ids), check)
         yield run

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from smaf.core.errors import InputError
 from smaf.core.images import read_saliency
-from smaf.data.layout import DataRoot
+from smaf.data.layout import WITHOUT_SALIENCY, DataRoot
 from smaf.engine import distributed
 
 log = logging.getLogger("smaf")
@@ -23,7 +23,11 @@ def is_flat(path: Path) -> bool:
 
     A map of a single pixel cannot be otherwise, and is not counted.
     """
-    values = np.asarray(read_saliency(path))
+    return says_nothing(np.asarray(read_saliency(path)))
+
+
+def says_nothing(values: np.ndarray) -> bool:
+    """:func:`is_flat` of a map's values 0..255."""
     return values.size > 1 and int(values.max()) - int(values.min()) < _FLAT
 
 
@@ -53,8 +57,8 @@ def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
     )
     if flat.all() and len(ids) > 1:  # a single photograph may show nothing salient, or nothing else
         raise InputError(
-            f"{some} is the first: save them as 8-bit greyscale, 0..255, 255 most salient, or "
-            "train without (--network cls, --saliency_weight 0)"
+            f"{some} is the first: save them as 8-bit greyscale, 0..255, 255 most salient, move "
+            f"them away and run `smaf saliency`, or {WITHOUT_SALIENCY}"
         )
     if not quiet:
         log.warning("warning: %s%s", some, "" if flat.sum() == 1 else " is the first")

@@ -7,14 +7,22 @@ from pathlib import Path
 from smaf.core.errors import InputError
 from smaf.engine.predicting.network import Network
 
+_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+_SALIENCY = "saliency_"  # begins the names of networks that find what is salient, not classes
+
 
 def shipped_weights() -> dict[str, Path]:
-    """The networks that the package ships, by name.
+    """The networks that the package ships to make masks, by name.
 
     Each path is that of the `.onnx` file; `.pth` and the model card `.md` lie beside it.
     """
-    folder = Path(__file__).resolve().parents[2] / "weights"
-    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
+    files = sorted(_WEIGHTS.glob("*.onnx"))
+    return {path.stem: path for path in files if not path.stem.startswith(_SALIENCY)}
+
+
+def shipped_saliency() -> dict[str, Path]:
+    """The networks that the package ships to find what is salient, by name."""
+    return {path.stem: path for path in sorted(_WEIGHTS.glob(f"{_SALIENCY}*.onnx"))}
 
 
 def open_network(

@@ -40,6 +40,11 @@ class EpsPlan(TrainingPlan):
     command: ClassVar[str] = "train_eps"
 
     network: str = option("eps", "eps, or cls: plain CAM, no saliency", choices=("eps", "cls"))
+    saliency: bool = option(
+        True,
+        "without: --network cls, whatever --network says; no saliency maps are needed",
+        role=Role.RUN,  # it decides nothing that the network does not say
+    )
     backbone: str = option(RESNET38, "resnet38, or any timm model (tf_efficientnet_lite0)")
     head: str = option("smaf", "head of --network eps", choices=("smaf", "eps"))
     output_stride: int | None = option(
@@ -52,6 +57,11 @@ class EpsPlan(TrainingPlan):
         0.4, "EPS: overlap above which a labelled class is salient", within=FRACTION
     )
     lam: float = option(0.5, "EPS: share of the foreground estimate", within=FRACTION)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.saliency:
+            object.__setattr__(self, "network", "cls")
 
     @property
     def uses_saliency(self) -> bool:
