@@ -91,6 +91,26 @@ def test_the_light_recipe_refines_between_stages_1_and_2(tmp_path: Path) -> None
         )
 
 
+def test_saliency_maps_lie_in_the_data_set_by_default(tmp_path: Path) -> None:
+    (command,) = commands(tmp_path, "saliency.sh", DATA_ROOT="d", LIST="mine", DEVICE="cuda")
+    assert command[:2] == ["-m", "smaf.saliency"] and "--device" not in command
+    assert [value(command, f"--{name}") for name in ("list", "model", "preset", "out")] == [
+        "mine",
+        "saliency_lite0",
+        "None",
+        "d/SALImages",
+    ]
+    (command,) = commands(
+        tmp_path, "saliency.sh", MODEL="u2net", PRESET="isnet", OUT="o", NPROC="2"
+    )[1:]
+    assert command[:4] == ["-m", "smaf.launch", "2", "saliency"]
+    assert [value(command, f"--{name}") for name in ("model", "preset", "out")] == [
+        "u2net",
+        "isnet",
+        "o",
+    ]
+
+
 def test_many_processes_go_through_the_launcher(tmp_path: Path) -> None:
     (command,) = commands(tmp_path, "gen_fusion.sh", NPROC="4")
     assert command[:4] == ["-m", "smaf.launch", "4", "gen_fusion"]

@@ -104,7 +104,8 @@ def write_saliency(path: Path, image: Image.Image) -> None:
         image = Image.new("L", image.size)
     maker, stream = PngImagePlugin.PngInfo(), io.BytesIO()
     maker.add_text(*_MAKER)
-    image.save(stream, format="PNG", pnginfo=maker)
+    # Level 6 gains 2 % of the size, and takes twice the time
+    image.save(stream, format="PNG", pnginfo=maker, compress_level=4)
     write_bytes(path, stream.getvalue())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,25 @@ def test_all_are_an_error(value: int, tmp_path: Path) -> None:
     done = stage0(root, tmp_path / "out", "--steps", 1)
     assert done.status == 2 and "6 of 6 saliency maps are all black or all white" in done.lines[-1]
     assert not (tmp_path / "out/classifier.pth").exists()
+    assert "train_eps --no_saliency" in done.lines[-1]
     good(stage0(root, tmp_path / "plain", "--steps", 1, "--network", "cls"))
+
+
+def test_without_saliency_is_plain_cam(tmp_path: Path) -> None:
+    """It needs no maps, gives the network of --network cls, and either goes on with the other."""
+    root = make_set(tmp_path / "set")
+    (root / "SALImages").rename(root / "none")
+    done = stage0(root, tmp_path / "eps", "--steps", 2)
+    assert done.status == 2 and "train_eps --no_saliency" in done.lines[-1]
+    good(stage0(root, tmp_path / "without", "--steps", 2, "--no_saliency"))
+    good(stage0(root, tmp_path / "cls", "--steps", 2, "--network", "cls"))
+    assert same(*(weights_of(tmp_path / f / "classifier.pth") for f in ("without", "cls")))
+    (entry,) = json.loads((tmp_path / "without/run.json").read_text())
+    assert (entry["settings"]["network"], entry["settings"]["saliency"]) == ("cls", False)
+    good(stage0(root, tmp_path / "cls", "--steps", 2, "--no_saliency"))
+    (root / "none").rename(root / "SALImages")
+    done = stage0(root, tmp_path / "without", "--steps", 2)
+    assert done.status == 2 and "network was 'cls', is 'eps'" in done.lines[-1]
 
 
 def test_maps_as_detectors_write_them_train_the_same(tmp_path: Path) -> None:

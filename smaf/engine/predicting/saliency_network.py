@@ -120,8 +120,7 @@ class SaliencyNetwork:
         # It divides by the photograph's maximum where training divided by 255, as is done here
         kernel = Image.Resampling.BILINEAR if self.facts.keeps_aspect else Image.Resampling.LANCZOS
         values = normalise(photograph.resize(size, kernel), self.facts.mean, self.facts.std)
-        images: np.ndarray = values.numpy()[None].astype(self._type, copy=False)
-        return images
+        return np.ascontiguousarray(values.numpy()[None], dtype=self._type)
 
     def map(self, images: np.ndarray, photograph: Path | str) -> np.ndarray:
         """The saliency, (h', w') uint8, of :meth:`images`; `photograph` is named in errors.
@@ -145,7 +144,7 @@ class SaliencyNetwork:
     def _one_map(self, output: np.ndarray, photograph: Path | str) -> np.ndarray:
         """The network's first output as one (h, w) float32 map in 0..1."""
         shape = output.shape
-        if output.ndim > 4 or output.size == 0 or set(shape[:-2]) - {1} or output.ndim < 2:
+        if not 2 <= output.ndim <= 4 or set(shape[:-2]) - {1} or min(shape[-2:]) < 2:
             raise InputError(
                 f"{self.where} gives {list(shape)} first, expected one map, [1, 1, height, width]: "
                 f"{_FIX}"
