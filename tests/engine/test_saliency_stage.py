@@ -120,6 +120,15 @@ def test_maps_of_another_program_stay(overwrite: bool, root: Path, isnet: Path) 
         ours = {f"p{k}.png" for k in (1, 2, 4, 6, 7)}
         assert set(after) - set(before) == {*ours, "run.json"}
         assert all(made_here(folder / name) for name in ours)
+        assert "wrote 5 saliency maps" in done.lines[-1]
+
+
+def test_a_folder_of_another_programs_maps_is_not_touched(tmp_path: Path, isnet: Path) -> None:
+    root = make_set(tmp_path / "set")
+    before = stamps(root / "SALImages")
+    done = good(make(root, isnet, "--overwrite"))
+    assert "8 of 8 photographs have maps" in done.lines[-1]
+    assert stamps(root / "SALImages") == before
 
 
 def test_maps_that_came_without_their_record_are_taken_as_they_are(root: Path, isnet: Path) -> None:

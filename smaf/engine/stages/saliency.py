@@ -81,23 +81,21 @@ class _Photo(NamedTuple):
 class _Maps:
     """The maps of one run: which are there and whole, how they are made.
 
-    What lies in the folder and was not made by this command, `kept`, is left as it is, whole or
-    not: it may be better, and nobody could make it again.
+    A map in the folder that this command did not make is left as it is, whole or not: it may be
+    better, and nobody could make it again.
     """
 
     def __init__(self, data: DataRoot, network: SaliencyNetwork, folder: Path) -> None:
         self.data, self.network, self.folder = data, network, folder
-        self.kept: frozenset[str] = frozenset()
 
-    def find_kept(self, ids: Sequence[str]) -> frozenset[str]:
-        """Those of `ids` that have a map of another program."""
+    def without_foreign(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that have no map of another program."""
         found = find_images((self.folder,), ids, suffixes=SALIENCY_SUFFIXES)
-        return frozenset(image_id for image_id, path in found.items() if not made_here(path))
+        return [i for i in ids if i not in found or made_here(found[i])]
 
     def check(self, image_id: str) -> None:
-        """Raise where an image has no map, or a damaged one of this command."""
-        if image_id not in self.kept:
-            read_saliency(self.folder / f"{image_id}.png")
+        """Raise where an image has no map, or a damaged one."""
+        read_saliency(self.folder / f"{image_id}.png")
 
     def read(self, image_id: str) -> _Photo:
         """Read a photograph no larger than the network takes it; its map has the whole size."""
@@ -137,17 +135,18 @@ def saliency(data: DataRoot, plan: SaliencyPlan, output: Output | Path | str) ->
         ids, settings = data.ids(plan.list_name), _settings(data, plan)
         data.require(ids)
         maps = _Maps(data, network, output.folder)
-        maps.kept = distributed.first_alone(lambda: _begin(maps, ids, output))
-        with image_run(
-            output,
-            settings,
-            ids=ids,
-            results=("*.png",),
-            check=maps.check,
-            what="saliency maps",
-            owns=made_here,
-        ) as run:
-            _make(maps, run)
+        ours = distributed.first_alone(lambda: _begin(maps, ids, output))
+        if ours:
+            with image_run(
+                output,
+                settings,
+                ids=ours,
+                results=("*.png",),
+                check=maps.check,
+                what="saliency maps",
+                owns=made_here,
+            ) as run:
+                _make(maps, run)
     return output.folder
 
 
@@ -157,25 +156,24 @@ def _settings(data: DataRoot, plan: SaliencyPlan) -> Settings:
     return Settings(values, settings.free)
 
 
-def _begin(maps: _Maps, ids: Sequence[str], output: Output) -> frozenset[str]:
-    """Try a new network before anything is written; return the ids whose maps are kept."""
-    kept = maps.find_kept(ids)
-    left = [image_id for image_id in ids if image_id not in kept]
-    if left and (output.overwrite or not (output.folder / RECORD).is_file()):
+def _begin(maps: _Maps, ids: Sequence[str], output: Output) -> list[str]:
+    """Return the ids whose maps this run makes; try a new network before anything is written."""
+    ours = maps.without_foreign(ids)
+    if ours and (output.overwrite or not (output.folder / RECORD).is_file()):
         # Else the record of a network that does not serve would stand in the folder
-        maps.find(maps.read(left[0]))
-    if kept:
-        first = next(image_id for image_id in ids if image_id in kept)
+        maps.find(maps.read(ours[0]))
+    if len(ours) < len(ids):
+        made = set(ours)
         log.warning(
-            "%s: %d of %d photographs have maps that this command did not make, as %s: they stay "
-            "as they are%s",
+            "%s: %d of %d photographs have maps that this command did not make, %s the first: they "
+            "stay as they are%s",
             output.folder,
-            len(kept),
+            len(ids) - len(ours),
             len(ids),
-            first,
-            "; move them away to have them made again" if output.overwrite else "",
+            next(image_id for image_id in ids if image_id not in made),
+            ", also with --overwrite: move them away to have them made" * output.overwrite,
         )
-    return kept
+    return ours
 
 
 def _make(maps: _Maps, run: OutputRun) -> None:
