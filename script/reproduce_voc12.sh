@@ -32,7 +32,7 @@ need "$DATA_ROOT/SegmentationClassAug" "10,582 + 1,449 masks with SBD's annotati
 DeepLab's and EPS's releases; made of SBD's benchmark.tgz, md5 82b4d87ceb2ed10f6038a1cba92111cb)"
 need "$DATA_ROOT"/metadata/*/cls_labels.npy "$DATA_ROOT"/metadata/*/image_labels.csv "$DATA_ROOT/labels.csv" \
   "image-level labels: run \`smaf prepare $DATA_ROOT\`"
-need "$DATA_ROOT/SALImages" "saliency maps of train_aug, 0..255: EPS's release links them (SALImages); or any detector's"
+need "$DATA_ROOT/SALImages" "saliency maps of train_aug, 0..255: EPS's release links them (SALImages); or any detector's: bash script/saliency.sh"
 need "$RESNET38" "ResNet-38's ImageNet weights, linked by EPS's and AffinityNet's releases; no checksum is published"
 need "$COCO_INIT" "https://github.com/kazuto1011/deeplab-pytorch/releases/download/v1.0/deeplabv1_resnet101-coco.pth; no \
 checksum is published"

@@ -10,10 +10,11 @@ Masks of photographs, with a network that ships or with one of your own::
     result.save("masks/")
 
 A network of your own is trained in stages. Each is a plan and a function in
-`smaf/engine/stages/<command>.py`, and a command in `smaf/<command>.py`: `train_eps` (0) trains a
-classifier, `gen_fusion` (1) fuses its CAMs, `refine_fusion` refines them, `train_fusion` (2) trains
-the classifier on the fused maps, `gen_pm` (3) makes pseudo masks, `train_seg` and `test_seg` (4)
-train and test a segmentation network on them; `evaluate` measures masks.
+`smaf/engine/stages/<command>.py`, and a command in `smaf/<command>.py`: `saliency` writes saliency
+maps where there are none, `train_eps` (0) trains a classifier, `gen_fusion` (1) fuses its CAMs,
+`refine_fusion` refines them, `train_fusion` (2) trains the classifier on the fused maps, `gen_pm`
+(3) makes pseudo masks, `train_seg` and `test_seg` (4) train and test a segmentation network on
+them; `evaluate` measures masks.
 """
 
 from __future__ import annotations
