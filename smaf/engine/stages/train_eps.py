@@ -42,7 +42,7 @@ class EpsPlan(TrainingPlan):
     network: str = option("eps", "eps, or cls: plain CAM, no saliency", choices=("eps", "cls"))
     saliency: bool = option(
         True,
-        "without: --network cls, whatever --network says; no saliency maps are needed",
+        "saliency maps take part; without them it is --network cls, which needs none",
         role=Role.RUN,  # it decides nothing that the network does not say
     )
     backbone: str = option(RESNET38, "resnet38, or any timm model (tf_efficientnet_lite0)")
