@@ -145,11 +145,10 @@ def export_onnx(
         InputError: the packages onnx and onnxscript are not installed, PyTorch is too old, or a
             weight is too large for float16.
     """
-    _require_export()
-    onnx = _require_onnx()
-    proto = _traced(model)
+    output = "cam" if isinstance(model, Classifier) else "logits"
+    proto = traced(_Logits(model), ("images", output), _dynamic())
     if half:
-        _halve(proto, onnx, path)
+        halve(proto, path)
     entry = proto.metadata_props.add()
     entry.key, entry.value = FACTS, write_facts(facts_of(model, class_names, predict))
     write_bytes(path, proto.SerializeToString())
@@ -167,31 +166,39 @@ def _require_onnx() -> Any:
     return onnx
 
 
-def _traced(model: Classifier | Segmenter) -> Any:
-    """The network's ONNX graph, with float32 weights."""
+def traced(network: nn.Module, names: tuple[str, str], dynamic: Any) -> Any:
+    """The ONNX graph, with float32 weights, of a network of images (N, 3, H, W).
+
+    `names` are those of its input and its output, `dynamic` the dimensions of the input that vary,
+    as `torch.export` names them. Raises :class:`InputError` as :func:`export_onnx`
+    does.
+    """
+    _require_export()
+    _require_onnx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            _Logits(model).eval(),
+            network.eval(),
             (torch.zeros(2, 3, 96, 128),),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["images"],
-            output_names=["cam" if isinstance(model, Classifier) else "logits"],
-            dynamic_shapes=_dynamic(),
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_shapes=dynamic,
             verbose=False,
         )
     assert program is not None
     return program.model_proto
 
 
-def _halve(proto: Any, onnx: Any, path: Path) -> None:
+def halve(proto: Any, path: Path) -> None:
     """Store the large float32 weights as float16, each with a cast behind it.
 
     Runtimes fold these casts when they load the file.
     """
     import numpy as np
+    import onnx
 
     for tensor in list(proto.graph.initializer):
         if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < 256:

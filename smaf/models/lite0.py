@@ -55,7 +55,12 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 class Conv2dSame(nn.Conv2d):
-    """A strided convolution with TensorFlow's padding: an odd pixel lies on the right and below."""
+    """A strided convolution with TensorFlow's padding: an odd pixel lies on the right and below.
+
+    `divisible`: the stride divides every image's size, so that the padding does not depend on it.
+    """
+
+    divisible = False
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → (N, D, ceil(H/stride), ceil(W/stride))."""
@@ -63,7 +68,9 @@ class Conv2dSame(nn.Conv2d):
         for size, kernel, stride in zip(
             images.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True
         ):
-            total = max(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
+            total = kernel - stride
+            if not self.divisible:
+                total = max(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
             pads += [total // 2, total - total // 2]
         return super().forward(F.pad(images, pads))
 
