@@ -51,7 +51,7 @@ class Crops(Dataset[tuple[Tensor, Tensor]]):
         photo = read_image(photo_path, needed=lambda size: size)
         saliency = read_saliency(map_path, size=photo.size)
         box = draw_box(rng, photo.size)
-        planes = planes_of(photo.resize((side, side), resample=3, box=box))
+        planes = planes_of(photo.resize((side, side), resample=2, box=box))
         target = planes_of(saliency.resize((side, side), resample=2, box=box).convert("RGB"))[:1]
         if rng.random() < 0.5:
             planes, target = planes.flip(2), target.flip(2)
