@@ -116,7 +116,8 @@ def _read_files(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     keys = [name_key(cell) for cell in table[0].cells] if table else []
     if "image" not in keys or "photograph" not in keys:
         raise InputError(
-            f"file table {path} must have the columns image and photograph in its first line: {_FIX}"
+            f"file table {path} must have the columns image and photograph in its first "
+            f"line: {_FIX}"
         )
     columns = {key: keys.index(key) for key in ("image", "photograph", "mask") if key in keys}
     found: dict[str, dict[str, str]] = {"photograph": {}, "mask": {}}

@@ -24,6 +24,8 @@ class Split:
 
     `unmasked` holds the ids of images that have an annotation without an outline: their classes are
     known, but not where the objects are. `empty` is the number of images without an annotation.
+    Read by file, ids are the file names with their folders, and images without an annotation are
+    there, too, without regions.
     """
 
     path: Path
@@ -123,13 +125,23 @@ def _image_id(record: dict[str, Any], path: Path) -> str:
     return check_id(os.path.splitext(last)[0], f"annotation file {path}")
 
 
-def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]]]:
-    """Image number → (id, shape (H, W))."""
+def _file_name(record: dict[str, Any], path: Path) -> str:
+    """The file name with its folders, as the file has it."""
+    name = record.get("file_name")
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"annotation file {path}: an image has the file name {name!r:.80}: {FIX}")
+    return name
+
+
+def _images(
+    data: Any, path: Path, *, by_file: bool = False
+) -> dict[int | str, tuple[str, tuple[int, int]]]:
+    """Image number → (id, shape (H, W)); the file name instead of the id where `by_file`."""
     images: dict[int | str, tuple[str, tuple[int, int]]] = {}
     files: dict[str, str] = {}
     for record in _records(data, "images", path):
         image_id, where = (
-            _image_id(record, path),
+            (_file_name if by_file else _image_id)(record, path),
             f"annotation file {path}, image {record.get('file_name')!r}",
         )
         height, width = (_integer(record, key, where) for key in ("height", "width"))
@@ -146,18 +158,22 @@ def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]
         other = files.setdefault(image_id, record["file_name"])
         if len(files) == len(images):
             raise InputError(
-                f"{where} and image {other!r} have the same file name without folder and suffix, "
-                "which is the image's id: rename one of them"
+                f"{where} and image {other!r} have the same file name"
+                f"{'' if by_file else ' without folder and suffix'}, which is the image's id: "
+                "rename one of them"
             )
         images[number] = image_id, (height, width)
     return images
 
 
-def read_split(path: Path) -> Split:
-    """Read and check an annotation file. Shapes of regions are checked when they are painted."""
+def read_split(path: Path, *, by_file: bool = False) -> Split:
+    """Read and check an annotation file. Shapes of regions are checked when they are painted.
+
+    `by_file` as in :class:`Split`.
+    """
     data = read_json(path, "annotation file", FIX)
     names, position = _classes(data, path)
-    images = _images(data, path)
+    images = _images(data, path, by_file=by_file)
     regions: dict[str, list[Region]] = {}
     unmasked = set()
     for record in _records(data, "annotations", path):
@@ -191,5 +207,8 @@ def read_split(path: Path) -> Split:
         )
     if not regions:
         raise InputError(f"annotation file {path} has no annotations: {FIX}")
+    empty = len(images) - len(regions)
+    if by_file:
+        regions = {image_id: regions.get(image_id, []) for image_id, _ in images.values()}
     shapes = {image_id: shape for image_id, shape in images.values() if image_id in regions}
-    return Split(path, names, shapes, regions, frozenset(unmasked), len(images) - len(regions))
+    return Split(path, names, shapes, regions, frozenset(unmasked), empty)
