@@ -10,6 +10,7 @@ from smaf.core.command import run_command
 from smaf.core.terminal import end_with_launcher, stop_at_once
 
 COMMANDS = {
+    "init": "make a data set of a folder of photographs and their labels",
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
     "train_eps": "stage 0: train the EPS classifier, or plain CAM",
     "gen_fusion": "stage 1: fuse CAMs over scales and flips",

@@ -43,10 +43,12 @@ class FileIndex:
     """
 
     def __init__(self, files: Iterable[str]) -> None:
+        self._paths: dict[str, list[str]] = {}
         self._names: dict[str, list[str]] = {}
         self._stems: dict[str, list[str]] = {}
         for file in files:
             last = file.rsplit("/", 1)[-1]
+            self._paths.setdefault(_key(file), []).append(file)
             self._names.setdefault(_key(last), []).append(file)
             self._stems.setdefault(_key(_stem(last)), []).append(file)
 
@@ -65,6 +67,9 @@ class FileIndex:
         return self._fitting(parts)
 
     def _fitting(self, parts: Sequence[str]) -> list[str]:
+        whole = self._paths.get(_key("/".join(parts)), [])
+        if len(whole) == 1:  # nothing fits better; folders may hold thousands of one name
+            return whole
         named = self._names.get(_key(parts[-1]), [])
         found = _best(parts, named, stems=False)
         return found or _best(parts, self._stems.get(_key(_stem(parts[-1])), []), stems=True)
