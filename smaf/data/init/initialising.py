@@ -144,7 +144,7 @@ def _used(source: _Source, out: Path, plan: InitPlan, faults: Faults) -> _Set:
     checked = without_duplicates(folder, checked, labelled.shown, faults, num_workers=workers)
     _require(checked, source, faults, "can be used")
     sizes = {file: found.size for file, found in checked.items()}
-    classes = _classes(labelled, sizes, faults, kept=kept, named=names is not None)
+    classes = _classes(labelled, sizes, faults, kept=kept, fixed=bool(kept or names))
     mask_folder, masks = source.masks or folder, labelled.masks
     if source.masks:
         masks = find_masks(source.masks, photographs, faults)
@@ -161,7 +161,8 @@ def _require(
     if left:
         return
     labels = source.labels[0] if source.labels else source.folder
-    worst = max(faults.table(), key=lambda row: row[1], default=None)
+    # photographs without a row may be so since the rows' names are wrong: that says more
+    worst = max(faults.table(), key=lambda row: (row[0] != "unlabelled", row[1]), default=None)
     about = f"; the most are {worst[0]}, {worst[2]}: {worst[4]}" if worst else ""
     raise InputError(
         f"no photograph of {printable(source.folder)} {what} (labels: {printable(labels)}){about}"
@@ -174,24 +175,24 @@ def _classes(
     faults: Faults,
     *,
     kept: tuple[tuple[str, ...], str] | None,
-    named: bool,
+    fixed: bool,
 ) -> ClassMap:
     """The classes of the data set, with the faults that they have.
 
-    Those that nobody named are dropped where no photograph is left of them.
+    Those without a photograph are dropped, unless the classes are `fixed` by the user.
     """
     classes = ClassMap.of(
         labelled.names, kept[0] if kept else None, keep_file=kept[1] if kept else ""
     )
     times = {name: sum(name in labelled.shown[file] for file in sizes) for name in classes.names}
     for name, count in times.items():
-        if count == 0:
+        if count == 0 and not fixed:
             faults.add("class without photograph", name)
         elif count < FEW:
-            faults.add("few photographs", name, f"{count} photograph{'s' if count > 1 else ''}")
+            faults.add("few photographs", name, f"{count} photograph{'' if count == 1 else 's'}")
         if count == len(sizes):
             faults.add("on every photograph", name, f"all {count}")
-    left = classes.names if kept or named else tuple(n for n, count in times.items() if count)
+    left = classes.names if fixed else tuple(n for n, count in times.items() if count)
     if not any(times.values()):
         raise InputError(
             f"no photograph shows any of the classes {', '.join(classes.names[:5])}: all of the "

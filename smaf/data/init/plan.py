@@ -44,7 +44,9 @@ class InitPlan(Options):
         "photographs' paths or names",
     )
     min_side: int = option(32, "a photograph with a shorter side is tiny", within=NOT_NEGATIVE)
-    strict: bool = option(False, "stop at any fault, also at those that are left out or kept")
+    strict: bool = option(
+        False, "stop at any fault, also at those that are left out or kept", role=Role.RUN
+    )
     overwrite: bool = option(
         False,
         "make a data set that `smaf init` made with other options anew; what else is in its "

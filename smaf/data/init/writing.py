@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
@@ -13,6 +14,8 @@ from typing import Any
 from smaf.core.errors import InputError, printable
 from smaf.core.files import output_folder, read_json
 from smaf.data.pointers import POINTERS
+
+log = logging.getLogger("smaf")
 
 MADE = "smaf_init"  # the key of `dataset.json` that says by which call it was made
 # What a data set of `smaf init` consists of; the lists come last: without them it is none
@@ -74,7 +77,9 @@ def new_folder(out: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        if not _same(temporary, out):
+        if _same(temporary, out):
+            log.info("%s is as it was", printable(out))
+        else:
             _place(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
