@@ -90,12 +90,13 @@ def _names(cells: Counter[str], known: Sequence[str]) -> list[str]:
 
 
 def _are_lists(several: Sequence[str], names: Iterable[str]) -> bool:
-    alone = {name for name in names if " " not in name}
-    words = Counter(word for name in several for word in set(name.split()))
+    alone = {name_key(name) for name in names if " " not in name}
+    lists = [{name_key(word) for word in name.split()} for name in several]
+    words = Counter(word for found in lists for word in found)
     others = [times for word, times in words.items() if word not in alone]
-    return all(alone.intersection(name.split()) for name in several) and 2 * sum(
-        times > 1 for times in others
-    ) >= len(others)
+    return all(map(alone.intersection, lists)) and (
+        2 * sum(times > 1 for times in others) >= len(others)
+    )
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

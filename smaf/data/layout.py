@@ -16,7 +16,6 @@ elsewhere: `ROOT/dataset.json` and `ROOT/files.csv`, which come before these fol
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,7 +40,6 @@ from smaf.core.images import (
 )
 from smaf.core.labels import ImageLabels, read_image_labels
 from smaf.core.options import Options, option
-from smaf.core.parallel import map_threads
 from smaf.data.lists import read_ids
 from smaf.data.pointers import FILES, Pointers, read_pointers
 
@@ -155,10 +153,14 @@ class DataRoot:
         """Where photographs and masks lie that are not in the data set; read once."""
         return read_pointers(self.root)
 
-    def _pointed(self, what: str, image_id: str) -> Path | None:
-        """The file that `files.csv` names; None where it does not, or another folder was chosen."""
+    def _pointers_of(self, what: str) -> Pointers | None:
+        """What `files.csv` names; None where it does not, or another folder of masks was chosen."""
         chosen = what == "mask" and self.mask_folders != MASK_FOLDERS
-        return None if self.pointers is None or chosen else self.pointers.path(what, image_id)
+        return None if chosen else self.pointers
+
+    def _pointed(self, what: str, image_id: str) -> Path | None:
+        pointers = self._pointers_of(what)
+        return None if pointers is None else pointers.path(what, image_id)
 
     def _path(self, what: str, image_id: str) -> Path:
         pointed = self._pointed(what, image_id)
@@ -198,8 +200,8 @@ class DataRoot:
     def missing(self, what: str, ids: Sequence[str]) -> list[str]:
         """Return the ids that have no file; `what` is "photograph", "mask" or "saliency map"."""
         folders, suffixes = self._places(what)
-        pointed = {i: path for i in ids if (path := self._pointed(what, i)) is not None}
-        there = dict(zip(pointed, map_threads(os.path.isfile, list(pointed.values())), strict=True))
+        pointers = self._pointers_of(what)
+        there = {} if pointers is None else pointers.there(what, ids)
         found = find_images(folders, [i for i in ids if i not in there], suffixes=suffixes)
         return [i for i in ids if not there.get(i, i in found)]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import check_id, read_json, write_json, write_text
 from smaf.core.names import name_key
+from smaf.core.parallel import map_threads
 from smaf.core.tables import Row, read_table
 
 POINTERS, FILES = "dataset.json", "files.csv"
@@ -74,6 +75,16 @@ class Pointers:
         if what == "mask" and image_id in self.masks:
             return self._mask_folder / self.masks[image_id]
         return None
+
+    def there(self, what: str, image_ids: Iterable[str]) -> dict[str, bool]:
+        """Id → whether its file exists, of the ids that have an entry; `what` as in :meth:`path`."""
+        files = {"photograph": self.photographs, "mask": self.masks}.get(what, {})
+        named = [image_id for image_id in image_ids if image_id in files]
+        if not named:
+            return {}
+        folder = str(self._photo_folder if what == "photograph" else self._mask_folder)
+        paths = [f"{folder}/{files[image_id]}" for image_id in named]
+        return dict(zip(named, map_threads(os.path.isfile, paths, chunk=512), strict=True))
 
 
 def _resolved(root: Path, name: str) -> Path:
