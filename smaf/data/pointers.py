@@ -77,7 +77,7 @@ class Pointers:
         return None
 
     def there(self, what: str, image_ids: Iterable[str]) -> dict[str, bool]:
-        """Id → whether its file exists, of the ids that have an entry; `what` as in :meth:`path`."""
+        """Id → whether its file exists, of ids that have an entry; `what` as in :meth:`path`."""
         files = {"photograph": self.photographs, "mask": self.masks}.get(what, {})
         named = [image_id for image_id in image_ids if image_id in files]
         if not named:

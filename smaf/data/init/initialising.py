@@ -214,8 +214,7 @@ def _write(
         write_lines(temporary / LISTS / f"{name}.txt", members)
     names = used.classes.names
     write_class_names(temporary / "metadata" / "classes" / "labels.txt", names)
-    vectors = {i: np.isin(np.arange(len(names)), list(found)) for i, found in shown.items()}
-    write_image_labels(temporary / "labels.csv", vectors, names)
+    write_image_labels(temporary / "labels.csv", _vectors(shown, len(names)), names)
     rows = sorted((ids[file], file, pointed.get(file, "")) for file in used.sizes)
     write_files(temporary, rows, masks=bool(pointed))
     mask_folder = folder_name(used.mask_folder, out) if pointed and used.mask_folder else None
@@ -224,6 +223,14 @@ def _write(
     faults.write(temporary)
     masks = painted or len(pointed)
     return Summary.of(out, names, lists, shown, faults, left_out=used.left_out, masks=masks)
+
+
+def _vectors(shown: Mapping[str, frozenset[int]], num_classes: int) -> dict[str, np.ndarray]:
+    """Id → (C,) float32 of 0 and 1."""
+    table = np.zeros((len(shown), num_classes), dtype=np.float32)
+    for vector, indices in zip(table, shown.values(), strict=True):
+        vector[list(indices)] = 1.0
+    return dict(zip(shown, table, strict=True))
 
 
 def _stop_at_faults(plan: InitPlan, faults: Faults) -> None:

@@ -16,7 +16,10 @@ from PIL import Image
 from small_set import good, stamps
 
 from smaf.core import image_files
+from smaf.core.errors import InputError
 from smaf.core.images import write_mask
+from smaf.data.init import initialising
+from smaf.data.layout import open_data
 
 GOOD = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
 ROWS = "image,labels\na,cat\nb,dog\nc,cat;dog\nd,\n"
@@ -343,6 +346,50 @@ def test_what_stops_leaves_nothing(
     assert done.status == 2 and message in done.lines[-1], done.err
     assert done.lines[-1].startswith("error: ") and len(done.lines[-1]) < 600
     assert [path.name for path in tmp_path.iterdir()] == ["photos"] and stamps(folder) == before
+
+
+def stopped(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["write_class_names", "write_files", "write_pointers"])
+def test_a_stopped_run_leaves_nothing(
+    where: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(initialising, where, stopped)
+        assert smaf_init(folder, tmp_path / "data").status == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+    good(smaf_init(folder, tmp_path / "data"))
+    before = stamps(tmp_path / "data")
+    with monkeypatch.context() as patch:
+        patch.setattr(initialising, where, stopped)
+        assert smaf_init(folder, tmp_path / "data", "--seed", 1, "--overwrite").status == 130
+    assert stamps(tmp_path / "data") == before
+
+
+def test_a_data_set_half_replaced_is_none(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lists go first and come last; the next run makes it whole."""
+    out = tmp_path / "data"
+    good(smaf_init(folder, out))
+    more_rows(folder, "a,dog\n")
+    real = os.replace
+
+    def until_the_pointers(source: Path, target: Path) -> None:
+        if Path(target) == out / "dataset.json":
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", until_the_pointers)
+        assert smaf_init(folder, out).status == 130
+    assert not (out / "ImageSets").exists()
+    with pytest.raises(InputError, match=r"all\.txt does not exist"):
+        open_data(out).ids("all")
+    good(smaf_init(folder, out))
+    assert labels(out)["a.jpg"] == "cat;dog" and open_data(out).ids("all") == list("abcd")
 
 
 def test_places_that_are_refused(folder: Path, tmp_path: Path) -> None:
