@@ -110,6 +110,11 @@ def _source(
             f"folder of photographs {printable(folder)} does not exist, or is no folder: name the "
             "folder that holds them"
         )
+    if (folder / "JPEGImages").is_dir() and (folder / LISTS).is_dir():
+        raise InputError(
+            f"{printable(folder)} is a data set in VOC layout already: use it as it is (`smaf "
+            "prepare` makes labels), or name the folder JPEGImages in it"
+        )
     named = [labels] if isinstance(labels, str | Path) else labels
     masks = Path(plan.masks) if plan.masks else None
     return _Source(folder, label_files(folder, named), masks)
@@ -267,6 +272,8 @@ def _lists(
     told = {name: members for name, members in told.items() if members}
     lists = {"all": sorted(ids.values())}
     if "train" in told and "val" in told:
+        listed = {i for members in told.values() for i in members}
+        told["train"] = sorted([*told["train"], *(i for i in lists["all"] if i not in listed)])
         return {**lists, **told}
     held = {i for name, members in told.items() if name == "test" for i in members}
     rest = {i: found for i, found in shown.items() if i not in held}

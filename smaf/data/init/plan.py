@@ -65,7 +65,7 @@ class InitPlan(Options):
         if self.classes is None:
             return None
         path = Path(self.classes)
-        if path.is_file():
+        if os.path.isfile(path):  # a list may be longer than any name of a file
             return read_class_names(path), str(path)
         if path.suffix.lower() in {".txt", ".csv", ".json", ".yaml", ".yml"}:
             raise MissingInputError(f"--classes {path} does not exist: name a file, or cat,dog")

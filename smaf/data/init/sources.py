@@ -38,6 +38,7 @@ _USUAL = (
     "_annotations.coco.json",
     "*/_annotations.coco.json",
     "annotations/instances_*.json",
+    "result.json",
 )
 _EXPECTED = (
     "a table (.csv, .tsv), Hugging Face's metadata.jsonl, COCO's .json, or the word folders for "

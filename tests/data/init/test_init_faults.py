@@ -303,6 +303,12 @@ def no_mask_fits(folder: Path) -> tuple[object, ...]:
     return ("--masks", folder / "masks")
 
 
+def voc_layout(folder: Path) -> tuple[object, ...]:
+    photo(folder / "JPEGImages/a.jpg")
+    table(folder / "ImageSets/Segmentation/train.txt", "a\n")
+    return ()
+
+
 def share_of_all(folder: Path) -> tuple[object, ...]:
     return ("--val_share", 1)
 
@@ -334,6 +340,7 @@ def share_of_all(folder: Path) -> tuple[object, ...]:
         (mask_outside, "expected a file below the folder of photographs"),
         (twice_in_coco, "a.jpg is there twice, or in another of the files"),
         (no_mask_fits, "has no mask"),
+        (voc_layout, "is a data set in VOC layout already"),
         (share_of_all, "--val_share 1.0: expected a value from 0 to below 1"),
     ],
 )

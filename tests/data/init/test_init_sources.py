@@ -58,14 +58,18 @@ def test_names_with_spaces_and_classes_kept(folder: Path, tmp_path: Path) -> Non
     path = table(folder / "labels.csv", text)
     good(smaf_init(folder, tmp_path / "one"))  # the table in the folder is found
     assert names(tmp_path / "one")[1:] == ["1 dog", "2 hot dog", "3 traffic light"]
-    words = ("--labels", path, "--classes", "Traffic_Light,dog", "--val_share", 0)
+    keep = "Traffic_Light,dog"
+    words = ("--labels", path, "--classes", keep, "--val_share", 0)
     good(smaf_init(folder, tmp_path / "two", *words))
     assert names(tmp_path / "two")[1:] == ["1 traffic light", "2 dog"]
     assert labels(tmp_path / "two")["d.webp"] == ""  # it shows a class that is not kept
     assert not (tmp_path / "two/ImageSets/Segmentation/val.txt").exists()
-    keep = table(tmp_path / "keep.txt", "dog\n")
-    good(smaf_init(folder, tmp_path / "three", "--labels", path, "--classes", keep))
+    file = table(tmp_path / "keep.txt", "dog\n")
+    good(smaf_init(folder, tmp_path / "three", "--labels", path, "--classes", file))
     assert names(tmp_path / "three") == ["0 background", "1 dog"]
+    long = ",".join(["dog", *(f"class {k}" for k in range(80))])
+    done = smaf_init(folder, tmp_path / "four", "--classes", long)
+    assert done.status == 2 and "--classes: unknown class names class 0" in done.err
 
 
 def test_photographs_stay_where_they_are(folder: Path, tmp_path: Path) -> None:
@@ -84,6 +88,18 @@ def test_photographs_stay_where_they_are(folder: Path, tmp_path: Path) -> None:
         good(smaf_init(folder, inside))
         assert len(ids(inside, "all")) == 5
     assert open_data(inside).photo("a").size == (40, 36)
+
+
+def test_names_of_a_mac_and_numbers_for_classes(tmp_path: Path) -> None:
+    """A Mac writes `é` as two characters; labels in numbers are names like others."""
+    folder = photos(tmp_path / "photos", "cafe\u0301/1.jpg", "cafe\u0301/2.jpg", "3.jpg")
+    path = table(tmp_path / "t.csv", "image,label\ncaf\u00e9/1.jpg,0\ncaf\u00e9/2.jpg,1\n3,10\n")
+    good(smaf_init(folder, tmp_path / "data", "--labels", path))
+    data = open_data(tmp_path / "data")
+    assert data.classes.names == ("0", "1", "10")
+    assert data.ids("all") == ["3", "caf\u00e9__1", "caf\u00e9__2"]
+    np.testing.assert_array_equal(data.labels_of(data.ids("all")), np.eye(3)[[2, 0, 1]])
+    assert data.photo("caf\u00e9__2").size == (40, 36)
 
 
 def test_class_folders(tmp_path: Path) -> None:
