@@ -17,9 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from smaf.core.errors import InputError
 from smaf.core.label_tables import TRUTH, image_column, is_image, label_columns, marked_columns
-from smaf.core.names import find_class, is_background, name_key, split_names
+from smaf.core.names import is_background, name_key, split_names
 from smaf.core.tables import Row, read_table
 
 log = logging.getLogger("smaf")
@@ -38,11 +37,11 @@ def means_none(name: str) -> bool:
     return is_background(name) or name_key(name) in _NONE
 
 
-def table_names(path: Path, fix: str, *, known: Sequence[str] = ()) -> tuple[str, ...]:
+def table_names(path: Path, fix: str) -> tuple[str, ...]:
     """Every name in the cells of a label table, also those of columns of 0 and 1, spelled once.
 
-    `known` are classes that the caller is sure of. The order is :func:`in_order`'s. A table that
-    cannot be understood gives no names: :func:`smaf.core.label_tables.read_label_rows` says why.
+    The order is :func:`in_order`'s. A table that cannot be understood gives no names:
+    :func:`smaf.core.label_tables.read_label_rows` says why.
     """
     table = read_table(path, "image-label file", fix)
     if not table:
@@ -60,7 +59,7 @@ def table_names(path: Path, fix: str, *, known: Sequence[str] = ()) -> tuple[str
             marked = marked_columns(headings, image, ())
             return in_order(headings[c] for c in marked if _is_marked(rows, c))
     cells = Counter(text for row in rows if (text := _text(row, columns, width)))
-    return in_order(_names(cells, known))
+    return in_order(_names(cells))
 
 
 def _is_marked(rows: Sequence[Row], column: int) -> bool:
@@ -73,12 +72,12 @@ def _text(row: Row, columns: Sequence[int], width: int) -> str:
     return ",".join(cell for cell in cells if cell)
 
 
-def _names(cells: Counter[str], known: Sequence[str]) -> list[str]:
+def _names(cells: Counter[str]) -> list[str]:
     """The names in cells, each as often as it is there."""
     names = Counter[str]()
     for text, times in cells.items():
-        names.update(dict.fromkeys(split_names(text, known), times))
-    several = [name for name in names if " " in name and find_class(name, known) is None]
+        names.update(dict.fromkeys(split_names(text, ()), times))
+    several = [name for name in names if " " in name]
     separated = any(re.search(r"[;,|]", text) for text in cells)
     if several and not separated and _are_lists(several, names):
         log.info("labels are separated by spaces, as in %r", several[0])
@@ -114,9 +113,3 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
             spellings.setdefault(name_key(name), Counter())[name] += 1
     best = [min(found, key=lambda name: (-found[name], name)) for found in spellings.values()]
     return tuple(sorted(best, key=lambda name: (name.casefold(), name)))
-
-
-def require_names(names: Sequence[str], path: Path, fix: str) -> None:
-    """Raise :class:`InputError` where a label file names no class at all."""
-    if not names:
-        raise InputError(f"image-label file {path} names no class: {fix}")

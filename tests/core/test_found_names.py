@@ -31,13 +31,6 @@ def test_names_of_cells(cells: list[str], names: list[str], tmp_path: Path) -> N
     assert list(table_names(path, "fix")) == names
 
 
-def test_known_names_hold_their_spaces(tmp_path: Path) -> None:
-    path = tmp_path / "labels.csv"
-    path.write_text("image,labels\na,dog\nb,hot dog\nc,hot dog\nd,hot\n")
-    assert table_names(path, "fix") == ("dog", "hot")
-    assert table_names(path, "fix", known=("hot dog",)) == ("dog", "hot", "hot dog")
-
-
 def test_columns_of_marks(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(",file,hot dog,cat,none\n0,a,1,0,0\n1,b,0,1.0,0\n2,c,False,True,0\n")

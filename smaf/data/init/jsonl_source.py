@@ -48,6 +48,7 @@ def read_metadata(
             f"{', '.join(_COLUMNS)}, or objects with one of them; {_FIX}"
         )
     found = Labelled(classes, collect(every, classes, index, faults))
+    listed: set[str] = set()
     for path, part in rows.items():
         name = split_name(path.parent.name) if len(files) > 1 else None
         for row in part:
@@ -56,7 +57,8 @@ def read_metadata(
                 continue
             if row.mask:
                 found.masks[places[0]] = row.mask
-            if name and places[0] not in found.lists.get(name, ()):
+            if name and places[0] not in listed:
+                listed.add(places[0])
                 found.lists.setdefault(name, []).append(places[0])
     return found
 

@@ -137,14 +137,25 @@ def check_masks(
     return {f: masks[f] for f, found in zip(files, results, strict=True) if found.fault in kept}
 
 
+def _write_mapped(task: tuple[Path, Path], *, classes: ClassMap) -> None:
+    source, target = task
+    write_mask(target, classes.map_mask(read_mask(source), source))
+
+
 def write_mapped(
-    folder: Path, masks: Mapping[str, str], ids: Mapping[str, str], classes: ClassMap, out: Path
+    folder: Path,
+    masks: Mapping[str, str],
+    ids: Mapping[str, str],
+    classes: ClassMap,
+    out: Path,
+    *,
+    num_workers: int,
 ) -> None:
     """Write masks with the values of the kept classes to `out`; pixels of others become 255."""
     output_folder(out)
-    for file, name in masks.items():
-        mask = classes.map_mask(read_mask(folder / name), folder / name)
-        write_mask(out / f"{ids[file]}.png", mask)
+    tasks = [(folder / name, out / f"{ids[file]}.png") for file, name in masks.items()]
+    function = partial(_write_mapped, classes=classes)
+    map_parallel(function, tasks, num_workers=num_workers, what="masks of the kept classes")
 
 
 class Painting(NamedTuple):

@@ -1,115 +1,88 @@
-"""A new data set's folder, written whole: beside its place first, then renamed."""
+"""The files of a new data set: lists, labels, class names, masks, pointers, the table of faults."""
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from smaf.core.errors import InputError, printable
-from smaf.core.files import output_folder, read_json
-from smaf.data.pointers import POINTERS
+import numpy as np
 
-log = logging.getLogger("smaf")
-
-MADE = "smaf_init"  # the key of `dataset.json` that says by which call it was made
-# What a data set of `smaf init` consists of; the lists come last: without them it is none
-_OWNED = (
-    "metadata",
-    "labels.csv",
-    "files.csv",
-    "faults.csv",
-    "faults_each.csv",
-    "SegmentationClassAug",
-    POINTERS,
-    "ImageSets",
-)
+from smaf.core.labels import write_image_labels
+from smaf.data.init.faults import Faults
+from smaf.data.init.gathering import Source, Used, stop_at_faults
+from smaf.data.init.ids import make_ids
+from smaf.data.init.masks import MASKS, paint_masks, write_mapped
+from smaf.data.init.placing import MADE
+from smaf.data.init.plan import InitPlan
+from smaf.data.init.split import split_ids
+from smaf.data.init.summary import Summary
+from smaf.data.pointers import folder_name, write_files, write_pointers
+from smaf.data.prepare.preparing import LISTS, write_class_names, write_lines
 
 
-def check_place(out: Path, call: Mapping[str, Any], *, overwrite: bool) -> None:
-    """Raise :class:`InputError` where `out` is something else than a place for this data set.
-
-    It may be missing, empty, or made by the same call; with `overwrite` by another call of
-    `smaf init`.
-    """
-    if not out.exists() or (out.is_dir() and not os.listdir(out)):
-        return
-    if not out.is_dir():
-        raise InputError(f"--out {printable(out)} is a file: name a folder")
-    made = made_by(out)
-    if made is None:
-        raise InputError(
-            f"--out {printable(out)} holds other files than a data set of `smaf init`: name a new "
-            "folder"
-        )
-    if made != call and not overwrite:
-        differ = sorted(key for key in {*made, *call} if made.get(key) != call.get(key))
-        raise InputError(
-            f"--out {printable(out)} was made with another {differ[0]}: name another folder, or "
-            "make it anew with --overwrite"
-        )
-
-
-def made_by(out: Path) -> dict[str, Any] | None:
-    """The call that made the data set in `out`; None where `smaf init` did not."""
-    path = out / POINTERS
-    if not path.is_file():
-        return None
-    value = read_json(path, "data-set file", "name a new folder with --out")
-    made = value.get(MADE) if isinstance(value, dict) else None
-    return made if isinstance(made, dict) else None
+def write_data(
+    temporary: Path, out: Path, source: Source, plan: InitPlan, used: Used, faults: Faults
+) -> Summary:
+    """Write the data set to `temporary`, as it will lie in `out`."""
+    ids = make_ids(used.sizes)
+    shown = {ids[file]: used.shown(file) for file in used.sizes}
+    painted, pointed = _write_masks(temporary, used, ids, plan, faults)
+    stop_at_faults(plan, faults)
+    lists = _lists(used, ids, shown, plan)
+    for name, members in lists.items():
+        write_lines(temporary / LISTS / f"{name}.txt", members)
+    names = used.classes.names
+    write_class_names(temporary / "metadata" / "classes" / "labels.txt", names)
+    write_image_labels(temporary / "labels.csv", _vectors(shown, len(names)), names)
+    rows = sorted((ids[file], file, pointed.get(file, "")) for file in used.sizes)
+    write_files(temporary, rows, masks=bool(pointed))
+    mask_folder = folder_name(used.mask_folder, out) if pointed and used.mask_folder else None
+    photo_folder, made = folder_name(source.folder, out), {MADE: source.call(plan)}
+    write_pointers(temporary, photo_folder, mask_folder, **made)
+    faults.write(temporary)
+    masks = painted or len(pointed)
+    return Summary.of(out, names, lists, shown, faults, left_out=used.left_out, masks=masks)
 
 
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out`; after the block its files take their places in `out`.
-
-    Where the block raises an error, or its files are those of `out` already, `out` stays as it was.
-    What is in `out` and no part of the data set (saliency maps, results) stays in any case.
-    """
-    output_folder(out.parent)
-    temporary = out.with_name(f".smaf-{uuid.uuid4().hex[:8]}.part")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if _same(temporary, out):
-            log.info("%s is as it was", printable(out))
-        else:
-            _place(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _write_masks(
+    temporary: Path, used: Used, ids: Mapping[str, str], plan: InitPlan, faults: Faults
+) -> tuple[int, dict[str, str]]:
+    """Write the masks that need it; return how many, and photograph → mask of those that do not."""
+    place, classes, workers = temporary / MASKS, used.classes, plan.num_workers
+    if used.masks and used.mask_folder:
+        if classes.names == classes.source:
+            return 0, used.masks
+        write_mapped(used.mask_folder, used.masks, ids, classes, place, num_workers=workers)
+        return len(used.masks), {}
+    outlines = used.labelled.outlines
+    painted = paint_masks(outlines, used.sizes, ids, classes, place, faults, num_workers=workers)
+    return painted, {}
 
 
-def _place(temporary: Path, out: Path) -> None:
-    if not out.exists():
-        os.replace(temporary, out)
-        return
-    for name in reversed(_OWNED):  # the lists go first
-        if (out / name).is_dir():
-            shutil.rmtree(out / name)
-        elif name != POINTERS:
-            (out / name).unlink(missing_ok=True)
-    for name in _OWNED:
-        if (temporary / name).exists():
-            os.replace(temporary / name, out / name)
+def _lists(
+    used: Used, ids: Mapping[str, str], shown: Mapping[str, frozenset[int]], plan: InitPlan
+) -> dict[str, list[str]]:
+    """List name → sorted ids: `all`, and the source's lists, or a split by labels."""
+    told = {
+        name: sorted(ids[file] for file in files if file in ids)
+        for name, files in used.labelled.lists.items()
+    }
+    told = {name: members for name, members in told.items() if members}
+    lists = {"all": sorted(ids.values())}
+    if "train" in told and "val" in told:
+        listed = {i for members in told.values() for i in members}
+        told["train"] = sorted([*told["train"], *(i for i in lists["all"] if i not in listed)])
+        return {**lists, **told}
+    held = {i for name, members in told.items() if name == "test" for i in members}
+    rest = {i: found for i, found in shown.items() if i not in held}
+    train, val = split_ids(rest, share=plan.val_share, seed=plan.seed)
+    lists |= {"train": train, **({"val": val} if val else {})}
+    return {**lists, **({"test": sorted(held)} if held else {})}
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Relative path → file of the data set's own files in a folder."""
-    found = {}
-    for name in _OWNED:
-        places = sorted((folder / name).rglob("*")) if (folder / name).is_dir() else [folder / name]
-        found.update({p.relative_to(folder).as_posix(): p for p in places if p.is_file()})
-    return found
-
-
-def _same(one: Path, other: Path) -> bool:
-    ours, theirs = _files(one), _files(other)
-    return ours.keys() == theirs.keys() and all(
-        path.read_bytes() == theirs[name].read_bytes() for name, path in ours.items()
-    )
+def _vectors(shown: Mapping[str, frozenset[int]], num_classes: int) -> dict[str, np.ndarray]:
+    """Id → (C,) float32 of 0 and 1."""
+    table = np.zeros((len(shown), num_classes), dtype=np.float32)
+    for vector, indices in zip(table, shown.values(), strict=True):
+        vector[list(indices)] = 1.0
+    return dict(zip(shown, table, strict=True))

@@ -18,7 +18,7 @@ from small_set import good, stamps
 from smaf.core import image_files
 from smaf.core.errors import InputError
 from smaf.core.images import write_mask
-from smaf.data.init import initialising
+from smaf.data.init import writing
 from smaf.data.layout import open_data
 
 GOOD = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
@@ -364,13 +364,13 @@ def test_a_stopped_run_leaves_nothing(
     where: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(initialising, where, stopped)
+        patch.setattr(writing, where, stopped)
         assert smaf_init(folder, tmp_path / "data").status == 130
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     good(smaf_init(folder, tmp_path / "data"))
     before = stamps(tmp_path / "data")
     with monkeypatch.context() as patch:
-        patch.setattr(initialising, where, stopped)
+        patch.setattr(writing, where, stopped)
         assert smaf_init(folder, tmp_path / "data", "--seed", 1, "--overwrite").status == 130
     assert stamps(tmp_path / "data") == before
 
