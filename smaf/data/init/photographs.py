@@ -162,7 +162,7 @@ def without_duplicates(
         alike,
         num_workers=num_workers,
         what="looking for duplicates",
-        quiet=not alike,
+        quiet=len(alike) < 1000,
     )
     same: dict[str, list[str]] = {}
     for file, digest in zip(alike, digests, strict=True):

@@ -298,6 +298,18 @@ def twice_in_coco(folder: Path) -> tuple[object, ...]:
     return ("--labels", *paths)
 
 
+def other_categories(folder: Path) -> tuple[object, ...]:
+    paths = [folder / "one.json", folder / "two.json"]
+    more = {"categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "horse"}]}
+    write_coco(paths[0], coco({"a.jpg": [(1, [0, 0, 2, 2])]}))
+    write_coco(paths[1], coco({"b.jpg": [(1, [0, 0, 2, 2])]}, **more))
+    return ("--labels", *paths)
+
+
+def two_tables(folder: Path) -> tuple[object, ...]:
+    return ("--labels", folder / "labels.csv", table(folder / "more.csv", ROWS))
+
+
 def no_mask_fits(folder: Path) -> tuple[object, ...]:
     write_mask(folder.parent / "photos/masks/x_mask.png", np.zeros((36, 40), dtype=np.uint8))
     return ("--masks", folder / "masks")
@@ -339,6 +351,8 @@ def share_of_all(folder: Path) -> tuple[object, ...]:
         (numbers_for_names, "m.jsonl, line 1: the label is 3, expected a class name"),
         (mask_outside, "expected a file below the folder of photographs"),
         (twice_in_coco, "a.jpg is there twice, or in another of the files"),
+        (other_categories, "two.json has other categories than"),
+        (two_tables, "expected one file, or several of COCO's"),
         (no_mask_fits, "has no mask"),
         (voc_layout, "is a data set in VOC layout already"),
         (share_of_all, "--val_share 1.0: expected a value from 0 to below 1"),

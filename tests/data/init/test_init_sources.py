@@ -206,6 +206,24 @@ def test_hugging_face(tmp_path: Path) -> None:
     assert data.missing("mask", data.ids("all")) == ["c", "d", "e", "sub__b"]
 
 
+def test_files_of_parts_are_lists_and_others_are_not(tmp_path: Path) -> None:
+    files = [f"{part}/{k}.jpg" for part in ("train", "validation", "more") for k in range(3)]
+    folder = photos(tmp_path / "photos", *files)
+    for part in ("train", "validation", "more"):
+        lines = [{"file_name": f"{k}.jpg", "label": "cat" if k else "dog"} for k in range(3)]
+        table(folder / part / "metadata.jsonl", "\n".join(map(json.dumps, lines)))
+    good(smaf_init(folder, tmp_path / "one"))
+    assert ids(tmp_path / "one", "val") == [f"validation__{k}" for k in range(3)]
+    assert len(ids(tmp_path / "one", "train")) == 6  # what no file puts elsewhere
+    paths = []
+    for part in ("train", "more"):
+        images = {f"{part}/{k}.jpg": [(1, [0, 0, 2, 2])] if k else [] for k in range(3)}
+        paths.append(write_coco(tmp_path / f"batch_{part}.json", coco(images)))
+    good(smaf_init(folder, tmp_path / "two", "--labels", *paths, "--val_share", 0.5))
+    assert len(ids(tmp_path / "two", "val")) == 3  # a split by labels
+    assert labels(tmp_path / "two")["more/0.jpg"] == ""
+
+
 def test_given_masks(tmp_path: Path) -> None:
     """They are pointed to, or written anew where their values are others than the classes kept."""
     folder = photos(tmp_path / "photos", "x/a.jpg", "x/b.jpg", "c.jpg")
