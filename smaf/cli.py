@@ -10,6 +10,7 @@ from smaf.core.command import run_command
 from smaf.core.terminal import end_with_launcher, stop_at_once
 
 COMMANDS = {
+    "init": "make a data set of a folder of photographs and their labels",
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
     "saliency": "before stage 0: saliency maps, with the network that ships or another",
     "train_eps": "stage 0: train the EPS classifier, or plain CAM",

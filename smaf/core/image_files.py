@@ -41,6 +41,10 @@ _LOSSY_TIFF = {6, 7, 34712, 50001, 50002, 52546}  # JPEG, JPEG 2000, WebP, JPEG 
 _DEEP = ("I", "F")  # Pillow's modes of more than 8 bits begin so
 
 
+class TooLargeError(InputError):
+    """An image of more than :data:`MAX_PIXELS` pixels."""
+
+
 @dataclass(frozen=True)
 class ImageFile:
     """An image as its file has it, loaded and upright."""
@@ -155,8 +159,8 @@ def _kinds() -> tuple[str, ...]:
     return tuple(kind for kind in _KINDS if kind in Image.OPEN)
 
 
-def _too_large(size: str, path: Path, what: str) -> InputError:
-    return InputError(
+def _too_large(size: str, path: Path, what: str) -> TooLargeError:
+    return TooLargeError(
         f"{what} {path} {size}, at most {MAX_PIXELS / 1e6:.0f} million are read: make it smaller"
     )
 

@@ -54,7 +54,7 @@ _LABELS = (
     "categories",
     "categoryname",
 )
-_TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 class LabelRow(NamedTuple):
@@ -69,7 +69,7 @@ class LabelRow(NamedTuple):
     whole: bool = False
 
 
-def _is_image(cell: str) -> bool:
+def is_image(cell: str) -> bool:
     return os.path.splitext(cell)[1].lower() in IMAGE_SUFFIXES
 
 
@@ -90,16 +90,16 @@ def read_label_rows(
             "first line, and a line for each image"
         )
     keys = [name_key(cell.lstrip("#")) for cell in table[0].cells]
-    if _is_image(table[0].cells[0]):
+    if is_image(table[0].cells[0]):
         yield from _named_rows(table, 0, labels=[1], width=2, path=path, classes=classes)
         return
-    image = _image_column(keys, table[1:])
+    image = image_column(keys, table[1:])
     if image is not None and keys.count(keys[image]) > 1:
         raise InputError(
             f"image-label file {path} has the column {table[0].cells[image]} twice: keep one of "
             "them"
         )
-    labels = _label_columns(keys, table[0].cells, path)
+    labels = label_columns(keys, table[0].cells, path)
     if image is not None and len(table) > 1 and labels:
         yield from _named_rows(
             table[1:], image, labels=labels, width=len(keys), path=path, classes=classes
@@ -113,18 +113,18 @@ def read_label_rows(
         )
 
 
-def _image_column(keys: Sequence[str], rows: Sequence[Row]) -> int | None:
+def image_column(keys: Sequence[str], rows: Sequence[Row]) -> int | None:
     """The column whose heading may be an image's: one that holds file names before all others."""
     columns = [keys.index(name) for name in _IMAGE if name in keys]
     filled = [
         column
         for column in columns
-        if rows and len(rows[0].cells) > column and _is_image(rows[0].cells[column])
+        if rows and len(rows[0].cells) > column and is_image(rows[0].cells[column])
     ]
     return next(iter(filled + columns), None)
 
 
-def _label_columns(keys: Sequence[str], headings: Sequence[str], path: Path) -> list[int]:
+def label_columns(keys: Sequence[str], headings: Sequence[str], path: Path) -> list[int]:
     """The column `labels`, or the only one with a usual heading; `label1`, `label2`, … are one."""
     words: dict[str, list[int]] = {}
     for column, key in enumerate(keys):
@@ -181,7 +181,7 @@ def _is_strange(name: str, classes: Sequence[str]) -> bool:
     return find_class(name, classes) is None and not is_background(name)
 
 
-def _marked_columns(headings: Sequence[str], image: int, classes: Sequence[str]) -> list[int]:
+def marked_columns(headings: Sequence[str], image: int, classes: Sequence[str]) -> list[int]:
     """The columns of 0 and 1: all but the one of images and one that numbers the rows.
 
     The latter is called `id`, or has no heading, as pandas writes it.
@@ -230,11 +230,11 @@ def _marked_rows(
 ) -> Iterator[LabelRow]:
     """Yield the rows of a table with a column of 0 and 1 for each class."""
     headings = table[0].cells
-    columns = _marked_columns(headings, image, classes)
+    columns = marked_columns(headings, image, classes)
     marked = [headings[column] for column in columns]
     _require_classes(marked, path, classes=classes, others=others)
     for line, row in table[1:]:
-        marks = [_TRUTH.get(_cell(row, column).lower()) for column in columns]
+        marks = [TRUTH.get(_cell(row, column).lower()) for column in columns]
         if None in marks or len(row) > len(headings):
             raise InputError(
                 f"image-label file {path}, line {line} must have 0 or 1 for each of the "

@@ -9,7 +9,9 @@ ROOT/metadata/<name>/labels.txt          class names
 ROOT/metadata/<name>/cls_labels.npy      labels (or image_labels.csv; or ROOT/labels.csv)
 ```
 Suffixes may be in upper case, and others: those of photographs and saliency maps are
-IMAGE_SUFFIXES, those of masks MASK_SUFFIXES of core/images.py.
+IMAGE_SUFFIXES, those of masks MASK_SUFFIXES of core/images.py. Photographs and masks may lie
+elsewhere: `ROOT/dataset.json` and `ROOT/files.csv`, which come before these folders, say where
+(smaf/data/pointers.py).
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from smaf.core.images import (
 from smaf.core.labels import ImageLabels, read_image_labels
 from smaf.core.options import Options, option
 from smaf.data.lists import read_ids
+from smaf.data.pointers import FILES, Pointers, read_pointers
 
 PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
 # What messages say to do where saliency maps do not serve
@@ -147,7 +150,24 @@ class DataRoot:
         }[what]
         return [self.root / folder for folder in folders], suffixes
 
+    @cached_property
+    def pointers(self) -> Pointers | None:
+        """Where photographs and masks lie that are not in the data set; read once."""
+        return read_pointers(self.root)
+
+    def _pointers_of(self, what: str) -> Pointers | None:
+        """What `files.csv` names; None where it does not, or another folder of masks was chosen."""
+        chosen = what == "mask" and self.mask_folders != MASK_FOLDERS
+        return None if chosen else self.pointers
+
+    def _pointed(self, what: str, image_id: str) -> Path | None:
+        pointers = self._pointers_of(what)
+        return None if pointers is None else pointers.path(what, image_id)
+
     def _path(self, what: str, image_id: str) -> Path:
+        pointed = self._pointed(what, image_id)
+        if pointed is not None:
+            return pointed
         folders, suffixes = self._places(what)
         return find_image(folders, image_id, suffixes=suffixes)
 
@@ -182,8 +202,10 @@ class DataRoot:
     def missing(self, what: str, ids: Sequence[str]) -> list[str]:
         """Return the ids that have no file; `what` is "photograph", "mask" or "saliency map"."""
         folders, suffixes = self._places(what)
-        found = find_images(folders, ids, suffixes=suffixes)
-        return [image_id for image_id in ids if image_id not in found]
+        pointers = self._pointers_of(what)
+        there = {} if pointers is None else pointers.there(what, ids)
+        found = find_images(folders, [i for i in ids if i not in there], suffixes=suffixes)
+        return [i for i in ids if not there.get(i, i in found)]
 
     def require(
         self,
@@ -208,6 +230,8 @@ class DataRoot:
             missing = self.missing(what, ids)
             if missing:
                 more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+                if self._pointed(what, missing[0]) is not None:
+                    fix = f"{self.root / FILES} names it: put it back, or run `smaf init` again"
                 raise MissingInputError(
                     f"{what} {self._path(what, missing[0])}{more} does not exist: {fix}"
                 )

@@ -24,6 +24,8 @@ class Split:
 
     `unmasked` holds the ids of images that have an annotation without an outline: their classes are
     known, but not where the objects are. `empty` is the number of images without an annotation.
+    Read by file, ids are the file names with their folders, and images without an annotation are
+    there, too, without regions.
     """
 
     path: Path
@@ -92,10 +94,11 @@ def _records(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
 def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int | None]]:
     """Names in ascending category id (COCO's ids 1..90 have gaps), and category id → class index.
 
-    A category called background, which some tools add, is no class: its index is None.
+    A category called background, which some tools add, is no class: its index is None. A group that
+    Roboflow lists before its classes is passed over.
     """
     named = {}
-    records = _records(data, "categories", path)
+    records = _without_groups(_records(data, "categories", path), data)
     for record in records:
         name = record.get("name")
         if not isinstance(name, str) or not name.strip():
@@ -114,6 +117,21 @@ def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int | No
     }
 
 
+def _without_groups(records: list[dict[str, Any]], data: Any) -> list[dict[str, Any]]:
+    """Leave out categories that name the group of others: of the group "none", without objects.
+
+    Roboflow writes one, which may have the name of a class.
+    """
+    groups = {str(record.get("supercategory")) for record in records} - {"none"}
+    named = [r for r in records if r.get("supercategory") == "none" and r.get("name") in groups]
+    if not named:
+        return records
+    objects = data.get("annotations")
+    objects = objects if isinstance(objects, list) else []
+    used = {str(o.get("category_id")) for o in objects if isinstance(o, dict)}
+    return [r for r in records if r not in named or str(r.get("id")) in used]
+
+
 def _image_id(record: dict[str, Any], path: Path) -> str:
     """The file name without folders and suffix."""
     name = str(record.get("file_name") or "")
@@ -123,13 +141,23 @@ def _image_id(record: dict[str, Any], path: Path) -> str:
     return check_id(os.path.splitext(last)[0], f"annotation file {path}")
 
 
-def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]]]:
-    """Image number → (id, shape (H, W))."""
+def _file_name(record: dict[str, Any], path: Path) -> str:
+    """The file name with its folders, as the file has it."""
+    name = record.get("file_name")
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"annotation file {path}: an image has the file name {name!r:.80}: {FIX}")
+    return name
+
+
+def _images(
+    data: Any, path: Path, *, by_file: bool = False
+) -> dict[int | str, tuple[str, tuple[int, int]]]:
+    """Image number → (id, shape (H, W)); the file name instead of the id where `by_file`."""
     images: dict[int | str, tuple[str, tuple[int, int]]] = {}
     files: dict[str, str] = {}
     for record in _records(data, "images", path):
         image_id, where = (
-            _image_id(record, path),
+            (_file_name if by_file else _image_id)(record, path),
             f"annotation file {path}, image {record.get('file_name')!r}",
         )
         height, width = (_integer(record, key, where) for key in ("height", "width"))
@@ -146,20 +174,23 @@ def _images(data: Any, path: Path) -> dict[int | str, tuple[str, tuple[int, int]
         other = files.setdefault(image_id, record["file_name"])
         if len(files) == len(images):
             raise InputError(
-                f"{where} and image {other!r} have the same file name without folder and suffix, "
-                "which is the image's id: rename one of them"
+                f"{where} and image {other!r} have the same file name"
+                f"{'' if by_file else ' without folder and suffix'}, which is the image's id: "
+                "rename one of them"
             )
         images[number] = image_id, (height, width)
     return images
 
 
-def read_split(path: Path) -> Split:
-    """Read and check an annotation file. Shapes of regions are checked when they are painted."""
-    data = read_json(path, "annotation file", FIX)
-    names, position = _classes(data, path)
-    images = _images(data, path)
+def _regions(
+    data: Any,
+    path: Path,
+    images: dict[int | str, tuple[str, tuple[int, int]]],
+    position: dict[int, int | None],
+) -> tuple[dict[str, list[Region]], frozenset[str]]:
+    """Id → regions of the images with annotations, and the ids where an outline is missing."""
     regions: dict[str, list[Region]] = {}
-    unmasked = set()
+    unmasked: set[str] = set()
     for record in _records(data, "annotations", path):
         where = f"annotation file {path}, annotation {record.get('id')!r:.80}"
         image, category = _key(record, "image_id", where), _integer(record, "category_id", where)
@@ -189,7 +220,22 @@ def read_split(path: Path) -> Split:
         regions.setdefault(images[image][0], []).append(
             Region(index, _crowd(record, where), segmentation)
         )
+    return regions, frozenset(unmasked)
+
+
+def read_split(path: Path, *, by_file: bool = False) -> Split:
+    """Read and check an annotation file. Shapes of regions are checked when they are painted.
+
+    `by_file` as in :class:`Split`.
+    """
+    data = read_json(path, "annotation file", FIX)
+    names, position = _classes(data, path)
+    images = _images(data, path, by_file=by_file)
+    regions, unmasked = _regions(data, path, images, position)
     if not regions:
         raise InputError(f"annotation file {path} has no annotations: {FIX}")
+    empty = len(images) - len(regions)
+    if by_file:
+        regions = {image_id: regions.get(image_id, []) for image_id, _ in images.values()}
     shapes = {image_id: shape for image_id, shape in images.values() if image_id in regions}
-    return Split(path, names, shapes, regions, frozenset(unmasked), len(images) - len(regions))
+    return Split(path, names, shapes, regions, unmasked, empty)

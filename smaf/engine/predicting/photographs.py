@@ -13,27 +13,11 @@ from pathlib import Path, PurePath
 
 from smaf.core.errors import InputError, MissingInputError, printable
 from smaf.core.images import IMAGE_SUFFIXES
+from smaf.core.photo_folders import FOREIGN, photo_folders
 from smaf.engine.predicting.result_files import Photograph, is_result, place_of
 
 log = logging.getLogger("smaf")
 _SUFFIXES = frozenset(suffix.lower() for suffix in IMAGE_SUFFIXES)
-# Photographs that cannot be read: said, not passed over
-_FOREIGN = (
-    ".heic",
-    ".heif",
-    ".avif",
-    ".gif",
-    ".jfif",
-    ".jpe",
-    ".jp2",
-    ".jxl",
-    ".dng",
-    ".cr2",
-    ".cr3",
-    ".nef",
-    ".arw",
-)
-_SYSTEM = ("__MACOSX", "@eaDir")  # folders of a Mac's archives and a Synology's thumbnails
 
 
 def find_photographs(arguments: Sequence[str]) -> list[Photograph]:
@@ -116,14 +100,14 @@ def _below(folder: Path, top: Path) -> Iterator[Photograph]:
     The places of their masks are relative to `top`.
     """
     foreign = []
-    for below, names in _folders(folder):
+    for below, names in photo_folders(folder):
         for name in sorted(names):
             path, suffix = below / name, os.path.splitext(name)[1].lower()
             if name.startswith(".") or not (os.path.isfile(path) or os.path.islink(path)):
                 continue
             if suffix in _SUFFIXES:
                 yield Photograph(path, place_of(path.relative_to(top)))
-            elif suffix in _FOREIGN:
+            elif suffix in FOREIGN:
                 foreign.append(path)
     if foreign:
         log.warning(
@@ -143,40 +127,8 @@ def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
     if not parts:
         yield folder
     elif parts[0] == "**":
-        for below, _ in _folders(folder):
+        for below, _ in photo_folders(folder):
             yield from _expand(below, parts[1:] or ("*",))
     else:
         for name in sorted(glob.glob(parts[0], root_dir=folder)):
             yield from _expand(folder / name, parts[1:])
-
-
-def _folders(top: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield `top` and the folders below it, each with the names of its files.
-
-    Hidden folders and links back to a folder above are left out.
-    """
-    above: dict[str, tuple[tuple[int, int], ...]] = {str(top): ()}
-    for folder, folders, files in os.walk(top, followlinks=True, onerror=_unreadable):
-        chain = (*above.pop(folder), _identity(folder))
-        names = [
-            name
-            for name in sorted(folders)
-            if not name.startswith(".")
-            and name not in _SYSTEM
-            and _identity(os.path.join(folder, name)) not in chain
-        ]
-        above.update((os.path.join(folder, name), chain) for name in names)
-        folders[:] = names
-        yield Path(folder), files
-
-
-def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-def _unreadable(error: OSError) -> None:
-    raise InputError(
-        f"folder {printable(str(error.filename))} cannot be read ({error.strerror}): mend its "
-        "permissions, or name the folders beside it"
-    )
