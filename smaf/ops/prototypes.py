@@ -13,13 +13,15 @@ from torch import Tensor
 
 
 def class_prototypes(
-    features: Tensor, logits: Tensor, *, min_pixels: int = 10
+    features: Tensor, logits: Tensor, *, labels: Tensor | None = None, min_pixels: int = 10
 ) -> tuple[Tensor, Tensor]:
     r"""Mean feature of each class in each image, over the pixels whose predicted class it is.
 
     Args:
         features: (N, D, h, w).
-        logits: (N, T, h, w); a pixel's class is its largest channel.
+        logits: (N, T, h, w); a pixel's class is its largest channel, the last one background.
+        labels: (N, T - 1) or None. All pixels of an image without a label are background, whatever
+            the logits say; the paper has no such images. Other labels change nothing.
         min_pixels: a class with fewer pixels in an image gives no mean.
 
     Returns:
@@ -35,6 +37,9 @@ def class_prototypes(
         >>> means, ids = class_prototypes(features, logits, min_pixels=2)
         >>> means.tolist(), ids.tolist()
         ([[2.0], [6.0]], [0, 1])
+        >>> means, ids = class_prototypes(features, logits, labels=torch.zeros(1, 1), min_pixels=2)
+        >>> means.tolist(), ids.tolist()
+        ([[4.0]], [1])
     """
     if (
         features.ndim != 4
@@ -48,9 +53,10 @@ def class_prototypes(
         )
     n, d = features.shape[:2]
     classes = logits.shape[1]
-    onehot = F.one_hot(logits.argmax(dim=1).reshape(n, -1), classes).to(
-        features.dtype
-    )  # (N, h·w, T)
+    found = logits.argmax(dim=1).reshape(n, -1)
+    if labels is not None:
+        found = torch.where((labels > 0).any(dim=1, keepdim=True), found, classes - 1)
+    onehot = F.one_hot(found, classes).to(features.dtype)  # (N, h·w, T)
     sums = torch.einsum("ndp,npt->ntd", features.reshape(n, d, -1), onehot)
     pixels = onehot.sum(dim=1)  # (N, T)
     image, ids = torch.nonzero(pixels >= min_pixels, as_tuple=True)

@@ -34,7 +34,9 @@ def reactivation_target(
 
     .. math:: D = [y_1 M_1, \dots, y_C M_C, b], \quad T_c(p) = D_c(p) / \max_k D_k(p)
 
-    with the fused maps M, the image labels y, the background constant b and the pixel p.
+    with the fused maps M, the image labels y, the background constant b and the pixel p. An image
+    without a label, of which the paper has none, is background everywhere: 1 in the last channel,
+    0 in the others, whatever the options.
 
     Args:
         fused: (N, C, H, W) fused CAMs in [0, 1].
@@ -54,11 +56,13 @@ def reactivation_target(
         [[[[1.0, 0.5], [1.0, 0.0]], [[0.5, 1.0], [0.25, 1.0]]]]
     """
     _check_maps(fused, labels, background)
-    if denoise:
-        fused = fused * labels.to(fused)[:, :, None, None]
+    shown = (labels > 0).any(dim=1)[:, None, None, None]
+    kept = labels.to(fused)[:, :, None, None] if denoise else shown.to(fused)
+    fused = fused * kept
     constant = torch.full_like(fused[:, :1], background if denoise else 1e-5)
     if soft_background:
         constant = (1.0 - fused.sum(dim=1, keepdim=True)).clamp(min=1e-5)
+    constant = torch.where(shown, constant, torch.ones_like(constant))
     channels = torch.cat([fused, constant], dim=1)
     if not reactivate:
         return channels
