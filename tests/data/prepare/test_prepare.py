@@ -301,7 +301,7 @@ def test_voc_masks_of_0_and_255_show_no_class(voc_root: Path, messages: list[str
     assert "d" not in shown(voc_root) and shown(voc_root)["c"] == "aeroplane;cat"
     assert [line for line in messages if line.startswith("warning")] == [
         f"warning: 1 of 2 masks, {voc_root}/SegmentationClass/d.png for one, have no value but 0 "
-        "and 255, and 255 means ignored, so that nothing says what they show: they get no labels",
+        "and 255, and 255 means ignored, so that nothing says what they show: they get no labels"
     ]
     write_mask(voc_root / "SegmentationClassAug/c.png", white)
     with pytest.raises(
