@@ -20,8 +20,8 @@ def class_prototypes(
     Args:
         features: (N, D, h, w).
         logits: (N, T, h, w); a pixel's class is its largest channel, the last one background.
-        labels: (N, T - 1) or None. All pixels of an image without a label are background, whatever
-            the logits say; the paper has no such images. Other labels change nothing.
+        labels: (N, T - 1) or None. An image without a label, which ProDA does not have, is
+            background, whatever the logits say; other labels change nothing.
         min_pixels: a class with fewer pixels in an image gives no mean.
 
     Returns:
@@ -37,9 +37,6 @@ def class_prototypes(
         >>> means, ids = class_prototypes(features, logits, min_pixels=2)
         >>> means.tolist(), ids.tolist()
         ([[2.0], [6.0]], [0, 1])
-        >>> means, ids = class_prototypes(features, logits, labels=torch.zeros(1, 1), min_pixels=2)
-        >>> means.tolist(), ids.tolist()
-        ([[4.0]], [1])
     """
     if (
         features.ndim != 4
@@ -51,8 +48,7 @@ def class_prototypes(
             f"expected features (N, D, h, w) and logits (N, T, h, w), got {tuple(features.shape)} "
             f"and {tuple(logits.shape)}"
         )
-    n, d = features.shape[:2]
-    classes = logits.shape[1]
+    (n, d), classes = features.shape[:2], logits.shape[1]
     found = logits.argmax(dim=1).reshape(n, -1)
     if labels is not None:
         found = torch.where((labels > 0).any(dim=1, keepdim=True), found, classes - 1)

@@ -18,6 +18,13 @@ def _check_maps(fused: Tensor, labels: Tensor, background: float) -> None:
         raise ValueError(f"background {background}: expected a constant above 0")
 
 
+def _background_alone(channels: Tensor, labels: Tensor) -> Tensor:
+    """Channels (N, C+1, H, W) where those of images without a label are 0, and the last one 1."""
+    alone = torch.zeros_like(channels[:1, :, :1, :1])
+    alone[:, -1] = 1.0
+    return torch.where((labels > 0).any(dim=1)[:, None, None, None], channels, alone)
+
+
 def reactivation_target(
     fused: Tensor,
     labels: Tensor,
@@ -35,8 +42,7 @@ def reactivation_target(
     .. math:: D = [y_1 M_1, \dots, y_C M_C, b], \quad T_c(p) = D_c(p) / \max_k D_k(p)
 
     with the fused maps M, the image labels y, the background constant b and the pixel p. An image
-    without a label, of which the paper has none, is background everywhere: 1 in the last channel,
-    0 in the others, whatever the options.
+    without a label, which the paper does not have, is background alone, whatever the options.
 
     Args:
         fused: (N, C, H, W) fused CAMs in [0, 1].
@@ -56,14 +62,10 @@ def reactivation_target(
         [[[[1.0, 0.5], [1.0, 0.0]], [[0.5, 1.0], [0.25, 1.0]]]]
     """
     _check_maps(fused, labels, background)
-    shown = (labels > 0).any(dim=1)[:, None, None, None]
-    kept = labels.to(fused)[:, :, None, None] if denoise else shown.to(fused)
-    fused = fused * kept
+    if denoise:
+        fused = fused * labels.to(fused)[:, :, None, None]
     constant = torch.full_like(fused[:, :1], background if denoise else 1e-5)
     if soft_background:
         constant = (1.0 - fused.sum(dim=1, keepdim=True)).clamp(min=1e-5)
-    constant = torch.where(shown, constant, torch.ones_like(constant))
-    channels = torch.cat([fused, constant], dim=1)
-    if not reactivate:
-        return channels
-    return channels / channels.amax(dim=1, keepdim=True)
+    channels = _background_alone(torch.cat([fused, constant], dim=1), labels)
+    return channels / channels.amax(dim=1, keepdim=True) if reactivate else channels

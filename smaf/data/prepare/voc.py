@@ -171,11 +171,8 @@ def image_labels(
     )
     by_path = dict(zip(paths.values(), labels, strict=True))
     _check_not_all_white({path: by_path[path] for path in masks})
-    return {
-        image_id: by_path[path].shown
-        for image_id, path in paths.items()
-        if not by_path[path].only_ignored
-    }
+    labelled = zip(paths, labels, strict=True)
+    return {i: label.shown for i, label in labelled if not label.only_ignored}
 
 
 def train_aug_ids(root: Path) -> list[str] | None:
