@@ -35,8 +35,14 @@ from torch import Tensor
 from smaf import evaluate, predict, refine_fusion, test_seg, train_seg
 from smaf.core.fused_maps import fused_shape, read_fused
 from smaf.core.images import read_mask, write_mask
+from smaf.data.layout import open_data
+from smaf.engine.demo_report import Folders, picture_row
+from smaf.engine.saliency import check_saliency
 from smaf.engine.stages.train_eps import EpsTask
+from smaf.engine.trained import trained_classifier
+from smaf.engine.training.validation import validation_miou
 from smaf.models import build_classifier
+from smaf.report.page import write_page
 
 NOTHING = {"n0": (60, 48), "n1": (40, 52)}  # a bright disc, as salient as any ball, but none
 SEGMENTER = ("--network", "test_efficientnet", "--weights", "none", "--device", "cpu")
@@ -151,6 +157,7 @@ def test_plain_cam_takes_them_too(mixed: Path, tmp_path: Path) -> None:
     assert not read_mask(tmp_path / "masks/n1.png").any()
 
 
+@pytest.mark.slow
 def test_stages_2_to_4_and_what_judges_them(
     mixed: Path, eps: Path, refined: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +220,32 @@ def test_a_list_of_nothing_alone_is_an_error(mixed: Path, eps: Path, tmp_path: P
     ):
         assert done.status == 2 and said in done.lines[-1]
     assert not [path for path in tmp_path.glob("[abc]/*") if path.suffix in {".pth", ".npz"}]
+
+
+def test_the_share_of_a_process_may_be_nothing_alone(
+    mixed: Path, eps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two processes validates on n0: background, as in truth."""
+    data = open_data(mixed)
+    model = trained_classifier(eps, data)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert validation_miou(model, data, ["p0", "n0"], background=0.2) == 1.0
+    check_saliency(data, ["p0", "n0"])
+
+
+def test_their_row_of_the_report(mixed: Path, eps: Path, refined: Path, tmp_path: Path) -> None:
+    """A photograph of nothing has plain pictures, and a target that is background alone."""
+    good(stage3(mixed, tmp_path / "masks", "--cam_dir", refined))
+    names = ("fused", "fused", "refined")
+    for name in {*names}:
+        shutil.copytree(refined.parent / name, tmp_path / name)
+    data, folders = open_data(mixed), Folders(tmp_path, *names, masks="masks")
+    row = picture_row(data, "n1", folders)
+    pictures = dict(row.pictures)
+    assert row.labels == () and np.array_equal(pictures["pseudo mask"], pictures["truth"])
+    write_page(tmp_path / "page.html", title="t", intro=[], ladder=[], rows=[row], classes=CLASSES)
+    assert "n1<span>none of the classes</span>" in (tmp_path / "page.html").read_text()
 
 
 def test_a_missing_row_stays_an_error(mixed: Path, tmp_path: Path) -> None:
