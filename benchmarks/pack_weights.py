@@ -25,6 +25,7 @@ from tqdm import tqdm
 from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json
+from smaf.core.predict_settings import PEAK
 from smaf.core.views import LABEL_FILTERS, SCALES, Views
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.predicting.torch_network import TorchNetwork
@@ -53,14 +54,18 @@ def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def chosen_score(
-    network: TorchNetwork, data: DataRoot, ids: Sequence[str], views: Views
+    network: TorchNetwork, data: DataRoot, ids: Sequence[str], views: Views, share: float = PEAK
 ) -> dict[str, float]:
-    """The score with the highest F1 over a list's image-level labels; no masks are read."""
+    """The score with the highest F1 over a list's image-level labels; no masks are read.
+
+    `share` of a map's strongest pixels make the score.
+    """
     maps = (
         mean_maps(network.cam, data.photo(i), mean=network.mean, std=network.std, views=views)
         for i in tqdm(ids)
     )
-    return best_score(np.stack([peak_scores(planes) for planes in maps]), data.labels_of(ids))
+    scores = np.stack([peak_scores(planes, share) for planes in maps])
+    return best_score(scores, data.labels_of(ids))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -78,6 +83,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scales", type=float, nargs="+", default=list(SCALES))
     parser.add_argument("--crf_threshold", type=float, help="with CRF; default: the same")
     parser.add_argument("--score", type=float, help="do not choose the score, take this one")
+    parser.add_argument("--score_share", type=float, default=PEAK, help="as in smaf predict")
+    parser.add_argument("--min_share", type=float, default=0.0, help="as in smaf predict")
     parser.add_argument("--no_flip", action="store_true")
     parser.add_argument("--long_side", type=int)
     parser.add_argument("--label_filter", default="maps", choices=LABEL_FILTERS)
@@ -96,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen, background = {"score": args.score}, args.threshold
     if args.score is None:
         chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
-        chosen = chosen_score(chooser, data, ids, views)
+        chosen = chosen_score(chooser, data, ids, views, args.score_share)
     if args.sweep:
         background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
     if (background is None) != network.segments:
@@ -104,7 +111,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             "a classifier needs --sweep or --threshold, a segmentation network neither"
         )
     settings = PredictSettings(
-        views, background=background, score=chosen["score"], crf_background=args.crf_threshold
+        views,
+        background=background,
+        score=chosen["score"],
+        crf_background=args.crf_threshold,
+        score_share=args.score_share,
+        min_share=args.min_share,
     )
     out = Path(args.out)
     write_checkpoint(out, network.model, data.classes.names, predict=settings, half=True)

@@ -12,6 +12,7 @@ from smaf.core.class_maps import BACKGROUND
 from smaf.core.command import make_parser, run_command
 from smaf.core.errors import InputError
 from smaf.core.options import (
+    FRACTION,
     OPEN_FRACTION,
     POSITIVE,
     Options,
@@ -20,7 +21,7 @@ from smaf.core.options import (
     option,
     plan_from,
 )
-from smaf.core.predict_settings import PredictSettings
+from smaf.core.predict_settings import PEAK, PredictSettings
 from smaf.engine.predicting import open_network, shipped_weights
 from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.photographs import find_photographs
@@ -69,6 +70,20 @@ class PredictOptions(Options):
         kind=float,
         within=OPEN_FRACTION,
     )
+    score_share: float | None = option(
+        None,
+        "share of a map's pixels whose strongest values make the score: 0 the peak alone, 1 the "
+        f"mean of all; default: the weights' own, else {PEAK}",
+        kind=float,
+        within=FRACTION,
+    )
+    min_share: float | None = option(
+        None,
+        "least share of the photograph that a class must have in the mask to count, where --labels "
+        "does not say it; default: the weights' own, else 0",
+        kind=float,
+        within=FRACTION,
+    )
     scales: tuple[float, ...] | None = option(
         None,
         "factors of the photograph's size; default: the weights' own, else those of stage 1",
@@ -98,7 +113,14 @@ class PredictOptions(Options):
             scales=self.scales or own.views.scales,
             long_side=self.long_side or own.views.long_side,
         )
-        return with_overrides(own, threshold=self.threshold, score=self.score, views=views)
+        return with_overrides(
+            own,
+            threshold=self.threshold,
+            score=self.score,
+            views=views,
+            score_share=self.score_share,
+            min_share=self.min_share,
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -122,12 +122,14 @@ def test_class_file(made: Path, tmp_path: Path) -> None:
     (tmp_path / "unknown.txt").write_text("ball\ncastle\n")
     (tmp_path / "twice.txt").write_text("ball\nball\n")
     (tmp_path / "ball.txt").write_text("ball\n")
+    (tmp_path / "few.txt").write_text("p1\np2\np4\n")
     for name, words in (
         ("unknown", "unknown.txt: unknown class names castle: the data set has ball, box, tent"),
         ("twice", "twice.txt has the names ball twice"),
-        ("ball", "labels.csv: p1 and 2 more shows none of the classes ball"),
+        ("ball", "labels.csv: p1 and 2 more of the list show none of the classes ball: name a"),
     ):
-        done = command(made, "train_eps", tmp_path / "out", "--classes", tmp_path / f"{name}.txt")
+        files = ("--classes", tmp_path / f"{name}.txt", "--list", tmp_path / "few.txt")
+        done = command(made, "train_eps", tmp_path / "out", *files)
         assert done.status == 2 and len(done.lines) == 1 and words in done.lines[0], done.err
     assert not (tmp_path / "out").exists()
 

@@ -79,9 +79,10 @@ def read_label_rows(
     """Yield the rows of a label table in its order.
 
     The first line names the columns (several usual names are known) and may be missing where it
-    begins with the name of an image file. Without a column of labels each other column must be a
-    class (with `others`: one of them), and hold 0 and 1. Names in cells may be no class: that is
-    for the caller to judge. Raises :class:`InputError` where columns or cells cannot be understood.
+    begins with the name of an image file. A cell of labels that is empty, or has the word none
+    alone, has no names. Without a column of labels each other column must be a class (with
+    `others`: one of them), and hold 0 and 1. Names in cells may be no class: that is for the caller
+    to judge. Raises :class:`InputError` where columns or cells cannot be understood.
     """
     table = read_table(path, "image-label file", fix)
     if not table:
@@ -162,7 +163,7 @@ def _named_rows(
             )
         text = ",".join([*(_cell(row, column) for column in labels), *row[width:]])
         if text not in cells:
-            cells[text] = tuple(split_names(text, classes))
+            cells[text] = _names_of(text, classes)
         lost = more and [name for name in cells[text] if _is_strange(name, classes)]
         if lost:
             raise InputError(
@@ -175,6 +176,13 @@ def _named_rows(
 
 def _cell(row: Sequence[str], column: int) -> str:
     return row[column] if column < len(row) else ""
+
+
+def _names_of(cell: str, classes: Sequence[str]) -> tuple[str, ...]:
+    """The names in a cell; there are none in an empty one, and where all it says is "none"."""
+    names = tuple(split_names(cell, classes))
+    nothing = [name_key(name) for name in names] == ["none"] and find_class("none", classes) is None
+    return () if nothing else names
 
 
 def _is_strange(name: str, classes: Sequence[str]) -> bool:

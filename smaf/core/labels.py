@@ -104,8 +104,9 @@ def read_image_labels(
     a suffix. Another file is a table with the columns image (file name, path or id) and labels, or
     a column of 0 and 1 for each class, as :mod:`smaf.core.label_tables` has it. A name means the
     class that :func:`smaf.core.names.find_class` finds; the background, which every image shows, is
-    passed over. Another name is an :class:`InputError`, or goes into `unknown` where that is given;
-    a file of which nothing fits is always one.
+    passed over. An empty cell, or the word none alone, says that the image shows no class. Another
+    name is an :class:`InputError`, or goes into `unknown` where that is given; then a file of which
+    nothing fits is one, too.
     """
     if path.suffix.lower() == ".npy":
         return ImageLabels(_read_npy(path, len(classes)), path)
@@ -172,6 +173,18 @@ def _indices(
     return frozenset(indices)
 
 
+def _agree(row: LabelRow, other: LabelRow) -> bool:
+    """Whether two rows of an image may both be: one of them does not say that it shows nothing.
+
+    Rows of 0 and 1 for each class must be the same; background is in every image, also in one that
+    shows nothing else.
+    """
+    names, others = ({name for name in r.names if not is_background(name)} for r in (row, other))
+    if other.whole:
+        return names == others
+    return bool(row.names) == bool(other.names) or not names | others
+
+
 def _read_table(
     path: Path, classes: Sequence[str], unknown: set[str] | None
 ) -> dict[str, np.ndarray]:
@@ -193,9 +206,7 @@ def _read_table(
                 f"{lines}: {other.image} and {row.image} are one image id, {image_id}: rename one "
                 "of them"
             )
-        if bool(other.names) != bool(row.names) or (
-            row.whole and set(other.names) != set(row.names)
-        ):
+        if not _agree(other, row):
             raise InputError(
                 f"{lines} contradict each other on the labels of {image_id}: keep one of them"
             )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from smaf.core.classes import MAX_CLASSES
 from smaf.core.errors import InputError
 from smaf.core.fields import Fields, parse_json
-from smaf.core.predict_settings import PredictSettings
+from smaf.core.predict_settings import PEAK, PredictSettings
 from smaf.core.views import LABEL_FILTERS, Views
 
 _FIX = "take the file as it was downloaded, or make it again"
@@ -79,7 +79,7 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
         f"{where}, predict",
         _FIX,
         required=("scales", "flip", "long_side", "background", "score"),
-        optional=("label_filter", "crf_background"),
+        optional=("label_filter", "crf_background", "score_share", "min_share"),
     )
 
     def given(key: str) -> bool:
@@ -98,6 +98,8 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
         background=fields.number("background", 0, 1) if given("background") else None,
         score=fields.number("score", 0, 1),
         crf_background=fields.number("crf_background", 0, 1) if given("crf_background") else None,
+        score_share=fields.number("score_share", 0, 1) if given("score_share") else PEAK,
+        min_share=fields.number("min_share", 0, 1) if given("min_share") else 0.0,
     )
     for key in ("background", "crf_background"):
         if segments and getattr(settings, key) is not None:

@@ -116,9 +116,9 @@ class DataRoot:
         )
 
     def labels_of(self, ids: Sequence[str]) -> np.ndarray:
-        """Return the (N, C) float32 labels of `ids`.
+        """Return the (N, C) float32 labels of `ids`; zeros where none of the classes is shown.
 
-        Raises :class:`InputError` for an id with no label, or with every label dropped.
+        Raises :class:`InputError` for an id that the label file does not have.
         """
         self.all_labels.check(ids)
         missing = [i for i in ids if i not in self.all_labels]
@@ -128,18 +128,28 @@ class DataRoot:
                 f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}: add them, or take "
                 "the ids off the list"
             )
-        labels = np.array([self.all_labels[i] for i in ids], dtype=np.float32).reshape(
+        return np.array([self.all_labels[i] for i in ids], dtype=np.float32).reshape(
             len(ids), self.num_classes
         )
-        empty = [i for i, label in zip(ids, labels, strict=True) if not label.any()]
-        if empty:
+
+    def shown(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that show a class; the others are background alone."""
+        return [i for i, label in zip(ids, self.labels_of(ids), strict=True) if label.any()]
+
+    def _salient(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that may need a saliency map: all but those that show no class."""
+        labels = {} if self.label_file is None else self.all_labels
+        return [i for i in ids if i not in labels or labels[i].any()]
+
+    def require_labels(self, ids: Sequence[str]) -> None:
+        """Raise :class:`InputError` where none of `ids`, a whole list, shows a class."""
+        if not self.shown(ids):
             raise InputError(
-                f"image-label file {self.label_file}: {empty[0]}"
-                f"{f' and {len(empty) - 1} more' if len(empty) > 1 else ''} shows none of the "
-                f"classes {', '.join(self.classes.names)}: take these ids off the list, or keep "
-                "more classes (--classes)"
+                f"image-label file {self.label_file}: {ids[0]}"
+                f"{f' and {len(ids) - 1} more' if len(ids) > 1 else ''} of the list show none of "
+                f"the classes {', '.join(self.classes.names)}: name a list of which some do, the "
+                "right labels (--labels), or keep more classes (--classes)"
             )
-        return labels
 
     def _places(self, what: str) -> tuple[list[Path], Sequence[str]]:
         """Return the folders of photographs, masks or saliency maps, and their files' suffixes."""
@@ -215,9 +225,13 @@ class DataRoot:
         saliency: bool = False,
         masks: bool = False,
     ) -> None:
-        """Raise :class:`InputError` where a photograph, label, saliency map or mask is missing."""
+        """Raise :class:`InputError` where a photograph, label, saliency map or mask is missing.
+
+        Labels must show a class somewhere on the list. A photograph that shows none needs no
+        saliency map.
+        """
         if labels:
-            self.labels_of(ids)
+            self.require_labels(ids)
         fixes = {"photograph": "put it there or take its id off the list"}
         if saliency:
             fixes["saliency map"] = (
@@ -227,7 +241,7 @@ class DataRoot:
         if masks:
             fixes["mask"] = fixes["photograph"]
         for what, fix in fixes.items():
-            missing = self.missing(what, ids)
+            missing = self.missing(what, self._salient(ids) if what == "saliency map" else ids)
             if missing:
                 more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
                 if self._pointed(what, missing[0]) is not None:

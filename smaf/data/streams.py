@@ -110,10 +110,16 @@ class TrainingStream(Dataset[Sample]):
 
 
 class SaliencyStream(TrainingStream):
-    """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1]."""
+    """Stage 0's samples: adds `saliency` (1, crop, crop) in [0, 1].
+
+    It is 0 everywhere where a photograph shows none of the classes: what is salient there is
+    background. Such a photograph's map is not read. The paper has no such photographs.
+    """
 
     def supervision(self, image_id: str, photo: Photo, geometry: Geometry) -> Sample:
         """What this stage's training needs beside the photograph, in the same geometry."""
+        if not self.data.all_labels[image_id].any():
+            return {"saliency": torch.zeros(1, geometry.crop, geometry.crop)}
         return {"saliency": geometry.apply_map(self.data.saliency(image_id, size=photo.size))}
 
 

@@ -121,7 +121,7 @@ def check_fused(path: Path, data: DataRoot, image_id: str) -> None:
         names = [[data.classes.names[c] for c in sorted(classes)] for classes in (stored, labelled)]
         raise InputError(
             f"fused map {path} is of {', '.join(names[0]) or 'no class'}, the labels are now "
-            f"{', '.join(names[1])}"
+            f"{', '.join(names[1]) or 'none'}"
         )
 
 

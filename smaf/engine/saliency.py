@@ -34,10 +34,11 @@ def says_nothing(values: np.ndarray) -> bool:
 def check_saliency(data: DataRoot, ids: Sequence[str]) -> None:
     """Read every saliency map of a list once; tell how many are all black or all white.
 
-    Each of many processes reads its share. Raises :class:`InputError` for a map that cannot be
+    Maps of photographs that show none of the classes are not used, and not read. Each of many
+    processes reads its share. Raises :class:`InputError` for a map that cannot be
     read, and where all of several are so.
     """
-    quiet = distributed.rank() > 0
+    ids, quiet = data.shown(ids), distributed.rank() > 0
     flat = np.zeros(len(ids), dtype=bool)
     bar = tqdm(
         distributed.share(range(len(ids))),

@@ -13,13 +13,15 @@ from torch import Tensor
 
 
 def class_prototypes(
-    features: Tensor, logits: Tensor, *, min_pixels: int = 10
+    features: Tensor, logits: Tensor, *, labels: Tensor | None = None, min_pixels: int = 10
 ) -> tuple[Tensor, Tensor]:
     r"""Mean feature of each class in each image, over the pixels whose predicted class it is.
 
     Args:
         features: (N, D, h, w).
-        logits: (N, T, h, w); a pixel's class is its largest channel.
+        logits: (N, T, h, w); a pixel's class is its largest channel, the last one background.
+        labels: (N, T - 1) or None. An image without a label, which ProDA does not have, is
+            background, whatever the logits say; other labels change nothing.
         min_pixels: a class with fewer pixels in an image gives no mean.
 
     Returns:
@@ -46,11 +48,11 @@ def class_prototypes(
             f"expected features (N, D, h, w) and logits (N, T, h, w), got {tuple(features.shape)} "
             f"and {tuple(logits.shape)}"
         )
-    n, d = features.shape[:2]
-    classes = logits.shape[1]
-    onehot = F.one_hot(logits.argmax(dim=1).reshape(n, -1), classes).to(
-        features.dtype
-    )  # (N, h·w, T)
+    (n, d), classes = features.shape[:2], logits.shape[1]
+    found = logits.argmax(dim=1).reshape(n, -1)
+    if labels is not None:
+        found = torch.where((labels > 0).any(dim=1, keepdim=True), found, classes - 1)
+    onehot = F.one_hot(found, classes).to(features.dtype)  # (N, h·w, T)
     sums = torch.einsum("ndp,npt->ntd", features.reshape(n, d, -1), onehot)
     pixels = onehot.sum(dim=1)  # (N, T)
     image, ids = torch.nonzero(pixels >= min_pixels, as_tuple=True)

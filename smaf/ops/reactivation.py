@@ -18,6 +18,13 @@ def _check_maps(fused: Tensor, labels: Tensor, background: float) -> None:
         raise ValueError(f"background {background}: expected a constant above 0")
 
 
+def _background_alone(channels: Tensor, labels: Tensor) -> Tensor:
+    """Channels (N, C+1, H, W) where those of images without a label are 0, and the last one 1."""
+    alone = torch.zeros_like(channels[:1, :, :1, :1])
+    alone[:, -1] = 1.0
+    return torch.where((labels > 0).any(dim=1)[:, None, None, None], channels, alone)
+
+
 def reactivation_target(
     fused: Tensor,
     labels: Tensor,
@@ -34,7 +41,8 @@ def reactivation_target(
 
     .. math:: D = [y_1 M_1, \dots, y_C M_C, b], \quad T_c(p) = D_c(p) / \max_k D_k(p)
 
-    with the fused maps M, the image labels y, the background constant b and the pixel p.
+    with the fused maps M, the image labels y, the background constant b and the pixel p. An image
+    without a label, which the paper does not have, is background alone, whatever the options.
 
     Args:
         fused: (N, C, H, W) fused CAMs in [0, 1].
@@ -59,7 +67,5 @@ def reactivation_target(
     constant = torch.full_like(fused[:, :1], background if denoise else 1e-5)
     if soft_background:
         constant = (1.0 - fused.sum(dim=1, keepdim=True)).clamp(min=1e-5)
-    channels = torch.cat([fused, constant], dim=1)
-    if not reactivate:
-        return channels
-    return channels / channels.amax(dim=1, keepdim=True)
+    channels = _background_alone(torch.cat([fused, constant], dim=1), labels)
+    return channels / channels.amax(dim=1, keepdim=True) if reactivate else channels

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from smaf.core.class_maps import BACKGROUND, ClassMaps
+from smaf.core.predict_settings import PEAK
 from smaf.core.views import MAX_VIEW_PIXELS, PAPER_VIEWS, Views
 
 _PIECE_WIDTH = 4096
@@ -128,12 +129,18 @@ class SizedMaps:
                 part = slice(top, min(top + height, h)), slice(left, min(left + width, w))
                 yield part, _upsample_part(self.maps[None], (h, w), part)[0]
 
-    def peak_scores(self) -> np.ndarray:
-        """:func:`peak_scores` of :meth:`full`."""
+    def peak_scores(self, share: float = PEAK) -> np.ndarray:
+        """:func:`peak_scores` of :meth:`full`.
+
+        Where more than a hundredth of a large photograph's values would have to be held at once,
+        the maps are taken at their own size.
+        """
         w, h = self.whole
         if w * h <= MAX_VIEW_PIXELS:
-            return peak_scores(self.full())
-        count = w * h // 100
+            return peak_scores(self.full(), share)
+        if share > PEAK:
+            return peak_scores(self.maps, share)
+        count = _count(w * h, share)
         strongest = [np.empty(0, dtype=np.float32)] * len(self.maps)
         for _, piece in self.pieces():
             strongest = [
@@ -245,13 +252,24 @@ def mean_maps(
     return view_logits(cam, image, mean=mean, std=std, views=views).maps()
 
 
-def peak_scores(maps: np.ndarray) -> np.ndarray:
+def _count(pixels: int, share: float) -> int:
+    """How many of `pixels` are a share in 0..1 of them, rounded down; at least 1."""
+    return max(1, math.floor(pixels * share + 1e-6))  # 1e-6: a hundredth of 700 is 7, not 6
+
+
+def peak_scores(maps: np.ndarray, share: float = PEAK) -> np.ndarray:
     """Return the score of each class in 0..1, (n,), from its map in `maps` (n, H, W).
 
-    The score is the mean of the strongest hundredth of the map.
+    The score is the mean of the strongest `share` of the map's pixels: 0 is the strongest one
+    alone, 1 the mean over the photograph, as a classifier's pooling has it.
+
+    Example:
+        >>> maps = np.array([[[0.9, 0.5], [0.1, 0.1]]])
+        >>> [peak_scores(maps, share).round(2).tolist() for share in (0.0, 0.5, 1.0)]
+        [[0.9], [0.7], [0.4]]
     """
     flat = maps.reshape(len(maps), -1)
-    count = max(1, flat.shape[1] // 100)
+    count = _count(flat.shape[1], share)
     return np.asarray(np.partition(flat, -count, axis=1)[:, -count:].mean(axis=1))
 
 

@@ -144,7 +144,7 @@ def _image_row(row: Row, captions: Sequence[str], classes: Sequence[str]) -> str
         )
     labels = "".join(
         f"<span>{_swatch(classes.index(label) + 1) if label in classes else ''}{escape(label)}</span>"
-        for label in row.labels
+        for label in row.labels or ("none of the classes",)
     )
     size = next(
         ((shown.shape[1], shown.shape[0]) for shown in pictures.values() if shown is not None),

@@ -336,6 +336,29 @@ def test_unknown_names_are_gathered_where_some_fit(tmp_path: Path) -> None:
     ] and unknown == {"zebra"}
 
 
+def test_an_image_that_shows_nothing_is_data(tmp_path: Path) -> None:
+    """An empty cell, brackets, none, background and zeros are one thing; a missing row another."""
+    cells = {"a": "", "b": "[]", "c": "None", "d": "__background__", "e": '""', "f": " ; "}
+    path = table(tmp_path / "a.csv", *(f"{i}.jpg,{cell}" for i, cell in cells.items()), "g,cat")
+    assert shown(path) == {**dict.fromkeys("abcdef", ""), "g": "cat"}
+    assert read_image_labels(path, CLASSES)["a"].tolist() == [0, 0, 0]
+    path = table(tmp_path / "b.csv", "a,0,0", "b,0,1", head="image,dog,cat")
+    assert shown(path) == {"a": "", "b": "cat"}
+    path = saved(tmp_path / "c.npy", {"a": np.zeros(3), "b": np.float32([0, 0, 1])})
+    assert shown(path) == {"a": "", "b": "dog"}
+    path = table(tmp_path / "d.csv", "a,none", "b,cat")
+    assert shown(path, ("none", "cat")) == {"a": "none", "b": "cat"}  # a class may be called so
+    with pytest.raises(InputError, match="line 2: unknown class name 'none'"):
+        shown(table(tmp_path / "f.csv", "a,none;cat"))
+
+
+def test_rows_of_nothing_and_of_background_agree(tmp_path: Path) -> None:
+    rows = ["a.jpg,", "a.jpg,background", "b.jpg,background", "b.jpg,cat", "c.jpg,bg", "c.jpg,none"]
+    assert shown(table(tmp_path / "a.csv", *rows)) == {"a": "", "b": "cat", "c": ""}
+    with pytest.raises(InputError, match="lines 2 and 3 contradict each other on the labels of a"):
+        shown(table(tmp_path / "b.csv", "a.jpg,none", "a.jpg,cat"))
+
+
 def test_a_table_that_says_nothing_is_an_error_where_nothing_else_checks_it(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", "a,", "b,background", head="image,labels")
     assert shown(path) == {"a": "", "b": ""}

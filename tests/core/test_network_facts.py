@@ -79,7 +79,12 @@ def test_whole_facts_are_read() -> None:
             (0.0, 1.0, 1 / 3),
             (0.001, 0.5, 1.0),
             settings=PredictSettings(
-                Views((1.0,), long_side=448, label_filter="logits"), 0.38, 0.1, crf_background=0.4
+                Views((1.0,), long_side=448, label_filter="logits"),
+                0.38,
+                0.1,
+                crf_background=0.4,
+                score_share=0.02,
+                min_share=0.01,
             ),
         ),
     ],

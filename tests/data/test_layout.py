@@ -38,10 +38,13 @@ def test_subset_of_classes(tiny_voc: Path) -> None:
     mask = data.mask("three")
     assert mask[10, 10] == 2 and mask[20, 30] == 1
     assert data.mask("five")[10, 8] == 255  # the dog is left out
+    np.testing.assert_array_equal(data.labels_of(["two", "one"]), [[0, 0], [0, 1]])  # a dog alone
+    assert data.shown(["two", "one", "four"]) == ["one", "four"]
+    data.require(["two", "one"], labels=True)
     with pytest.raises(
-        InputError, match=r"two shows none of the classes cow, cat: take these ids off the list"
+        InputError, match=r"labels\.csv: two of the list show none of the classes cow, cat: name a"
     ):
-        data.labels_of(data.ids("train"))
+        data.require(["two"], labels=True)
     (tiny_voc / "keep.txt").write_text("cow\nbird\n")
     with pytest.raises(InputError, match=r"keep\.txt: unknown class names bird"):
         open_data(tiny_voc, classes=tiny_voc / "keep.txt")

@@ -17,6 +17,7 @@ from smaf.core.fused_maps import fused_path, fused_paths, write_fused, write_pub
 from smaf.data.augment import Augmentation
 from smaf.data.layout import DataRoot, open_data
 from smaf.data.streams import FusedStream, SaliencyStream, StreamSampler, TrainingStream
+from smaf.engine.saliency import check_saliency
 
 SMALL = Augmentation(long_side=(24, 60), crop=32)
 STATISTICS = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.5)}
@@ -205,3 +206,37 @@ def test_processes_share_the_samples(batch: int, world: int, accumulate: int) ->
         for rank, share in enumerate(shares):
             rest = numbers(rank, start=start)
             assert rest == share[start * accumulate * batch :]
+
+
+def test_a_photograph_of_nothing_has_an_empty_saliency_map(tiny_voc: Path) -> None:
+    """It needs none; one that is there is not read, whatever it says."""
+    labels = (tiny_voc / "labels.csv").read_text()
+    (tiny_voc / "labels.csv").write_text(labels.replace("one.png,cat", "one.png,"))
+    (tiny_voc / "SALImages/two.png").unlink()
+    data = open_data(tiny_voc)
+    (tiny_voc / "SALImages/one.png").write_bytes(b"not an image")
+    samples = SaliencyStream(data, ["one"], augmentation=IDENTITY, seed=0, **STATISTICS)
+    assert samples[0]["saliency"].shape == (1, 40, 40) and not samples[0]["saliency"].any()
+    assert samples[0]["labels"].tolist() == [0, 0, 0] and samples[0]["image"].any()
+    data.require(["one", "three"], saliency=True, labels=True)
+    (tiny_voc / "SALImages/one.png").unlink()
+    assert not samples[1]["saliency"].any()
+    data.require(["one", "three"], saliency=True, labels=True)
+    check_saliency(data, ["one", "three"])
+    with pytest.raises(InputError, match=r"saliency map .*two\.png does not exist"):
+        data.require(["one", "two"], saliency=True)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy"])
+def test_fused_maps_of_a_photograph_of_nothing_are_zeros(
+    suffix: str, data: DataRoot, tmp_path: Path
+) -> None:
+    path = tmp_path / f"one.{suffix}"
+    if suffix == "npz":
+        write_fused(path, {}, (30, 40))
+    else:
+        write_published(path, {})
+    samples = FusedStream(
+        data, ["one"], maps_folder=tmp_path, augmentation=IDENTITY, seed=0, **STATISTICS
+    )
+    assert samples[0]["fused"].shape == (3, 10, 10) and not samples[0]["fused"].any()

@@ -13,19 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_set import CLASSES, needs_export
 
 from smaf.core.errors import InputError
 from smaf.core.views import Views
 from smaf.engine.predicting import shipped_weights
 from smaf.engine.predicting.onnx_network import OnnxNetwork
+from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.program_network import ProgramNetwork
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import PredictSettings, build_segmenter, write_checkpoint
 from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.export import can_export, export_onnx, export_program
 
-SETTINGS = PredictSettings(Views((1.0,), False, label_filter="logits"), None, 0.3)
+SETTINGS = PredictSettings(
+    Views((1.0,), False, label_filter="logits"), None, 0.2, score_share=0.02, min_share=0.2
+)
 
 
 @needs_export
@@ -53,6 +57,13 @@ def test_exports_are_the_same_network(tmp_path: Path) -> None:
             np.testing.assert_allclose(
                 np.roll(logits, 1, axis=1), expected, atol=1e-4 * max(1, np.abs(expected).max())
             )
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 90, 3)).astype(np.uint8)
+    photo = Image.fromarray(np.kron(pixels[:4, :6], np.ones((15, 15, 1), dtype=np.uint8)))
+    first, *others = (Predictor(network, SETTINGS)(photo) for network in networks)
+    for other in others:
+        assert first.scores == pytest.approx(other.scores, abs=1e-4)
+        assert (first.mask != other.mask).mean() < 1e-3
+    assert all((first.mask == c + 1).mean() >= 0.2 for c in first.scores)
 
 
 @needs_export

@@ -120,6 +120,10 @@ def test_results_name_classes_scores_and_maps(network: LoadedNetwork, photo: Pat
 
 
 def test_settings_of_a_call(network: LoadedNetwork, photo: Path) -> None:
+    shown = network(photo, score=1e-6)
+    least = min(float((shown.mask == c + 1).mean()) for c in range(3))
+    fewer = network(photo, score=1e-6, min_share=least + 1e-3)
+    assert set(fewer.classes) < set(shown.classes)
     wide, narrow = (network(photo, CLASSES, threshold=t).mask for t in (0.05, 0.9))
     assert (wide > 0).mean() > (narrow > 0).mean()
     one = network(photo, CLASSES, views=Views((1.0,), flip=False)).maps[CLASSES[0]]
@@ -196,6 +200,8 @@ def test_values_out_of_range(network: LoadedNetwork) -> None:
     for name, value in (("threshold", 0.0), ("threshold", 1.0), ("score", -1.0), ("score", 2)):
         with pytest.raises(ValueError, match=f"{name} .*between 0 and 1"):
             network(black, **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"min_share 1\.5: expected a value from 0 to 1"):
+        network(black, min_share=1.5)
 
 
 def test_loading(weights: Path, tmp_path: Path) -> None:

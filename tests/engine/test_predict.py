@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -421,3 +423,93 @@ def test_crf_has_a_threshold_of_its_own() -> None:
         for crf in (None, 0.99)
     ]
     assert np.array_equal(*plain)
+
+
+class Shares:
+    """A segmentation network whose probabilities are the colours' shares: class 0 is red, class 1
+    green, and background blue."""
+
+    class_names, mean, std, segments = ("red", "green"), (0.0,) * 3, (1.0,) * 3, True
+
+    def cam(self, images: np.ndarray) -> np.ndarray:
+        return np.log(np.maximum(images, 1e-9))
+
+
+def painted(*areas: tuple[int, tuple[int, int, int]]) -> Image.Image:
+    """10×10 pixels: so many of each colour, the rest blue."""
+    colours = [colour for count, colour in areas for _ in range(count)]
+    colours += [(0, 0, 255)] * (100 - len(colours))
+    return Image.fromarray(np.array(colours, dtype=np.uint8).reshape(10, 10, 3))
+
+
+def shares_of(
+    photo: Image.Image, labels: list[int] | None = None, *, crf: bool = False, **settings: Any
+) -> tuple[list[int], dict[int, float]]:
+    """Pixels of background, red and green, and the scores."""
+    views = replace(ONE_VIEW, label_filter=settings.pop("label_filter", "logits"))
+    made = PredictSettings(views, None, 0.3, **settings)
+    mask, scores = predicted(Predictor(Shares(), made, crf), photo, labels)
+    return np.bincount(mask.ravel(), minlength=3).tolist(), scores
+
+
+# red 1/2, green 1/3 on three pixels; green 40/51, red 4/51 on forty
+MIXED = painted((3, (150, 100, 50)), (40, (20, 200, 35)))
+
+
+def test_least_share_by_hand() -> None:
+    """A class on 3 of 100 pixels does not count: green is more likely there than background."""
+    plain, scores = shares_of(MIXED)
+    assert plain == [57, 3, 40] and scores == pytest.approx({0: 1 / 2, 1: 40 / 51})
+    assert shares_of(MIXED, min_share=0.03) == (plain, scores)
+    pixels, scores = shares_of(MIXED, min_share=0.04)
+    assert pixels == [57, 0, 43] and list(scores) == [1]
+    pixels, _ = shares_of(MIXED, min_share=0.04, label_filter="maps")
+    assert pixels == [60, 0, 40]  # there red's share is background's
+    assert shares_of(MIXED, min_share=0.43)[0] == [57, 0, 43]
+    assert shares_of(MIXED, min_share=0.44) == ([100, 0, 0], {})
+    assert shares_of(MIXED, [0, 1], min_share=0.9)[0] == plain  # labels say that both are there
+    assert shares_of(MIXED, [], min_share=0.9) == ([100, 0, 0], {})
+
+
+def test_the_smallest_class_goes_first() -> None:
+    """Halves of 30 pixels make one class of 60 together; of equal ones the lower score goes."""
+    halves = painted((30, (140, 110, 5)), (30, (120, 130, 5)))
+    assert shares_of(halves)[0] == [40, 30, 30]
+    pixels, scores = shares_of(halves, min_share=0.5)
+    assert pixels == [40, 60, 0] and scores == pytest.approx({0: 140 / 255})
+    assert shares_of(halves, min_share=0.61) == ([100, 0, 0], {})
+
+
+def test_least_share_holds_after_the_crf() -> None:
+    """The CRF takes three pixels of red away: they are not reported as a class of no pixels."""
+    pixels, scores = shares_of(MIXED, crf=True)
+    assert pixels[1] < 3 and list(scores) == [0, 1]
+    pixels, scores = shares_of(MIXED, crf=True, min_share=0.03)
+    assert pixels[1] == 0 and list(scores) == [1]
+
+
+def test_score_of_a_larger_share_by_hand() -> None:
+    """Red's ten strongest pixels are three of 1/2 and seven of 4/51: below the score of 0.3."""
+    assert list(shares_of(MIXED, score_share=0.0)[1]) == [0, 1]
+    assert shares_of(MIXED, score_share=0.03)[1][0] == pytest.approx(1 / 2)
+    red = (3 / 2 + 7 * 4 / 51) / 10
+    pixels, scores = shares_of(MIXED, score_share=0.1)
+    assert pixels == [57, 0, 43] and scores == pytest.approx({1: 40 / 51})
+    assert shares_of(MIXED, [0], score_share=0.1)[1] == pytest.approx({0: red})
+    green = (3 / 3 + 40 * 40 / 51) / 100
+    assert shares_of(MIXED, score_share=1.0)[1] == pytest.approx({1: green})
+
+
+@pytest.mark.parametrize(("option", "value"), [("--min_share", 0.2), ("--score_share", 0.5)])
+def test_shares_are_options_and_a_new_value_predicts_again(
+    option: str, value: float, weights: Path, small: Path, tmp_path: Path
+) -> None:
+    words = (small / "JPEGImages/p0.jpg", "--weights", weights, "--out", tmp_path / "out")
+    good(run(predict.main, *words))
+    settings = report(tmp_path / "out")["settings"]
+    assert "min_share" not in settings and "score_share" not in settings
+    done = good(run(predict.main, *words, option, value))
+    assert report(tmp_path / "out")["settings"][option.removeprefix("--")] == value
+    assert "wrote 1 masks" in done.err
+    done = run(predict.main, *words, option, 1.5)
+    assert done.status == 2 and f"{option} 1.5: expected a value from 0 to 1" in done.lines[-1]

@@ -207,3 +207,46 @@ def test_segmentation_loss_by_hand() -> None:
     big[0, :, :8] = 0
     assert float(segmentation_loss([values], big, stride=4)) == pytest.approx(right, abs=1e-6)
     assert float(segmentation_loss([values], big)) == pytest.approx(right, abs=1e-6)
+
+
+def test_eps_loss_where_nothing_is_shown_by_hand() -> None:
+    """What is not background is the error: ((1 - λ) (1 - p))² with the background's p, and its
+    gradient raises p, whatever class it is taken from."""
+    cam = logits([[0.6, 0.1]], [[0.1, 0.2]], [[0.3, 0.7]]).requires_grad_()
+    nothing, labels = torch.zeros(1, 1, 1, 2), torch.zeros(1, 2)
+    front, back = saliency_estimate(cam, nothing, labels)
+    assert not front.any()
+    np.testing.assert_allclose(back.detach()[0, 0], [[0.7, 0.3]], rtol=1e-6)
+    loss = eps_loss(cam, nothing, labels)
+    assert float(loss.detach()) == pytest.approx((0.35**2 + 0.15**2) / 2, rel=1e-5)
+    other = eps_loss(cam.detach(), nothing, labels, lam=0.2)
+    assert float(other) == pytest.approx((0.56**2 + 0.24**2) / 2, rel=1e-5)
+    loss.backward()
+    assert cam.grad is not None
+    # d/dz of ((1 - p) / 2)² / 2 pixels: -(1 - p) / 4 · p (1 - p) for the background, at p = 0.3
+    assert float(cam.grad[0, 2, 0, 0]) == pytest.approx(-0.7 / 4 * 0.3 * 0.7, rel=1e-4)
+    assert (cam.grad[0, 2] < 0).all() and (cam.grad[0, :2] > 0).all()
+
+
+@pytest.mark.parametrize("resize", ["nearest", "area"])
+def test_one_photograph_of_nothing_in_a_batch_counts_beside_the_others(resize: str) -> None:
+    cam = torch.cat([logits([[0.7, 0.1]], [[0.3, 0.9]]), logits([[0.4, 0.8]], [[0.6, 0.2]])])
+    saliency = torch.tensor([[[[1.0, 0.0]]], [[[0.0, 0.0]]]])
+    loss = eps_loss(cam, saliency, torch.tensor([[1.0], [0.0]]), resize=resize)
+    first, second = (0.3**2 + 0.1**2) / 2, (0.2**2 + 0.4**2) / 2
+    assert float(loss) == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"denoise": False}, {"reactivate": False}, {"soft_background": True}],
+    ids=["release", "no denoise", "no reactivate", "soft"],
+)
+def test_the_target_of_a_photograph_of_nothing_is_background(options: dict[str, bool]) -> None:
+    """Also where maps of older labels are stored; the other photograph's target is what it was."""
+    fused = torch.rand(2, 3, 2, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]])
+    target = reactivation_target(fused, labels, **options)
+    assert torch.equal(target[0], torch.tensor([0.0, 0, 0, 1])[:, None, None].expand(4, 2, 4))
+    assert torch.equal(target[1:], reactivation_target(fused[1:], labels[1:], **options))
+    assert float(self_training_loss(20 * target[:1] - 10, target[:1])) < 1e-6

@@ -60,3 +60,14 @@ def test_other_shapes_are_refused() -> None:
         prototype_weights(torch.zeros(1, 3, 2, 2), torch.zeros(4, 3), kind="l1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="expected features"):
         class_prototypes(torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 3))
+
+
+def test_an_image_of_nothing_gives_the_background_its_mean_alone() -> None:
+    """The second image has no label: all of its pixels are background, whatever is predicted."""
+    features = torch.tensor([[[[1.0, 3.0]]], [[[5.0, 9.0]]]])
+    logits = torch.tensor([[[[2.0, 0.0]], [[0.0, 2.0]]]] * 2)
+    labels = torch.tensor([[1.0], [0.0]])
+    vectors, ids = class_prototypes(features, logits, labels=labels, min_pixels=1)
+    assert vectors.tolist() == [[1.0], [3.0], [7.0]] and ids.tolist() == [0, 1, 1]
+    vectors, ids = class_prototypes(features, logits, labels=torch.ones(2, 1), min_pixels=1)
+    assert vectors.tolist() == [[1.0], [3.0], [5.0], [9.0]] and ids.tolist() == [0, 1, 0, 1]

@@ -58,6 +58,13 @@ def test_scores_and_masks_of_a_large_photograph() -> None:
     small[1] = 0.25
     sized, full = SizedMaps(small, LARGE), upsample(small[None], LARGE[::-1])[0]
     np.testing.assert_allclose(sized.peak_scores(), peak_scores(full), rtol=1e-5)
+    np.testing.assert_allclose(sized.peak_scores(0.002), peak_scores(full, 0.002), rtol=1e-5)
+    np.testing.assert_allclose(sized.peak_scores(0.0), full.max(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(sized.peak_scores(0.1), peak_scores(small, 0.1), rtol=1e-6)
+    smooth = upsample(maps(h=5, w=7)[None], (400, 560))[0]  # as a network's maps are
+    large = upsample(smooth[None], LARGE[::-1])[0]
+    score = SizedMaps(smooth, LARGE).peak_scores(0.1)
+    np.testing.assert_allclose(score, peak_scores(large, 0.1), rtol=2e-3)
     maxima = sized.maxima()
     mask = sized.mask(
         lambda piece: cams_to_mask(normalise_maps(piece, [0, 1, 4], maxima=maxima), threshold=0.3)

@@ -48,14 +48,14 @@ class Summary:
     ) -> Summary:
         """Count `labels`, which are image id → (C,).
 
-        Images that show no class are told, since training refuses them.
+        Images that show no class are told: training takes all that they show for background.
         """
         table = np.stack(list(labels.values())) > 0
         counts = {name: int(n) for name, n in zip(names, table.sum(axis=0), strict=True)}
         empty = np.flatnonzero(~table.any(axis=1))
         if empty.size:
-            log.warning(
-                "warning: %d of %d images show no class, %s for one: training does not take them",
+            log.info(
+                "%d of %d images show no class, %s for one: training takes them for background",
                 empty.size,
                 len(table),
                 list(labels)[int(empty[0])],

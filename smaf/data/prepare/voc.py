@@ -118,13 +118,14 @@ def _check_not_all_white(labels: Mapping[Path, ImageLabel]) -> None:
         return
     said = (
         f"{len(doubtful)} of {len(labels)} masks, {doubtful[0]} for one, have no value but 0 and "
-        "255, and 255 means ignored, so they show no class"
+        "255, and 255 means ignored"
     )
     if not any(label.shown.any() for label in labels.values()):
         raise InputError(
-            f"{said}: write the class's number (1 for the first) where its objects are"
+            f"{said}, so they show no class: write the class's number (1 for the first) where its "
+            "objects are"
         )
-    log.warning("warning: %s", said)
+    log.warning("warning: %s, so that nothing says what they show: they get no labels", said)
 
 
 def image_labels(
@@ -132,7 +133,8 @@ def image_labels(
 ) -> dict[str, np.ndarray]:
     """Return the labels of photographs in `root/JPEGImages`, id → (C,) float32.
 
-    They come from annotations (XML), and from masks where there are none.
+    They come from annotations (XML), and from masks where there are none; a mask of ignored pixels
+    and background gives none, since training would take what it hides for background.
     """
     photos = files_by_id(root / "JPEGImages", IMAGE_SUFFIXES)
     if not photos:
@@ -169,7 +171,8 @@ def image_labels(
     )
     by_path = dict(zip(paths.values(), labels, strict=True))
     _check_not_all_white({path: by_path[path] for path in masks})
-    return {image_id: by_path[path].shown for image_id, path in paths.items()}
+    labelled = zip(paths, labels, strict=True)
+    return {i: label.shown for i, label in labelled if not label.only_ignored}
 
 
 def train_aug_ids(root: Path) -> list[str] | None:

@@ -48,6 +48,7 @@ class LoadedNetwork:
         *,
         threshold: float | None = None,
         score: float | None = None,
+        min_share: float | None = None,
         views: Views | None = None,
         crf: bool = False,
     ) -> Result:
@@ -59,6 +60,7 @@ class LoadedNetwork:
             labels: names of the classes that it shows; None: those whose score reaches `score`.
             threshold: background threshold of a classifier's maps, between 0 and 1.
             score: from which a class counts as shown, between 0 and 1.
+            min_share: of the photograph, that a class must have in the mask to count, in 0..1.
             views: which sizes and mirror images are fused (:class:`smaf.core.views.Views`).
             crf: refine the maps with dense CRF.
 
@@ -72,7 +74,9 @@ class LoadedNetwork:
                 f"threshold {threshold}: {self.name} is a segmentation network, which decides "
                 "between classes and background by itself; leave it out"
             )
-        settings = with_overrides(self.settings, threshold=threshold, score=score, views=views)
+        settings = with_overrides(
+            self.settings, threshold=threshold, score=score, views=views, min_share=min_share
+        )
         shown = None if labels is None else _indices(labels, self.class_names)
         image, name = _opened(photo)
         prediction = Predictor(self.network, settings, crf)(image, shown)

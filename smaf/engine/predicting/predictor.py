@@ -41,19 +41,27 @@ def with_overrides(
     threshold: float | None = None,
     score: float | None = None,
     views: Views | None = None,
+    score_share: float | None = None,
+    min_share: float | None = None,
 ) -> PredictSettings:
     """The settings `own`, but for what is given; `threshold` holds with and without CRF.
 
-    Raises :class:`ValueError` for a threshold or score that is not between 0 and 1.
+    Raises :class:`ValueError` for a threshold or score that is not between 0 and 1, and for a share
+    that is not in 0..1.
     """
     for name, value in (("threshold", threshold), ("score", score)):
         if value is not None and not 0 < value < 1:
             raise ValueError(f"{name} {value}: expected a value between 0 and 1")
+    for name, value in (("score_share", score_share), ("min_share", min_share)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name} {value}: expected a value from 0 to 1")
     return PredictSettings(
         views=own.views if views is None else views,
         background=own.background if threshold is None else threshold,
         score=own.score if score is None else score,
         crf_background=own.crf_background if threshold is None else threshold,
+        score_share=own.score_share if score_share is None else score_share,
+        min_share=own.min_share if min_share is None else min_share,
     )
 
 
@@ -73,6 +81,17 @@ class Prediction:
     scores: dict[int, float]
     sized: SizedMaps
     fused: bool
+
+    def below(self, share: float) -> int | None:
+        """The class with the smallest part of the mask where it is below `share` of it, or None.
+
+        Of equal ones it is the one with the lower score.
+        """
+        if share <= 0 or not self.scores:
+            return None
+        pixels = {c: np.count_nonzero(self.mask == c + 1) for c in self.scores}
+        least = min(pixels, key=lambda c: (pixels[c], self.scores[c]))
+        return least if pixels[least] < share * self.mask.size else None
 
     def maps(self) -> ClassMaps:
         """`{class index: (H, W) float32 in 0..1}` of the classes taken, at the photograph's size.
@@ -97,28 +116,38 @@ class Predictor:
         """Make the mask of an RGB photograph.
 
         `labels` are the class indices that it shows; None takes those whose score reaches the
-        settings' threshold. A classifier's maps are scaled to 1 and cut at the background
-        threshold, as in stage 3; of a segmentation network each pixel takes the most probable of
-        the classes and background.
+        settings' threshold and whose part of the mask is not below the settings' least share. A
+        classifier's maps are scaled to 1 and cut at the background threshold, as in stage 3; of a
+        segmentation network each pixel takes the most probable of the classes and background.
         """
-        network, views = self.network, self.settings.views
+        network, views, settings = self.network, self.settings.views, self.settings
         logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, views=views)
         maps = logits.sized_maps()
-        scores = maps.peak_scores().tolist()
-        if labels is None:
-            classes = [c for c, score in enumerate(scores) if score >= self.settings.score]
-        else:
-            classes = list(labels)
-        if views.label_filter == "maps":
-            kept = SizedMaps(maps.maps[classes], photo.size)
-        else:
-            kept = logits.sized_maps(classes)
+        scores = maps.peak_scores(settings.score_share).tolist()
+
+        def decide(classes: Sequence[int]) -> Prediction:
+            if views.label_filter == "maps":
+                kept = SizedMaps(maps.maps[list(classes)], photo.size)
+            else:
+                kept = logits.sized_maps(classes)
+            return self._decide(photo, kept, {c: scores[c] for c in classes})
+
+        if labels is not None:
+            return decide(list(labels))
+        found = decide([c for c, score in enumerate(scores) if score >= settings.score])
+        # the smallest first: two halves of one animal may each be too small, but not the whole
+        while (small := found.below(settings.min_share)) is not None:
+            found = decide([c for c in found.scores if c != small])
+        return found
+
+    def _decide(self, photo: Image.Image, kept: SizedMaps, scores: dict[int, float]) -> Prediction:
+        """Make the mask of the classes that have `scores`, from their maps `kept`."""
+        classes = list(scores)
         refines = self.crf and bool(classes)
         if refines:
             kept = self._refined(photo, kept, classes)
-        fused = not (network.segments or refines)
-        mask = self._mask(kept, classes, fused=fused)
-        return Prediction(mask, {c: scores[c] for c in classes}, kept, fused)
+        fused = not (self.network.segments or refines)
+        return Prediction(self._mask(kept, classes, fused=fused), scores, kept, fused)
 
     def _mask(self, kept: SizedMaps, classes: Sequence[int], *, fused: bool) -> np.ndarray:
         """Return the mask (H, W) uint8: one of `classes`, or background, for each pixel.

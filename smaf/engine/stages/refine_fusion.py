@@ -64,12 +64,14 @@ class RefinementPlan(StagePlan):
         return self.filled(cam_dir=places.fused)
 
     def job(self, data: DataRoot, image_id: str, out: Path) -> MapsJob:
-        """What a worker is told of one image."""
+        """What a worker is told of one image; one that shows no class needs no saliency map."""
+        labels = data.all_labels[image_id]
+        salient = self.saliency_weight > 0 and labels.any()
         return MapsJob(
-            data.all_labels[image_id],
+            labels,
             data.photo_path(image_id),
             fused_path(Path(self.cam_dir or ""), image_id),
-            data.saliency_path(image_id) if self.saliency_weight else None,
+            data.saliency_path(image_id) if salient else None,
             out,
             background=self.background,
             saliency_weight=self.saliency_weight,

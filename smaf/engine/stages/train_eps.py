@@ -19,7 +19,7 @@ from smaf.engine.outputs import CLASSIFIER, Output, settings_of
 from smaf.engine.plans import TrainingPlan
 from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.saliency import check_saliency
-from smaf.engine.training.run import train, training_run
+from smaf.engine.training.run import tell_background, train, training_run
 from smaf.engine.training.validation import validator
 from smaf.models import (
     IMAGENET,
@@ -146,7 +146,8 @@ def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Pat
             mean=model.mean,
             std=model.std,
         )
-        data.require(ids, saliency=plan.uses_saliency)
+        data.require(ids, labels=True, saliency=plan.uses_saliency)
+        tell_background(len(data.shown(ids)), len(ids), "photographs")
         if plan.uses_saliency:
             check_saliency(data, ids)
         validate = validator(model, data, plan.validation)

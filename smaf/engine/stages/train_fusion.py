@@ -40,7 +40,7 @@ from smaf.engine.training.prototypes import (
     read_prototypes,
     write_prototypes,
 )
-from smaf.engine.training.run import train, training_run
+from smaf.engine.training.run import tell_background, train, training_run
 from smaf.engine.training.validation import validator
 from smaf.models import Classifier, ClassifierOutput, write_checkpoint
 from smaf.ops import (
@@ -176,7 +176,7 @@ class SelfTrainingTask:
         cam, features = seen.cam.float(), seen.features.float()
         self.prototypes = self.prototypes.to(features)
         if self.settings.proda.moving_prototype:
-            vectors, ids = class_prototypes(features, cam)
+            vectors, ids = class_prototypes(features, cam, labels=batch["labels"])
             self.prototypes = move_prototypes(
                 self.prototypes, vectors, ids, momentum=self.settings.proda.prototype_momentum
             )
@@ -240,7 +240,9 @@ def _task(
     """The task, with prototypes where the teacher needs them."""
     prototypes, ids = None, data.ids(plan.list_name)
     if plan.target.teacher_sees:
-        source = checksum([settings.values.get("weights"), *ids, plan.crops.crop])
+        shown = set(data.shown(ids))
+        background = [i for i in ids if i not in shown]
+        source = checksum([settings.values.get("weights"), *ids, plan.crops.crop, *background])
         prototypes = _prototypes(
             model, data, ids, folder=run.folder, side=plan.crops.crop, source=source
         )
@@ -259,7 +261,8 @@ def _stream(data: DataRoot, plan: FusionTrainingPlan, model: Classifier) -> Fuse
         mean=model.mean,
         std=model.std,
     )
-    data.require(ids)
+    data.require(ids, labels=True)
+    tell_background(len(data.shown(ids)), len(ids), "photographs")
     require_fused(cam_dir, ids, data)
     return stream
 

@@ -29,7 +29,7 @@ from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.trained import check_class_names
 from smaf.engine.training.loop import LoopSettings
 from smaf.engine.training.optim import OptimSettings
-from smaf.engine.training.run import train, training_run
+from smaf.engine.training.run import tell_background, train, training_run
 from smaf.engine.training.validation import validator
 from smaf.engine.truth import check_shown
 from smaf.models import (
@@ -151,13 +151,9 @@ class SegmentationTask:
         """There is nothing to take back."""
 
 
-def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dict[str, int]:
-    """Read every target mask once; return the number of images that show each class, by name.
-
-    Each of many processes reads its share. Raises :class:`InputError` for a value outside the
-    classes, and where no mask has a class; warns of classes that no mask has.
-    """
-    shown = np.zeros(256, dtype=np.int64)
+def _shown_values(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> tuple[np.ndarray, int]:
+    """Read every target once: how many have each value (256,), and how many have any class."""
+    shown, with_class = np.zeros(256, dtype=np.int64), np.zeros(1, dtype=np.int64)
     for image_id in tqdm(
         distributed.share(ids),
         desc="targets",
@@ -175,11 +171,24 @@ def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dic
                 "(--classes, --class_names) that made it"
             )
         shown += present
-    distributed.sum_counts(shown)
+        with_class += present[1:IGNORE].any()
+    distributed.sum_counts(shown, with_class)
+    return shown, int(with_class[0])
+
+
+def check_targets(stream: MaskStream, ids: Sequence[str], data: DataRoot) -> dict[str, int]:
+    """Read every target mask once; return the number of images that show each class, by name.
+
+    Each of many processes reads its share. Raises :class:`InputError` for a value outside the
+    classes, and where no mask has a class; warns of classes that no mask has, and tells how many
+    masks have none.
+    """
+    shown, with_class = _shown_values(stream, ids, data)
     if stream.masks_folder is None:
         check_shown(shown > 0, f"the true masks below {data.root}", of=data)
     else:
         check_shown(shown > 0, f"the targets in {stream.masks_folder}")
+    tell_background(with_class, len(ids), "targets")
     counts = dict(
         zip(
             ("background", *data.classes.names), shown[: data.num_classes + 1].tolist(), strict=True

@@ -37,7 +37,8 @@ def initial_prototypes(
     """Return the class means of the features over the data set, (C+1, D).
 
     Each photograph, squeezed to side × side pixels, adds one mean for each class with at least 10
-    pixels in it. A class that never occurs stays zero, with a warning that names it.
+    pixels in it; one that shows none of the classes adds one for the background. A class
+    that never occurs stays zero, with a warning that names it.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -55,7 +56,11 @@ def initial_prototypes(
             squeezed = data.photo(image_id).resize((side, side), Image.Resampling.BICUBIC)
             images = normalise(squeezed, model.mean, model.std)[None].to(device)
             output: ClassifierOutput = model(images)
-            vectors, classes = class_prototypes(output.features.float(), output.cam.float())
+            vectors, classes = class_prototypes(
+                output.features.float(),
+                output.cam.float(),
+                labels=torch.from_numpy(data.labels_of([image_id])).to(device),
+            )
             sums.index_add_(0, classes, vectors)
             counts.index_add_(0, classes, torch.ones_like(classes, dtype=counts.dtype))
     sums, counts = (distributed.sum_over_processes(part).to(device) for part in (sums, counts))

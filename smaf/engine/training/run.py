@@ -40,6 +40,17 @@ def training_run(output: Output, settings: Settings, *, images: int) -> Iterator
         yield run
 
 
+def tell_background(shown: int, images: int, what: str) -> None:
+    """Log how many of the `images` of a list show none of the classes, where there are any."""
+    if shown < images and distributed.rank() == 0:
+        log.info(
+            "%d of %d %s show none of the classes: background everywhere",
+            images - shown,
+            images,
+            what,
+        )
+
+
 def train(training: Training, run: OutputRun, *, result: str) -> Path:
     """Train in the run's folder, from its checkpoint where there is one.
 
