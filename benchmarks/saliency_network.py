@@ -122,7 +122,7 @@ class Training:
         for key, value in self.network.state_dict().items():
             if value.is_floating_point():
                 self.mean[key].lerp_(value, 1.0 - keep)
-        return float(loss)
+        return float(loss.detach())
 
     def save(self, folder: Path) -> None:
         """Write what a stopped training goes on from."""
@@ -180,13 +180,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         crops, first=training.step, steps=args.steps, workers=args.num_workers
     ):
         losses.append(training.advance(images.to(memory_format=torch.channels_last), target))
-        if training.step % 50 == 0:
+        if training.step % 50 == 0 or training.step == args.steps:
             passed = time.monotonic() - start
-            print(f"step {training.step}, loss {np.mean(losses[-50:]):.4f}, {passed:.0f} s", flush=True)
+            print(
+                f"step {training.step}, loss {np.mean(losses[-50:]):.4f}, {passed:.0f} s",
+                flush=True,
+            )
             training.save(args.out)
     training.network.load_state_dict(training.mean)
     export_saliency(args.out / "saliency.onnx", training.network, side=args.side)
-    write_json(args.out / "saliency.json", {**vars(args), "out": str(args.out), "photographs": len(pairs), "keep_out": sorted(kept_out)})
+    write_json(
+        args.out / "saliency.json",
+        {
+            **vars(args),
+            "out": str(args.out),
+            "photographs": len(pairs),
+            "keep_out": sorted(kept_out),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
         --list dataset/VOC2012/ImageSets/Segmentation/val.txt
 
 Prints the field's measures (Achanta et al., CVPR 2009): MAE, the mean of |map - truth| over pixels,
-then over photographs; F, the highest F-measure (beta² = 0.3) of one threshold for all photographs, of
-precision and recall averaged over them; and, of all pixels together, precision, recall and IoU where
-maps are at least a half. Void pixels are left out.
+then over photographs; F, the highest F-measure (beta² = 0.3) of one threshold for all photographs,
+of precision and recall averaged over them; and, of all pixels together, precision, recall and IoU
+where maps are at least a half. Void pixels are left out.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--list", type=Path, required=True)
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("--masks", type=Path, help="true masks: what is no background is salient")
-    truth.add_argument("--teacher", type=Path, help="maps; their pixels of at least 128 are salient")
+    truth.add_argument(
+        "--teacher", type=Path, help="maps; their pixels of at least 128 are salient"
+    )
     args = parser.parse_args(argv)
     print(json.dumps(scores([read_pair(args, i) for i in read_ids(args.list)]), indent=2))
 

@@ -24,9 +24,9 @@ class SaliencyNetwork(nn.Module):
 
     The decoder goes from the backbone's stride 32 to stride 2: at each level it brings the coarser
     map to the finer size, adds the backbone's features of that size, each through a 1×1
-    convolution, and smooths with a depthwise and a 1×1 convolution (Lin et al., CVPR 2017, made light). A pooled
-    vector of the whole photograph joins at the coarsest level: whether something is salient is a
-    question of the rest.
+    convolution, and smooths with a depthwise and a 1×1 convolution (a light form of Lin et al.'s,
+    CVPR 2017). A pooled vector of the whole photograph joins at the coarsest level: whether
+    something is salient is a question of the rest.
     """
 
     def __init__(self) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from small_set import good, make_set, needs_export, run
+
+from smaf import saliency
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,3 +95,29 @@ def test_without_cuda_one_line_says_so() -> None:
     assert done.stderr.strip().splitlines() == [
         "error: --device cuda: PyTorch finds no CUDA device here: use --device auto or --device cpu"
     ]
+
+
+@needs_export
+def test_a_saliency_network_is_trained_and_used(tmp_path: Path) -> None:
+    """A stopped training goes on; `smaf saliency` takes the file; its maps are scored."""
+    data, out = make_set(tmp_path / "data"), tmp_path / "network"
+    pairs = f"{data / 'JPEGImages'}={data / 'SALImages'}"
+    (tmp_path / "kept.txt").write_text("p6\np7\n")
+    words = ("--pairs", pairs, "--keep_out", tmp_path / "kept.txt", "--num_workers", 0)
+    words = (*words, "--steps", 3, "--batch_size", 2, "--side", 64, "--out", out)
+    first = start("saliency_network", *words)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("6 photographs, 3 steps, from step 0")
+    made = (out / "saliency.onnx").read_bytes()
+    again = start("saliency_network", *words)
+    assert "from step 3" in again.stdout and (out / "saliency.onnx").read_bytes() == made
+    assert json.loads((out / "saliency.json").read_text())["keep_out"] == ["p6", "p7"]
+    maps = tmp_path / "maps"
+    model = ("--model", out / "saliency.onnx", "--out", maps)
+    good(run(saliency.main, "--data_root", data, "--list", "val", *model))
+    listed = ("--maps", maps, "--list", data / "ImageSets/Segmentation/val.txt")
+    truth = start("saliency_scores", *listed, "--masks", data / "SegmentationClassAug")
+    teacher = start("saliency_scores", *listed, "--teacher", data / "SALImages")
+    for done in (truth, teacher):
+        found = json.loads(done.stdout)
+        assert found["images"] == 2 and 0 < found["MAE"] < 1 and 0 < found["F"] <= 1
