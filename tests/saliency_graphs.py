@@ -30,7 +30,8 @@ def mean_graph(
 
     `nodes` are further steps: operator, input, output; the last one's output is the graph's.
     """
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     helper = onnx.helper
     number = {"FLOAT16": np.float16, "FLOAT": np.float32, "DOUBLE": np.float64}[kind]
     values = [

@@ -142,8 +142,7 @@ def export_onnx(
         half: store the weights in float16; they are computed with in float32.
 
     Raises:
-        InputError: the packages onnx and onnxscript are not installed, PyTorch is too old, or a
-            weight is too large for float16.
+        InputError: PyTorch is too old, or a weight is too large for float16.
     """
     output = "cam" if isinstance(model, Classifier) else "logits"
     proto = traced(_Logits(model), ("images", output), _dynamic())
@@ -154,18 +153,6 @@ def export_onnx(
     write_bytes(path, proto.SerializeToString())
 
 
-def _require_onnx() -> Any:
-    """The package onnx; PyTorch's exporter needs it, and onnxscript."""
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  (the exporter's)
-    except ImportError as error:
-        raise InputError(
-            "export to ONNX needs the packages onnx and onnxscript: `pip install onnx onnxscript`"
-        ) from error
-    return onnx
-
-
 def traced(network: nn.Module, names: tuple[str, str], dynamic: Any) -> Any:
     """The ONNX graph, with float32 weights, of a network of images (N, 3, H, W).
 
@@ -174,7 +161,6 @@ def traced(network: nn.Module, names: tuple[str, str], dynamic: Any) -> Any:
     does.
     """
     _require_export()
-    _require_onnx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)

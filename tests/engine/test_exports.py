@@ -282,7 +282,8 @@ def test_what_no_program_can_hold_is_refused_when_it_is_written(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_wrong_onnx_files_are_named(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     good = onnx.load(shipped_weights()["animals_lite0"])
     facts = json.loads(next(entry.value for entry in good.metadata_props if entry.key == "smaf"))
 
