@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 RGB: tuple[Any, ...] = (1, 3, 32, 32)
 ANY: tuple[Any, ...] = ("n", 3, "h", "w")
