@@ -182,11 +182,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         losses.append(training.advance(images.to(memory_format=torch.channels_last), target))
         if training.step % 50 == 0:
             passed = time.monotonic() - start
-            print(f"step {training.step}, loss {np.mean(losses[-50:]):.4f}, {passed:.0f} s", flush=True)
+            print(
+                f"step {training.step}, loss {np.mean(losses[-50:]):.4f}, {passed:.0f} s",
+                flush=True,
+            )
             training.save(args.out)
     training.network.load_state_dict(training.mean)
     export_saliency(args.out / "saliency.onnx", training.network, side=args.side)
-    write_json(args.out / "saliency.json", {**vars(args), "out": str(args.out), "photographs": len(pairs), "keep_out": sorted(kept_out)})
+    write_json(
+        args.out / "saliency.json",
+        {
+            **vars(args),
+            "out": str(args.out),
+            "photographs": len(pairs),
+            "keep_out": sorted(kept_out),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from smaf.core.terminal import end_with_launcher, stop_at_once
 
 COMMANDS = {
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
+    "run": "all stages: masks of all photographs, a network, a report",
     "saliency": "before stage 0: saliency maps, with the network that ships or another",
     "train_eps": "stage 0: train the EPS classifier, or plain CAM",
     "gen_fusion": "stage 1: fuse CAMs over scales and flips",

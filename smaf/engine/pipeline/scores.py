@@ -1,0 +1,42 @@
+"""What a run's masks and its network are worth, on the true masks of the validation list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from smaf.engine.pipeline.scope import Scope
+from smaf.engine.pipeline.step import made
+from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
+
+_KEPT = ("miou", "precision", "recall", "accuracy", "iou")
+
+
+def judged(run: Scope) -> dict[str, Path]:
+    """What is judged, by its name: folders of masks."""
+    return {
+        "pseudo masks (labels known)": run.at.masks,
+        "network (labels unknown)": run.at.segmented,
+        "network (labels known)": run.at.segmented_known,
+    }
+
+
+def basis(run: Scope) -> Any:
+    """What is judged, on what."""
+    truths = [run.data.mask_path(image_id).stat() for image_id in run.lists.scored]
+    return [
+        [made(folder) for folder in judged(run).values()],
+        list(run.lists.scored),
+        [[status.st_size, status.st_mtime_ns] for status in truths],
+    ]
+
+
+def judge(run: Scope) -> dict[str, Any]:
+    """Name → scores in 0..1; all that `smaf evaluate` gives is in the run's folder `scores`."""
+    given: dict[str, Any] = {}
+    for name, folder in judged(run).items():
+        plan = run.make(EvaluationPlan, on="scored", pred_dir=folder)
+        result = evaluate(run.data, plan, run.at.scores / f"{folder.name}.json").result
+        full = result.to_json()
+        given[name] = {key: full[key] for key in _KEPT} | {"images": result.images}
+    return given
