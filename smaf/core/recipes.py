@@ -39,8 +39,8 @@ def recipe_file(name: str, command: str) -> Path:
         return Path(name) / f"{command}.args"
     raise InputError(
         f"--recipe {name}: expected one of {', '.join(recipe_names())}"
-        f"{did_you_mean(name, recipe_names())}, or a folder with <command>.args; @FILE reads a file of "
-        "your own"
+        f"{did_you_mean(name, recipe_names())}, or a folder with <command>.args; @FILE reads a "
+        "file of your own"
     )
 
 

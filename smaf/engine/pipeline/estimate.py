@@ -20,24 +20,23 @@ _SURE = 0.1  # part of a run's time after which its own pace counts as much as t
 
 @dataclass(frozen=True)
 class Pace:
-    """What a step costs: `setup` seconds and `fixed` bytes, and so much for each unit of it."""
+    """What a photograph or a step of a training costs: seconds and bytes.
 
-    setup: float = 0.0
+    `fixed` are the bytes of a training, whatever its number of steps. What loads and warms up is
+    left out: a process does it once.
+    """
+
     unit: float = 0.0
-    fixed: float = 0.0
     unit_bytes: float = 0.0
-
-    def seconds(self, units: int) -> float:
-        """Seconds for so many units; none where nothing is left.
-
-        Example:
-            >>> Pace(setup=2.0, unit=0.5).seconds(10)
-            7.0
-        """
-        return self.setup + units * self.unit if units else 0.0
+    fixed: float = 0.0
 
     def bytes(self, units: int) -> float:
-        """Bytes that so many units write."""
+        """Bytes that so many units write; none where nothing is left.
+
+        Example:
+            >>> Pace(unit_bytes=50.0, fixed=7.0).bytes(2)
+            107.0
+        """
         return self.fixed + units * self.unit_bytes if units else 0.0
 
     def to_dict(self) -> dict[str, float]:
@@ -68,9 +67,9 @@ def _part(run: Scope, step: Step, paces: Mapping[str, Pace]) -> Part:
     if isinstance(step, StageStep):
         pace = paces.get(step.key, Pace())
         used = pace.bytes(left)
-        return Part(step.key, step.name(run), left, pace.seconds(left), used, step.folder)
+        return Part(step.key, step.name(run), left, left * pace.unit, used, step.folder)
     assert isinstance(step, OwnStep)
-    seconds = paces.get(step.like, Pace()).seconds(left)
+    seconds = step.seconds + left * paces.get(step.like, Pace()).unit
     written = {"report": _ROW_BYTES * left, "network": paces.get("train_seg", Pace()).fixed / 3}
     used = written.get(step.key, 0.0)
     return Part(step.key, step.name(run), left, seconds, used, run.at.logdir)
@@ -113,10 +112,10 @@ class Progress:
 
     Example:
         >>> progress = Progress({"a": 60.0, "b": 120.0})
-        >>> progress.line("b")
+        >>> progress.line()
         '2 min left of 3 min'
         >>> progress.passed("a", 120.0)  # it took twice as long
-        >>> progress.line("b")
+        >>> progress.line()
         '4 min left of 6 min'
     """
 
@@ -142,9 +141,8 @@ class Progress:
             return 1.0
         return (sum(self.took[key] for key in done) + doubt) / (expected + doubt)
 
-    def line(self, key: str) -> str:
-        """What is left with the step `key`, of the whole."""
-        del key
+    def line(self) -> str:
+        """What is left of the whole."""
         left = self.factor * sum(self.left.values())
         return f"{time_of(left)} left of {time_of(left + sum(self.took.values()))}"
 

@@ -26,15 +26,15 @@ from smaf.engine.pipeline.steps import method
 
 log = logging.getLogger("smaf")
 FOLDER = ".rehearsal"
-_PHOTOGRAPHS, _STEPS = 4, 4
+_PHOTOGRAPHS, _STEPS = 4, 3
 
 
 def rehearse(run: Scope, *, clock: Callable[[], float] = time.perf_counter) -> dict[str, Pace]:
     """Run each stage on four photographs in a folder that is removed afterwards; return its pace.
 
     A step's time is the median between the ends of two steps, a photograph's that between two
-    files: what loads and warms up is the stage's set-up. One process works, so that the few
-    photographs tell the cost of one. Raises the :class:`InputError` that the run would have ended
+    files: what loads and warms up is left out. One process works, so that the few photographs tell
+    the cost of one. Raises the :class:`InputError` that the run would have ended
     with, hours later.
     """
     folder = run.at.logdir / FOLDER
@@ -87,13 +87,12 @@ def _measured(step: StageStep, small: Scope, run: Scope, clock: Callable[[], flo
         unit = _between(times, whole / units)
         largest = max(path.stat().st_size for path in files)
         # a checkpoint is written beside the one before it
-        return Pace(max(0.0, whole - units * unit), unit, fixed=used + largest)
+        return Pace(unit, fixed=used + largest)
     written = [path.stat().st_mtime_ns / 1e9 for path in files if _is_result(path, step)]
     unit = _between(sorted(written), whole / units)
-    setup = max(0.0, whole - units * unit)
     if step.parallel:
         unit /= max(1, min(run.plan.compute.num_workers, os.cpu_count() or 1))
-    return Pace(setup, unit, unit_bytes=used / units)
+    return Pace(unit, unit_bytes=used / units)
 
 
 def _is_result(path: Path, step: StageStep) -> bool:

@@ -75,7 +75,7 @@ def _do_all(run: Scope, steps: Sequence[Step], record: OutputRun) -> None:
     progress = _estimate(run, steps[first:])
     for number, step in enumerate(steps[first:], first + 1):
         if not step.is_done(run):
-            place, left = f"[{number} of {len(steps)}]", progress.line(step.key)
+            place, left = f"[{number} of {len(steps)}]", progress.line()
             log.info("%s %s · %s", place, step.name(run), left)
             _do(run, step, progress)
         else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from smaf.core.files import read_json
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import made
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 
-_KEPT = ("miou", "precision", "recall", "accuracy", "iou")
+_KEPT = ("miou", "precision", "recall", "accuracy", "iou", "images")
 
 
 def judged(run: Scope) -> dict[str, Path]:
@@ -36,7 +37,7 @@ def judge(run: Scope) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, folder in judged(run).items():
         plan = run.make(EvaluationPlan, on="scored", pred_dir=folder)
-        result = evaluate(run.data, plan, run.at.scores / f"{folder.name}.json").result
-        full = result.to_json()
-        given[name] = {key: full[key] for key in _KEPT} | {"images": result.images}
+        path = evaluate(run.data, plan, run.at.scores / f"{folder.name}.json").path
+        written = read_json(path, "scores", "run the same command again")
+        given[name] = {key: written[key] for key in _KEPT}
     return given

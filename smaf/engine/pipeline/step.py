@@ -136,6 +136,7 @@ class OwnStep(Step):
         files: what is written; where one is missing, it is made again.
         count: photographs.
         like: the step whose pace it has.
+        seconds: how long it takes beside that, about.
     """
 
     work: Callable[[Scope], Mapping[str, Any]]
@@ -143,6 +144,7 @@ class OwnStep(Step):
     files: tuple[Path, ...] = ()
     count: int = 0
     like: str = ""
+    seconds: float = 0.0
 
     def units(self, run: Scope) -> int:
         """Photographs."""

@@ -148,6 +148,7 @@ def _segmentation(run: Scope) -> list[Step]:
         (run.at.network,),
         count=len(network.chosen_on(run)),
         like="test_seg",
+        seconds=10.0,  # the export
     )
     blind = StageStep(
         "test_seg",
@@ -159,7 +160,7 @@ def _segmentation(run: Scope) -> list[Step]:
     )
     known = StageStep(
         "test_seg_known",
-        "the same of {} photographs, labels known",
+        "the network's masks of {} photographs, labels known",
         test_seg,
         lambda: run.make(
             SegmentPlan, on="scored", weights=run.network, label_filter="logits", score=0.0
