@@ -52,7 +52,7 @@ def test_unknown_command(
     assert smaf_command(monkeypatch, "train") == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(
-        "error: unknown command 'train': expected one of prepare, saliency, train_"
+        "error: unknown command 'train': expected one of prepare, run, saliency, train_"
     )
     assert shown.err.count("\n") == 1
 

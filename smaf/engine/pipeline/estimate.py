@@ -114,7 +114,8 @@ class Progress:
         >>> progress = Progress({"a": 60.0, "b": 120.0})
         >>> progress.line()
         '2 min left of 3 min'
-        >>> progress.passed("a", 120.0)  # it took twice as long
+        >>> progress.took["a"] = 120.0  # twice as long
+        >>> progress.passed("a")
         >>> progress.line()
         '4 min left of 6 min'
     """
@@ -123,9 +124,8 @@ class Progress:
         self.expected, self.took = dict(expected), dict.fromkeys(expected, 0.0)
         self.left = dict(expected)
 
-    def passed(self, key: str, seconds: float) -> None:
-        """Note that a step is done."""
-        self.took[key] = seconds
+    def passed(self, key: str) -> None:
+        """Note that a step is done; `took` says in how many seconds."""
         self.left.pop(key, None)
 
     @property

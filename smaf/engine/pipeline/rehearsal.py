@@ -23,6 +23,7 @@ from smaf.engine.pipeline.notes import Notes
 from smaf.engine.pipeline.scope import Lists, RunPlaces, Scope, spread
 from smaf.engine.pipeline.step import StageStep
 from smaf.engine.pipeline.steps import method
+from smaf.engine.saliency import is_flat
 
 log = logging.getLogger("smaf")
 FOLDER = ".rehearsal"
@@ -53,9 +54,7 @@ def rehearse(run: Scope, *, clock: Callable[[], float] = time.perf_counter) -> d
 
 def _small(run: Scope, folder: Path) -> Scope:
     """The run on a few photographs, in its own folder; maps that are missing are made there."""
-    labels = run.data.labels_of(run.lists.train)
-    shown = [i for i, label in zip(run.lists.train, labels, strict=True) if label.any()]
-    few = spread(shown or run.lists.train, _PHOTOGRAPHS)
+    few = _few(run)
     at = RunPlaces(folder, run.data.root)
     lists = Lists(few, few, (), few if run.lists.scored else (), few)
     lists.write(at)
@@ -64,6 +63,19 @@ def _small(run: Scope, folder: Path) -> Scope:
         data = replace(data, saliency_folder=str((folder / "SALImages").absolute()))
     plan = run.plan.changed(num_workers=0)
     return Scope(data, plan, lists, at, Notes(folder / "steps.json"), rehearsed=_STEPS)
+
+
+def _few(run: Scope) -> tuple[str, ...]:
+    """Photographs that show a class, with maps that say something, if they have maps.
+
+    A stage refuses a list of maps that say nothing, which four of a thousand may happen to be.
+    """
+    labels = run.data.labels_of(run.lists.train)
+    shown = [i for i, label in zip(run.lists.train, labels, strict=True) if label.any()]
+    some = spread(shown or run.lists.train, 10 * _PHOTOGRAPHS)
+    if run.plan.saliency and not run.data.missing("saliency map", some):
+        some = tuple(i for i in some if not is_flat(run.data.saliency_path(i))) or some
+    return spread(some, _PHOTOGRAPHS)
 
 
 def _measured(step: StageStep, small: Scope, run: Scope, clock: Callable[[], float]) -> Pace:

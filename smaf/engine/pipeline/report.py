@@ -24,7 +24,7 @@ _SIDE = 480  # of a picture: rows are made before the page is written
 
 def basis(run: Scope) -> Any:
     """What the page shows."""
-    folders = (run.at.student_maps, run.at.masks, run.at.segmented)
+    folders = (run.at.student_maps, run.at.masks, run.at.network_masks)
     scores = run.notes.result("scores")
     return [[made(folder) for folder in folders], list(run.lists.rows), scores]
 
@@ -89,7 +89,7 @@ def picture_row(run: Scope, image_id: str) -> Row:
         ("saliency map", _saliency(run, image_id, size)),
         ("fused map", overlay_cam(photo, small)),
         ("pseudo mask", masked(lambda: read_mask(at.masks / f"{image_id}.png"))),
-        ("network's mask", masked(lambda: read_mask(at.segmented / f"{image_id}.png"))),
+        ("network's mask", masked(lambda: read_mask(at.network_masks / f"{image_id}.png"))),
         ("truth", masked(lambda: data.mask(image_id, size=whole.size))),
     ]
     label = data.all_labels[image_id]

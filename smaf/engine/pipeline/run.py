@@ -13,6 +13,7 @@ from smaf.core.record import RECORD, checksum
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.outputs import Output, OutputRun, output_run, settings_of
+from smaf.engine.pipeline import report, thresholds
 from smaf.engine.pipeline.estimate import Progress, check_disk, parts_of, time_of
 from smaf.engine.pipeline.notes import Notes
 from smaf.engine.pipeline.plan import RunPlan
@@ -55,43 +56,52 @@ def run_all(data: DataRoot, plan: RunPlan, output: Output | Path | str) -> RunPl
 
 def _clear(at: RunPlaces) -> None:
     """Remove what an earlier run made: folders that have a stage's record, and its own files."""
-    folders = (at.eps.parent, at.fused, at.refined, at.student.parent, at.student_maps, at.masks)
-    for folder in (*folders, at.segmenter.parent, at.segmented, at.segmented_known):
+    for folder in at.stage_folders:
         if (folder / RECORD).is_file():
             shutil.rmtree(folder)
     notes = at.logdir / NOTES
-    if notes.is_file():
-        for name in Notes(notes).result("masks").get("files", ()):
-            (at.mirrored / name).unlink(missing_ok=True)
-        notes.unlink()
+    if not notes.is_file():
+        return
+    for name in Notes(notes).result("masks").get("files", ()):
+        (at.mirrored / name).unlink(missing_ok=True)
+    sweep = at.logdir / thresholds.SWEEP
+    own = (at.network, at.network.with_suffix(".onnx"), at.logdir / report.NAME, sweep)
+    # the notes last: they say what is to be removed
+    for path in (*own, sweep.with_suffix(".png"), *at.scores.glob("*.json"), notes):
+        path.unlink(missing_ok=True)
 
 
 def _do_all(run: Scope, steps: Sequence[Step], record: OutputRun) -> None:
+    """Do the steps that are not done; those before the first of these are not looked at again."""
     first = next((n for n, step in enumerate(steps) if not step.is_done(run)), len(steps))
     if first == len(steps) and record.was_finished:
         log.info("%s: all is done; --overwrite starts afresh", run.at.logdir)
         return
     record.begin()
-    progress = _estimate(run, steps[first:])
-    for number, step in enumerate(steps[first:], first + 1):
-        if not step.is_done(run):
-            place, left = f"[{number} of {len(steps)}]", progress.line()
-            log.info("%s %s · %s", place, step.name(run), left)
-            _do(run, step, progress)
-        else:
-            progress.passed(step.key, 0.0)
-        record.facts = facts_of(run)
-    log.info("wrote %s: masks/, %s", run.at.logdir, ", ".join(record.facts["files"][1:]))
+    if first:
+        log.info("%s: %d of %d steps are done", run.at.logdir, first, len(steps))
+    if first < len(steps):
+        progress = _estimate(run, steps[first:])
+        for number, step in enumerate(steps[first:], first + 1):
+            if not step.is_done(run):
+                place, left = f"[{number} of {len(steps)}]", progress.line()
+                log.info("%s %s · %s", place, step.name(run), left)
+                _do(run, step, progress)
+            progress.passed(step.key)
+    record.facts = facts_of(run)
+    log.info("wrote %s: %s", run.at.logdir, ", ".join(record.facts["files"]))
     _tell_scores(run)
 
 
 def _do(run: Scope, step: Step, progress: Progress) -> None:
+    """Do a step and note its time, also where it is stopped."""
     started = time.monotonic()
     try:
         step.do(run)
     finally:
-        run.notes.took(step.key, time.monotonic() - started)
-    progress.passed(step.key, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        progress.took[step.key] = seconds
+        run.notes.took(step.key, seconds)
 
 
 def _estimate(run: Scope, steps: Sequence[Step]) -> Progress:

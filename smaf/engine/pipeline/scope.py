@@ -39,12 +39,12 @@ class RunPlaces(Places):
         return self.logdir / "pseudo_mask"
 
     @property
-    def segmented(self) -> Path:  # type: ignore[override]
+    def network_masks(self) -> Path:
         """The network's masks, labels unknown, of the photographs that are scored or shown."""
         return self.logdir / "segmented"
 
     @property
-    def segmented_known(self) -> Path:
+    def network_masks_known(self) -> Path:
         """The network's masks, labels known, of the photographs that are scored."""
         return self.logdir / "segmented_known"
 
@@ -62,6 +62,14 @@ class RunPlaces(Places):
     def scores(self) -> Path:
         """What the evaluations wrote."""
         return self.logdir / "scores"
+
+    @property
+    def stage_folders(self) -> tuple[Path, ...]:
+        """The folders that the stages write to."""
+        trained = (self.eps, self.student, self.segmenter)
+        maps = (self.fused, self.refined, self.student_maps, self.masks)
+        made = (self.network_masks, self.network_masks_known)
+        return (*(path.parent for path in trained), *maps, *made)
 
     def list(self, name: str) -> Path:
         """The file of one of the run's own lists."""

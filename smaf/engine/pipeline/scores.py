@@ -17,8 +17,8 @@ def judged(run: Scope) -> dict[str, Path]:
     """What is judged, by its name: folders of masks."""
     return {
         "pseudo masks (labels known)": run.at.masks,
-        "network (labels unknown)": run.at.segmented,
-        "network (labels known)": run.at.segmented_known,
+        "network (labels unknown)": run.at.network_masks,
+        "network (labels known)": run.at.network_masks_known,
     }
 
 

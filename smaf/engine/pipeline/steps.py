@@ -155,7 +155,7 @@ def _segmentation(run: Scope) -> list[Step]:
         "the network's masks of {} photographs",
         test_seg,
         lambda: run.make(SegmentPlan, on="segmented", weights=run.network, score=run.score),
-        run.at.segmented,
+        run.at.network_masks,
         ".png",
     )
     known = StageStep(
@@ -165,7 +165,7 @@ def _segmentation(run: Scope) -> list[Step]:
         lambda: run.make(
             SegmentPlan, on="scored", weights=run.network, label_filter="logits", score=0.0
         ),
-        run.at.segmented_known,
+        run.at.network_masks_known,
         ".png",
     )
     return [train, pack, blind, known] if run.lists.scored else [train, pack, blind]

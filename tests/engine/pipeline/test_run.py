@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from run_set import run_plan, without_rehearsal_and_export, write_recipe
 from saliency_graphs import mean_graph
-from small_set import PICTURES, TRAIN, make_set, needs_export, stamps, write_list
+from small_set import PICTURES, TRAIN, good, make_set, needs_export, run, stamps, write_list
 
 import smaf
+from smaf import run as command
 from smaf.core.errors import InputError
 from smaf.core.images import read_mask
 from smaf.core.saliency_maps import made_here
@@ -122,6 +123,12 @@ def test_a_second_call_does_nothing(
     monkeypatch.setattr("smaf.engine.trained.build_classifier", refuse)
     run_all(open_data(finished.data_root), run_plan(recipe), finished.logdir)
     assert stamps(finished.logdir) == before
+    words = (finished.data_root, "--recipe", recipe, "--out", finished.logdir, "--device", "cpu")
+    done = good(run(command.main, *words, "--num_workers", 1))
+    assert done.lines == [f"{finished.logdir}: all is done; --overwrite starts afresh"]
+    assert stamps(finished.logdir) == before
+    done = run(command.main, *words, "--quick")
+    assert done.status == 2 and "quick was False, is True" in done.lines[0]
 
 
 def test_a_run_stopped_after_each_step_ends_as_one_that_ran_through(
@@ -193,7 +200,7 @@ def test_true_masks_teach_nothing(
     assert entry["scores"] == {} and len(files(at.mirrored)) == 8
     page = (at.logdir / "report.html").read_text(encoding="utf-8")
     assert "There are no scores" in page and page.count("not available") == 8  # truth
-    assert not at.segmented_known.exists()
+    assert not at.network_masks_known.exists()
 
 
 def test_the_threshold_sees_true_masks_of_the_training_list_alone(
@@ -315,4 +322,4 @@ def test_rehearsed_and_exported(
     photo = Image.open(data.photo_path("p6"))
     masks = [smaf.load(str(at.network.with_suffix(s)))(photo).mask for s in (".onnx", ".pth")]
     assert masks[0].shape == (44, 60) and np.mean(masks[0] != masks[1]) < 0.02
-    assert np.mean(masks[1] != read_mask(at.segmented / "p6.png")) < 0.02
+    assert np.mean(masks[1] != read_mask(at.network_masks / "p6.png")) < 0.02

@@ -6,8 +6,10 @@ import itertools
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from run_set import run_plan, write_recipe
-from small_set import TRAIN, make_set, write_list
+from saliency_graphs import mean_graph
+from small_set import TRAIN, make_set, stamps, write_list
 
 from smaf.core.errors import InputError
 from smaf.data.layout import open_data
@@ -15,7 +17,7 @@ from smaf.engine.pipeline.estimate import Pace, Part, Progress, check_disk, part
 from smaf.engine.pipeline.masks import mirrored_names
 from smaf.engine.pipeline.notes import Notes
 from smaf.engine.pipeline.plan import RunPlan
-from smaf.engine.pipeline.rehearsal import rehearse
+from smaf.engine.pipeline.rehearsal import _few, rehearse
 from smaf.engine.pipeline.scope import ROWS, Lists, RunPlaces, Scope, lists_of
 from smaf.engine.pipeline.steps import method
 from smaf.engine.training.loop import LoopSettings
@@ -112,12 +114,15 @@ def test_what_is_expected(tmp_path: Path) -> None:
 def test_time_left_follows_what_passed() -> None:
     progress = Progress({"a": 100.0, "b": 200.0, "c": 700.0})
     assert progress.line() == f"{time_of(1000)} left of {time_of(1000)}"
-    progress.passed("a", 300.0)
+    progress.took["a"] = 300.0
+    progress.passed("a")
     assert progress.factor == pytest.approx((300 + 100) / (100 + 100))
     assert progress.line() == f"{time_of(1800)} left of {time_of(2100)}"
-    progress.passed("b", 600.0)
+    progress.took["b"] = 600.0
+    progress.passed("b")
     assert progress.factor == pytest.approx((900 + 100) / (300 + 100))
-    progress.passed("c", 2100.0)
+    progress.took["c"] = 2100.0
+    progress.passed("c")
     assert progress.line() == "0 s left of 50 min"
     assert Progress({"a": 0.0}).line() == "0 s left of 0 s"
 
@@ -134,24 +139,30 @@ def test_disk(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_rehearsal_measures_between_steps(tmp_path: Path) -> None:
-    """With a clock that goes on by 2 s each time, and 100 s before each first step."""
-    run = scope(tmp_path)
-    ticks = itertools.count()
+    """With a clock that goes on by 2 s each time; missing maps are made beside the data set."""
+    model = mean_graph(tmp_path / "isnet-general-use.onnx", bias=0.5)
+    run = scope(tmp_path, model=str(model))
+    (run.data.root / "SALImages/p3.png").unlink()
+    before, ticks = stamps(run.data.root), itertools.count()
     paces = rehearse(run, clock=lambda: 2.0 * next(ticks))
+    assert stamps(run.data.root) == before
+    assert not (run.at.logdir / ".rehearsal").exists()
     trained = {"train_eps", "train_fusion", "train_seg"}
-    assert set(paces) - {"saliency"} == trained | {
-        "gen_fusion",
-        "refine_fusion",
-        "final_maps",
-        "gen_pm",
-        "test_seg",
-        "test_seg_known",
-    }
+    made = {"saliency", "gen_fusion", "refine_fusion", "final_maps", "gen_pm"}
+    assert set(paces) == trained | made | {"test_seg", "test_seg_known"}
     assert {paces[key].unit for key in trained} == {2.0}
     assert all(paces[key].fixed > 1e6 and not paces[key].unit_bytes for key in trained)
-    maps = paces["gen_fusion"]
-    assert 0 < maps.unit < 60 and 100 < maps.unit_bytes < 1e5 and not maps.fixed
-    assert not (run.at.logdir / ".rehearsal").exists()
+    for key in made:
+        assert 0 < paces[key].unit < 60 and 0 < paces[key].unit_bytes < 1e5
+        assert not paces[key].fixed
+
+
+def test_a_rehearsal_takes_maps_that_say_something(tmp_path: Path) -> None:
+    run = scope(tmp_path)
+    for image_id in ("p0", "p1", "p2", "p4"):
+        path = run.data.root / f"SALImages/{image_id}.png"
+        Image.new("L", Image.open(path).size).save(path)
+    assert _few(run) == ("p3", "p5")
 
 
 def test_a_fault_is_found_in_the_rehearsal(tmp_path: Path) -> None:
