@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -302,14 +301,13 @@ def test_many_processes_are_refused(
 
 @needs_export
 @pytest.mark.slow
-def test_rehearsed_and_exported(
-    recipe: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_rehearsed_and_exported(recipe: Path, tmp_path: Path) -> None:
     data = open_data(make_set(tmp_path / "set"))
-    with caplog.at_level(logging.INFO, logger="smaf"):
-        at = run_all(data, run_plan(recipe), tmp_path / "run")
-    lines = caplog.messages
-    assert lines[0].startswith("rehearsing all stages") and lines[1].startswith("rehearsed in")
+    at = RunPlaces(tmp_path / "run", data.root)
+    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0)
+    lines = good(run(command.main, data.root, "--out", at.logdir, *words)).lines
+    assert lines[0] == f"{at.logdir}: 1 of 15 steps are done"
+    assert lines[1].startswith("rehearsing all stages") and lines[2].startswith("rehearsed in")
     starts = [line for line in lines if line.startswith("[")]
     # the saliency maps are there
     assert [line.split("]")[0] for line in starts] == [f"[{n} of 15" for n in range(2, 16)]
