@@ -1,4 +1,12 @@
-"""From photographs and their labels to masks and a segmentation network: all stages, one folder."""
+"""From photographs and their labels to masks and a segmentation network: all stages, one folder.
+
+First all stages are rehearsed on four photographs, which tells how long the run takes and how much
+disk it needs. Trainings take the recipe's number of steps, but at least four epochs of the list.
+Where the training list has true masks, the background threshold is chosen on at most 300 of them,
+else it is the recipe's; nothing is trained on them. A run that was stopped goes on when the same
+command is given again. --out holds masks/ (of all photographs, in their folders), segmenter.pth and
+segmenter.onnx for smaf predict, report.html, run.json, and what the stages write.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +32,10 @@ class RunOptions(Options):
     out: str = option(
         "run", "folder of the run, which goes on where it stopped; ends with masks/ and a network"
     )
-    overwrite: bool = option(False, "start afresh; saliency maps belong to the data set and stay")
+    overwrite: bool = option(
+        False,
+        "start afresh (to go on, leave it out); saliency maps belong to the data set and stay",
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -113,7 +113,7 @@ class Progress:
     Example:
         >>> progress = Progress({"a": 60.0, "b": 120.0})
         >>> progress.line()
-        '2 min left of 3 min'
+        '3 min left of 3 min'
         >>> progress.took["a"] = 120.0  # twice as long
         >>> progress.passed("a")
         >>> progress.line()

@@ -11,6 +11,7 @@ from typing import Any
 
 from smaf.core.files import atomic_path, output_folder, plain_name
 from smaf.engine.pipeline.scope import Scope
+from smaf.engine.pipeline.step import OwnStep
 from smaf.engine.stages.gen_pm import write_class_list
 
 _FILES = "files"
@@ -45,6 +46,12 @@ def _stemmed(place: PurePosixPath) -> str:
 
 def _names(run: Scope) -> dict[str, str]:
     return mirrored_names({i: run.data.photo_path(i) for i in run.lists.photographs})
+
+
+def step(run: Scope) -> OwnStep:
+    """The step that puts the masks in their folders."""
+    title, names = "masks of {} photographs in their folders", run.at.mirrored / "classes.txt"
+    return OwnStep("masks", title, mirror, basis, (names,), count=len(run.lists.photographs))
 
 
 def basis(run: Scope) -> Any:

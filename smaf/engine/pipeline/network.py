@@ -10,7 +10,9 @@ from typing import Any
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.record import checksum
 from smaf.engine.class_scores import chosen_score
-from smaf.engine.pipeline.scope import Scope, spread
+from smaf.engine.pipeline.lists import spread
+from smaf.engine.pipeline.scope import Scope
+from smaf.engine.pipeline.step import OwnStep
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.engine.stages.test_seg import SegmentPlan
 from smaf.engine.stages.train_seg import STUDENT, SegmentationPlan
@@ -38,6 +40,20 @@ def onnx_fault() -> str:
     if absent:
         return f"pip install {' '.join(absent)}"
     return "" if can_export() else "pip install --upgrade torch torchvision"
+
+
+def step(run: Scope) -> OwnStep:
+    """The step that writes the network's files."""
+    return OwnStep(
+        "network",
+        "the network's files, its score chosen on {} photographs",
+        pack,
+        basis,
+        (run.at.network,),
+        count=len(chosen_on(run)),
+        like="test_seg",
+        seconds=10.0,  # the export
+    )
 
 
 def basis(run: Scope) -> Any:

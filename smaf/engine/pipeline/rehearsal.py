@@ -19,8 +19,10 @@ import torch
 
 from smaf.core.errors import InputError
 from smaf.engine.pipeline.estimate import Pace
+from smaf.engine.pipeline.lists import Lists, spread
 from smaf.engine.pipeline.notes import Notes
-from smaf.engine.pipeline.scope import Lists, RunPlaces, Scope, spread
+from smaf.engine.pipeline.places import RunPlaces
+from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import StageStep
 from smaf.engine.pipeline.steps import method
 from smaf.engine.saliency import is_flat

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,18 @@ from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
 from smaf.engine.pipeline import thresholds
 from smaf.engine.pipeline.scope import Scope
-from smaf.engine.pipeline.step import made
+from smaf.engine.pipeline.step import OwnStep, made
 from smaf.report.page import Row, write_page
 from smaf.report.pictures import overlay_cam, overlay_mask
 
 NAME = "report.html"
 _SIDE = 480  # of a picture: rows are made before the page is written
+
+
+def step(run: Scope) -> OwnStep:
+    """The step that writes the page."""
+    title, page = "the report, with {} photographs", run.at.logdir / NAME
+    return OwnStep("report", title, write, basis, (page,), count=len(run.lists.rows))
 
 
 def basis(run: Scope) -> Any:
@@ -110,8 +115,3 @@ def _or_none(read: Callable[[], np.ndarray]) -> np.ndarray | None:
         return read()
     except (InputError, FileNotFoundError):
         return None
-
-
-def path_of(run: Scope) -> Path:
-    """Where the page lies."""
-    return run.at.logdir / NAME

@@ -15,11 +15,13 @@ from smaf.engine import distributed
 from smaf.engine.outputs import Output, OutputRun, output_run, settings_of
 from smaf.engine.pipeline import report, thresholds
 from smaf.engine.pipeline.estimate import Progress, check_disk, parts_of, time_of
+from smaf.engine.pipeline.lists import lists_of
 from smaf.engine.pipeline.notes import Notes
+from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.pipeline.record import facts_of
 from smaf.engine.pipeline.rehearsal import rehearse
-from smaf.engine.pipeline.scope import RunPlaces, Scope, lists_of
+from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import OwnStep, StageStep, Step
 from smaf.engine.pipeline.steps import method
 

@@ -2,147 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError
-from smaf.core.files import write_text
 from smaf.data.layout import DataRoot
-from smaf.engine.outputs import SEGMENTER, Places
+from smaf.engine.pipeline.lists import Lists
 from smaf.engine.pipeline.notes import Notes
+from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.plans import StagePlan, TrainingPlan
+from smaf.engine.stages.gen_fusion import FusionPlan
 from smaf.engine.stages.gen_pm import MaskPlan
-from smaf.engine.truth import require_shown
 
 Stage = TypeVar("Stage", bound=StagePlan)
 Training = TypeVar("Training", bound=TrainingPlan)
-ROWS = 40  # of the report
-CHOSEN_ON = 300  # photographs that a threshold is chosen on, at most
-
-
-@dataclass(frozen=True)
-class RunPlaces(Places):
-    """Where a run writes: where the stages do, and what it makes of their results."""
-
-    @property
-    def student_maps(self) -> Path:
-        """Fused maps of all photographs by the last classifier, which the masks are cut from."""
-        return self.logdir / "cam_student"
-
-    @property
-    def masks(self) -> Path:
-        """Stage 3's pseudo masks of all photographs, `<id>.png`."""
-        return self.logdir / "pseudo_mask"
-
-    @property
-    def network_masks(self) -> Path:
-        """The network's masks, labels unknown, of the photographs that are scored or shown."""
-        return self.logdir / "segmented"
-
-    @property
-    def network_masks_known(self) -> Path:
-        """The network's masks, labels known, of the photographs that are scored."""
-        return self.logdir / "segmented_known"
-
-    @property
-    def network(self) -> Path:
-        """The segmentation network that `smaf predict` takes."""
-        return self.logdir / SEGMENTER
-
-    @property
-    def mirrored(self) -> Path:
-        """The pseudo masks again, in the folders of the photographs."""
-        return self.logdir / "masks"
-
-    @property
-    def scores(self) -> Path:
-        """What the evaluations wrote."""
-        return self.logdir / "scores"
-
-    @property
-    def stage_folders(self) -> tuple[Path, ...]:
-        """The folders that the stages write to."""
-        trained = (self.eps, self.student, self.segmenter)
-        maps = (self.fused, self.refined, self.student_maps, self.masks)
-        made = (self.network_masks, self.network_masks_known)
-        return (*(path.parent for path in trained), *maps, *made)
-
-    def list(self, name: str) -> Path:
-        """The file of one of the run's own lists."""
-        return self.logdir / "lists" / f"{name}.txt"
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Which photographs take part in what.
-
-    Args:
-        train: trained on.
-        photographs: all, which get masks.
-        thresholds: of `train`, with true masks: the background threshold is chosen on them.
-        scored: of the validation list, with true masks.
-        rows: the report's.
-    """
-
-    train: tuple[str, ...]
-    photographs: tuple[str, ...]
-    thresholds: tuple[str, ...] = ()
-    scored: tuple[str, ...] = ()
-    rows: tuple[str, ...] = ()
-
-    @property
-    def segmented(self) -> tuple[str, ...]:
-        """Those that the network segments."""
-        return tuple(dict.fromkeys((*self.scored, *self.rows)))
-
-    def write(self, at: RunPlaces) -> None:
-        """Write the lists to the run's folder, where they are not there already."""
-        for name in ("train", "photographs", "thresholds", "scored", "segmented"):
-            text = "".join(f"{image_id}\n" for image_id in getattr(self, name))
-            path = at.list(name)
-            if text and not (path.is_file() and path.read_bytes() == text.encode()):
-                write_text(path, text)
-
-
-def spread(ids: Sequence[str], count: int) -> tuple[str, ...]:
-    """At most `count` of `ids`, evenly spaced, in their order.
-
-    Example:
-        >>> spread("abcdefg", 3)
-        ('a', 'c', 'e')
-    """
-    count = min(count, len(ids))
-    return tuple(ids[index * len(ids) // count] for index in range(count))
-
-
-def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
-    """The photographs of a run.
-
-    Those that get masks are on the list `all`, where the data set has one, or on that of the
-    training or validation. Raises :class:`InputError` where photographs, labels or lists are
-    missing, or true masks show no class.
-    """
-    train, val = tuple(data.ids(plan.list_name)), list[str]()
-    if plan.val_list != RunPlan().val_list or data.list_path(plan.val_list).is_file():
-        val = data.ids(plan.val_list)
-    others = tuple(data.ids("all")) if data.list_path("all").is_file() else ()
-    photographs = tuple(dict.fromkeys((*train, *val, *others)))
-    data.require(photographs, labels=True)
-    unjudged = set(data.missing("mask", photographs))
-    chosen_on = spread([i for i in train if i not in unjudged], CHOSEN_ON)
-    on_train = set(train)
-    scored = tuple(i for i in val if i not in unjudged and i not in on_train)
-    for ids, name in ((chosen_on, plan.list_name), (scored, plan.val_list)):
-        if ids:
-            require_shown(data, ids, name)
-    unseen = [i for i in val if i not in on_train]
-    rows = spread(unseen, ROWS)
-    rows += spread([i for i in photographs if i not in set(unseen)], ROWS - len(rows))
-    return Lists(train, photographs, chosen_on, scored, rows)
 
 
 @dataclass(frozen=True)
@@ -176,6 +52,10 @@ class Scope:
         plan = self.make(kind, on="train", **values)
         steps = self.rehearsed or self.plan.steps(plan.loop, len(self.lists.train))
         return plan.changed(steps=steps)
+
+    def viewed(self, plan: FusionPlan) -> FusionPlan:
+        """The plan of fused maps with the run's views."""
+        return plan.changed(scales=self.plan.views(plan.views).scales)
 
     @property
     def classifier(self) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from smaf.core.files import read_json
 from smaf.engine.pipeline.scope import Scope
-from smaf.engine.pipeline.step import made
+from smaf.engine.pipeline.step import OwnStep, made
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 
 _KEPT = ("miou", "precision", "recall", "accuracy", "iou", "images")
@@ -20,6 +20,12 @@ def judged(run: Scope) -> dict[str, Path]:
         "network (labels unknown)": run.at.network_masks,
         "network (labels known)": run.at.network_masks_known,
     }
+
+
+def step(run: Scope) -> OwnStep:
+    """The step that judges the masks."""
+    title = "scores on {} true masks of the validation list"
+    return OwnStep("scores", title, judge, basis, count=len(run.lists.scored))
 
 
 def basis(run: Scope) -> Any:

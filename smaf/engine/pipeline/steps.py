@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from smaf.core.recipes import recipe_file
 from smaf.engine.outputs import CLASSIFIER, SEGMENTER
-from smaf.engine.pipeline import masks as folders
-from smaf.engine.pipeline import network, report, scores, thresholds
+from smaf.engine.pipeline import masks, network, report, scores, thresholds
 from smaf.engine.pipeline.scope import Scope
-from smaf.engine.pipeline.step import OwnStep, SaliencyStep, StageStep, Step
+from smaf.engine.pipeline.step import SaliencyStep, StageStep, Step
 from smaf.engine.stages.gen_fusion import FusionPlan, gen_fusion
 from smaf.engine.stages.gen_pm import MaskPlan, gen_pm
 from smaf.engine.stages.refine_fusion import RefinementPlan, refine_fusion
@@ -22,53 +21,50 @@ def method(run: Scope) -> list[Step]:
     """All steps of a run; each reads what those before it wrote.
 
     Without saliency maps there is no background to learn: masks come from plain CAM, and
-    self-training is left out. Where the recipe does not refine, neither does the run.
+    self-training is left out.
     """
-    learn = [_saliency(run), *_classifier(run)] if run.plan.saliency else [*_classifier(run)]
-    if run.plan.saliency:
-        learn += _self_training(run)
-    return [*learn, *_masks(run), *_segmentation(run), *_results(run)]
+    taught = [_saliency(run), _classifier(run), *_self_training(run)]
+    learned = taught if run.plan.saliency else [_classifier(run)]
+    return [*learned, *_pseudo_masks(run), *_segmentation(run), *_results(run)]
 
 
 def _saliency(run: Scope) -> Step:
+    """Saliency maps of the photographs that have none."""
     return SaliencyStep(
         "saliency",
         "saliency maps of {} photographs",
         saliency,
-        lambda: run.make(SaliencyPlan, on="train", device="cpu", **_saliency_network(run)),
+        lambda: run.make(
+            SaliencyPlan, on="train", device="cpu", model=run.plan.model, preset=run.plan.preset
+        ),
         run.data.root / run.data.saliency_folder,
         ".png",
     )
 
 
-def _saliency_network(run: Scope) -> dict[str, object]:
-    return {"model": run.plan.model, "preset": run.plan.preset}
-
-
-def _classifier(run: Scope) -> list[Step]:
+def _classifier(run: Scope) -> Step:
     """Stage 0: the EPS classifier, without saliency maps plain CAM."""
     kind = "EPS" if run.plan.saliency else "plain-CAM"
-    return [
-        StageStep(
-            "train_eps",
-            f"training the {kind} classifier, {{}} steps",
-            train_eps,
-            lambda: run.training(EpsPlan, saliency=run.plan.saliency),
-            run.at.eps.parent,
-            CLASSIFIER,
-        )
-    ]
+    return StageStep(
+        "train_eps",
+        f"training the {kind} classifier, {{}} steps",
+        train_eps,
+        lambda: run.training(EpsPlan, saliency=run.plan.saliency),
+        run.at.eps.parent,
+        CLASSIFIER,
+    )
 
 
 def _self_training(run: Scope) -> list[Step]:
     """Stages 1 and 2: fused maps, refined where the recipe does so; a student learns them."""
-    refines = _refines(run.plan.recipe)
+    recipe = run.plan.recipe
+    refines = recipe is not None and recipe_file(recipe, RefinementPlan.command).is_file()
     learned = run.at.refined if refines else run.at.fused
     fused = StageStep(
         "gen_fusion",
         "fused maps of {} photographs",
         gen_fusion,
-        lambda: _viewed(run, run.make(FusionPlan, on="train", weights=run.at.eps)),
+        lambda: run.viewed(run.make(FusionPlan, on="train", weights=run.at.eps)),
         run.at.fused,
         ".npz",
     )
@@ -92,30 +88,15 @@ def _self_training(run: Scope) -> list[Step]:
     return [fused, refined, student] if refines else [fused, student]
 
 
-def _refines(recipe: str | None) -> bool:
-    return recipe is not None and recipe_file(recipe, RefinementPlan.command).is_file()
-
-
-def _viewed(run: Scope, plan: FusionPlan) -> FusionPlan:
-    return plan.changed(scales=run.plan.views(plan.views).scales)
-
-
-def _masks(run: Scope) -> list[Step]:
+def _pseudo_masks(run: Scope) -> list[Step]:
     """Stage 3: the last classifier's maps of all photographs, cut at a threshold, with CRF."""
     maps = StageStep(
         "final_maps",
         "fused maps for the masks of {} photographs",
         gen_fusion,
-        lambda: _viewed(run, thresholds.final_maps(run)),
+        lambda: run.viewed(thresholds.final_maps(run)),
         run.at.student_maps,
         ".npz",
-    )
-    threshold = OwnStep(
-        "threshold",
-        "the background threshold, on {} true masks of the training list",
-        thresholds.choose,
-        thresholds.basis,
-        count=len(run.lists.thresholds),
     )
     cut = {"cam_dir": run.at.student_maps, "crf": "maps"}
     masks = StageStep(
@@ -127,7 +108,8 @@ def _masks(run: Scope) -> list[Step]:
         ".png",
         parallel=True,
     )
-    return [maps, threshold, masks] if run.lists.thresholds else [maps, masks]
+    # with true masks of the training list
+    return [maps, thresholds.step(run), masks] if run.lists.thresholds else [maps, masks]
 
 
 def _segmentation(run: Scope) -> list[Step]:
@@ -139,16 +121,6 @@ def _segmentation(run: Scope) -> list[Step]:
         lambda: run.training(SegmentationPlan, target_dir=run.at.masks, **network.start(run)),
         run.at.segmenter.parent,
         SEGMENTER,
-    )
-    pack = OwnStep(
-        "network",
-        "the network's files, its score chosen on {} photographs",
-        network.pack,
-        network.basis,
-        (run.at.network,),
-        count=len(network.chosen_on(run)),
-        like="test_seg",
-        seconds=10.0,  # the export
     )
     blind = StageStep(
         "test_seg",
@@ -168,34 +140,11 @@ def _segmentation(run: Scope) -> list[Step]:
         run.at.network_masks_known,
         ".png",
     )
-    return [train, pack, blind, known] if run.lists.scored else [train, pack, blind]
+    segment = [blind, known] if run.lists.scored else [blind]
+    return [train, network.step(run), *segment]
 
 
 def _results(run: Scope) -> list[Step]:
     """Scores where there are true masks, masks in the photographs' folders, and the report."""
-    judge = OwnStep(
-        "scores",
-        "scores on {} true masks of the validation list",
-        scores.judge,
-        scores.basis,
-        count=len(run.lists.scored),
-    )
-    rest: list[Step] = [
-        OwnStep(
-            "masks",
-            "masks of {} photographs in their folders",
-            folders.mirror,
-            folders.basis,
-            (run.at.mirrored / "classes.txt",),
-            count=len(run.lists.photographs),
-        ),
-        OwnStep(
-            "report",
-            "the report, with {} photographs",
-            report.write,
-            report.basis,
-            (run.at.logdir / report.NAME,),
-            count=len(run.lists.rows),
-        ),
-    ]
-    return [judge, *rest] if run.lists.scored else rest
+    judged = [scores.step(run)] if run.lists.scored else []
+    return [*judged, masks.step(run), report.step(run)]

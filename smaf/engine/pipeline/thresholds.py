@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from smaf.engine.pipeline.scope import Scope
-from smaf.engine.pipeline.step import made
+from smaf.engine.pipeline.step import OwnStep, made
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 from smaf.engine.stages.gen_fusion import FusionPlan
 from smaf.engine.stages.gen_pm import MaskPlan
@@ -29,6 +29,12 @@ def final_maps(run: Scope) -> FusionPlan:
         max_view_pixels=views.max_pixels,
         label_filter=views.label_filter,
     )
+
+
+def step(run: Scope) -> OwnStep:
+    """The step that chooses the threshold."""
+    title = "the background threshold, on {} true masks of the training list"
+    return OwnStep("threshold", title, choose, basis, count=len(run.lists.thresholds))
 
 
 def basis(run: Scope) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from run_set import run_plan, write_recipe
@@ -12,13 +13,16 @@ from saliency_graphs import mean_graph
 from small_set import TRAIN, make_set, stamps, write_list
 
 from smaf.core.errors import InputError
+from smaf.core.images import write_mask
 from smaf.data.layout import open_data
 from smaf.engine.pipeline.estimate import Pace, Part, Progress, check_disk, parts_of, time_of
-from smaf.engine.pipeline.masks import mirrored_names
+from smaf.engine.pipeline.lists import ROWS, Lists, lists_of
+from smaf.engine.pipeline.masks import mirror, mirrored_names
 from smaf.engine.pipeline.notes import Notes
+from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.pipeline.rehearsal import _few, rehearse
-from smaf.engine.pipeline.scope import ROWS, Lists, RunPlaces, Scope, lists_of
+from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.steps import method
 from smaf.engine.training.loop import LoopSettings
 
@@ -182,6 +186,21 @@ def test_names_of_masks() -> None:
     assert mirrored_names(one) == {"x": "a b.png", "y": "dogs.v1/c.png", "z": "d.png"}
     alike = {"a": Path("p/a.jpg"), "b": Path("p/A.png"), "c": Path("p/q/a.jpg")}
     assert mirrored_names(alike) == {"a": "a.jpg.png", "b": "A.png.png", "c": "q/a.png"}
+
+
+def test_masks_are_copied_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    run = scope(tmp_path)
+    for image_id in run.lists.photographs:
+        write_mask(run.at.masks / f"{image_id}.png", np.full((4, 5), 2, dtype=np.uint8))
+    monkeypatch.setattr("os.link", refuse)
+    assert mirror(run)["files"] == sorted(f"{image_id}.png" for image_id in run.lists.photographs)
+    copy, mask = run.at.mirrored / "p3.png", run.at.masks / "p3.png"
+    assert copy.read_bytes() == mask.read_bytes() and not copy.samefile(mask)
 
 
 def test_notes(tmp_path: Path) -> None:
