@@ -61,8 +61,8 @@ def spread(ids: Sequence[str], count: int) -> tuple[str, ...]:
 def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
     """The photographs of a run.
 
-    Those that get masks are on the list `all`, where the data set has one, or on that of the
-    training or validation. Raises :class:`InputError` where photographs, labels or lists are
+    Masks are made of those on the lists of training and validation and, where the data set has
+    such a list, `all`. Raises :class:`InputError` where photographs, labels or lists are
     missing, or true masks show no class.
     """
     train, val = tuple(data.ids(plan.list_name)), list[str]()
@@ -74,11 +74,11 @@ def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
     unjudged = set(data.missing("mask", photographs))
     chosen_on = spread([i for i in train if i not in unjudged], CHOSEN_ON)
     on_train = set(train)
-    scored = tuple(i for i in val if i not in unjudged and i not in on_train)
+    unseen = [i for i in val if i not in on_train]
+    scored = tuple(i for i in unseen if i not in unjudged)
     for ids, name in ((chosen_on, plan.list_name), (scored, plan.val_list)):
         if ids:
             require_shown(data, ids, name)
-    unseen = [i for i in val if i not in on_train]
-    rows = spread(unseen, ROWS)
-    rows += spread([i for i in photographs if i not in set(unseen)], ROWS - len(rows))
+    rows, first = spread(unseen, ROWS), set(unseen)
+    rows += spread([i for i in photographs if i not in first], ROWS - len(rows))
     return Lists(train, photographs, chosen_on, scored, rows)
