@@ -142,7 +142,9 @@ class Progress:
         return (sum(self.took[key] for key in done) + doubt) / (expected + doubt)
 
     def line(self) -> str:
-        """What is left of the whole."""
+        """What is left of the whole; nothing where nothing is known."""
+        if not self.expected:
+            return ""
         left = self.factor * sum(self.left.values())
         return f"{time_of(left)} left of {time_of(left + sum(self.took.values()))}"
 

@@ -51,6 +51,11 @@ class RunPlan(StagePlan):
         None, "of --model, where its file does not say", choices=tuple(PRESETS)
     )
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
+    rehearsal: bool = option(
+        True,
+        "first run all stages on four photographs, which finds faults, and tells time and disk",
+        role=Role.RUN,
+    )
     compute: Compute = part(Compute)
 
     def steps(self, loop: LoopSettings, photographs: int) -> int:

@@ -87,7 +87,7 @@ def _do_all(run: Scope, steps: Sequence[Step], record: OutputRun) -> None:
         for number, step in enumerate(steps[first:], first + 1):
             if not step.is_done(run):
                 place, left = f"[{number} of {len(steps)}]", progress.line()
-                log.info("%s %s · %s", place, step.name(run), left)
+                log.info("%s %s%s", place, step.name(run), f" · {left}" if left else "")
                 _do(run, step, progress)
             progress.passed(step.key)
     record.facts = facts_of(run)
@@ -110,21 +110,25 @@ def _estimate(run: Scope, steps: Sequence[Step]) -> Progress:
     """Say how long these steps take and what disk they need, after a rehearsal where needed."""
     of = checksum([settings_of(run.data, run.plan).values, run.plan.compute.values()])
     paces = run.notes.paces(of)
-    if not paces and any(isinstance(step, StageStep) for step in steps):
+    if not paces and run.plan.rehearsal and any(isinstance(step, StageStep) for step in steps):
         started = time.monotonic()
         log.info("rehearsing all stages on a few photographs, to see that they run and how long")
         paces = {key: pace.to_dict() for key, pace in rehearse(run).items()}
         run.notes.keep_paces(of, paces)
         log.info("rehearsed in %s", time_of(time.monotonic() - started))
+    if not paces:
+        return Progress({})
     parts = parts_of(run, steps, paces)
     for part, step in zip(parts, steps, strict=True):
         if not isinstance(step, OwnStep) or part.seconds >= 1:
-            log.info("  %-60s %12s", part.name, f"about {time_of(part.seconds)}")
-    progress = Progress({part.key: part.seconds for part in parts})
-    total = time_of(sum(part.seconds for part in parts))
-    log.info("  %-60s %12s", "together", f"about {total}")
+            _tell_time(part.name, part.seconds)
+    _tell_time("together", sum(part.seconds for part in parts))
     log.info("  disk: %s", check_disk(parts))
-    return progress
+    return Progress({part.key: part.seconds for part in parts})
+
+
+def _tell_time(what: str, seconds: float) -> None:
+    log.info("  %-60s %12s", what, f"about {time_of(seconds)}")
 
 
 def _tell_scores(run: Scope) -> None:

@@ -22,7 +22,7 @@ from smaf.core.images import read_mask
 from smaf.core.saliency_maps import made_here
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.outputs import Output
-from smaf.engine.pipeline import RunPlaces, run_all
+from smaf.engine.pipeline import RunPlaces, network, run_all
 from smaf.engine.pipeline import estimate as estimating
 from smaf.engine.pipeline.notes import Notes
 
@@ -288,6 +288,23 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_made(
     with pytest.raises(InputError, match=r"needs about 2 MB more .* where 1 MB are free"):
         run_all(open_data(root), run_plan(recipe), tmp_path / "run")
     assert not (tmp_path / "run/eps_cls_mode").exists()
+
+
+def test_without_a_rehearsal_there_is_no_time(
+    finished: RunPlaces, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "onnx_fault", lambda: "pip install onnx")
+    shutil.copytree(finished.logdir, tmp_path / "run")
+    (tmp_path / "run/steps.json").unlink()
+    shutil.rmtree(tmp_path / "run/segmented")
+    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
+    lines = good(run(command.main, finished.data_root, "--out", tmp_path / "run", *words)).lines
+    starts = [line for line in lines if line.startswith("[")]
+    assert starts[0] == ("[7 of 15] the background threshold, on 6 true masks of the training list")
+    numbers = [line.split("]")[0] for line in starts]
+    assert numbers == [f"[{number} of 15" for number in (7, 10, 11, 13, 14, 15)]
+    assert not any(" left of " in line for line in lines)
+    assert files(tmp_path / "run/masks") == files(finished.mirrored)
 
 
 def test_many_processes_are_refused(

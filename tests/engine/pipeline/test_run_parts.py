@@ -128,7 +128,7 @@ def test_time_left_follows_what_passed() -> None:
     progress.took["c"] = 2100.0
     progress.passed("c")
     assert progress.line() == "0 s left of 50 min"
-    assert Progress({"a": 0.0}).line() == "0 s left of 0 s"
+    assert Progress({"a": 0.0}).line() == "0 s left of 0 s" and Progress({}).line() == ""
 
 
 def test_disk(tmp_path: Path) -> None:
