@@ -19,53 +19,16 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
 from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json
 from smaf.core.predict_settings import PEAK
 from smaf.core.views import LABEL_FILTERS, SCALES, Views
-from smaf.data.layout import DataRoot, open_data
+from smaf.data.layout import open_data
+from smaf.engine.class_scores import chosen_score
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import PredictSettings, write_checkpoint
 from smaf.models.export import export_onnx
-from smaf.ops import mean_maps, peak_scores
-
-
-def best_score(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """(N, C) scores and labels → the threshold with the highest F1, its precision and recall."""
-    results = []
-    for threshold in np.round(np.arange(0.02, 1.0, 0.01), 2):
-        taken = scores >= threshold
-        hits = float((taken & (labels > 0)).sum())
-        found, shown = int(taken.sum()), int((labels > 0).sum())
-        precision, recall = hits / max(1, found), hits / max(1, shown)
-        results.append(
-            {
-                "score": float(threshold),
-                "precision": precision,
-                "recall": recall,
-                "f1": 2 * precision * recall / max(1e-9, precision + recall),
-            }
-        )
-    return max(results, key=lambda result: result["f1"])
-
-
-def chosen_score(
-    network: TorchNetwork, data: DataRoot, ids: Sequence[str], views: Views, share: float = PEAK
-) -> dict[str, float]:
-    """The score with the highest F1 over a list's image-level labels; no masks are read.
-
-    `share` of a map's strongest pixels make the score.
-    """
-    maps = (
-        mean_maps(network.cam, data.photo(i), mean=network.mean, std=network.std, views=views)
-        for i in tqdm(ids)
-    )
-    scores = np.stack([peak_scores(planes, share) for planes in maps])
-    return best_score(scores, data.labels_of(ids))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -103,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen, background = {"score": args.score}, args.threshold
     if args.score is None:
         chooser = TorchNetwork(Path(args.choose_weights)) if args.choose_weights else network
-        chosen = chosen_score(chooser, data, ids, views, args.score_share)
+        chosen = chosen_score(chooser, data, ids, views, share=args.score_share)
     if args.sweep:
         background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
     if (background is None) != network.segments:

@@ -12,6 +12,7 @@ from smaf.core.terminal import end_with_launcher, stop_at_once
 COMMANDS = {
     "init": "make a data set of a folder of photographs and their labels",
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
+    "run": "all stages: masks of all photographs, a network, a report",
     "saliency": "before stage 0: saliency maps, with the network that ships or another",
     "train_eps": "stage 0: train the EPS classifier, or plain CAM",
     "gen_fusion": "stage 1: fuse CAMs over scales and flips",

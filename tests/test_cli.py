@@ -52,7 +52,7 @@ def test_unknown_command(
     assert smaf_command(monkeypatch, "train") == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(
-        "error: unknown command 'train': expected one of init, prepare, saliency, train_"
+        "error: unknown command 'train': expected one of init, prepare, run, saliency, train_"
     )
     assert shown.err.count("\n") == 1
 
@@ -117,6 +117,16 @@ def test_recipe_file_with_comments(tmp_path: Path) -> None:
     )
     assert parse([f"@{recipe}", "--steps", "9"]).steps == 9  # later options win
     assert parse(["--steps", "9", f"@{recipe}"]).steps == 7
+
+
+def test_a_recipe_of_ones_own_is_a_folder(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "train_eps.args").write_text("--recipe light --steps 7\n")
+    args = train_eps.build_parser().parse_args(["--recipe", str(mine), "--lr", "0.5"])
+    assert (args.steps, args.lr, args.crop) == (7, 0.5, 280)
+    done = run(train_eps.main, "--recipe", tmp_path)  # which holds no .args
+    assert done.status == 2 and f"--recipe {tmp_path}: expected one of light, or a" in done.lines[0]
 
 
 @pytest.mark.parametrize(

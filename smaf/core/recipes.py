@@ -1,7 +1,8 @@
 """Recipes: the options of each command by name, as text files that the package ships.
 
 `smaf/recipes/<name>/<command>.args` holds options, one or more a line; what follows a # is a
-comment. `--recipe <name>` takes them, `@FILE` those of any file; later options win.
+comment. `--recipe <name>` takes them, `--recipe FOLDER` those of a folder of your own, `@FILE`
+those of any file; later options win.
 """
 
 from __future__ import annotations
@@ -27,16 +28,20 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def recipe_file(name: str, command: str) -> Path:
-    """The file of the recipe `name` for a command, which need not exist: then it has no say.
+    """The file of a recipe for a command, which need not exist: then it has no say.
 
-    Raises :class:`InputError` where there is no such recipe.
+    `name` is one of :func:`recipe_names`, or a folder with such files. Raises :class:`InputError`
+    where there is no such recipe.
     """
-    if name not in recipe_names():
-        raise InputError(
-            f"--recipe {name}: expected one of {', '.join(recipe_names())}"
-            f"{did_you_mean(name, recipe_names())}; @FILE reads a file of your own"
-        )
-    return FOLDER / name / f"{command}.args"
+    if name in recipe_names():
+        return FOLDER / name / f"{command}.args"
+    if any(Path(name).glob("*.args")):
+        return Path(name) / f"{command}.args"
+    raise InputError(
+        f"--recipe {name}: expected one of {', '.join(recipe_names())}"
+        f"{did_you_mean(name, recipe_names())}, or a folder with <command>.args; @FILE reads a "
+        "file of your own"
+    )
 
 
 def with_recipes(words: Sequence[str], command: str) -> list[str]:

@@ -90,12 +90,13 @@ class Output:
     """Where a stage writes, and what it does with what is there.
 
     A run goes on where an earlier one stopped; `overwrite` starts afresh, `resume` demands that
-    there is a checkpoint to go on from.
+    there is a checkpoint to go on from. `after_step` is called after each step of a training.
     """
 
     folder: Path
     overwrite: bool = False
     resume: bool = False
+    after_step: Callable[[], None] | None = None
 
     @staticmethod
     def of(place: Output | Path | str) -> Output:
@@ -166,6 +167,8 @@ class OutputRun:
         self.folder, self.record, self.images = folder, record, images
         self.begun = False
         self.todo: list[str] = []
+        self.facts: dict[str, Any] = {}  # what else the record says
+        self.after_step: Callable[[], None] | None = None
 
     @property
     def was_finished(self) -> bool:
@@ -176,7 +179,7 @@ class OutputRun:
         """Record that this run works from now on."""
         self.begun = True
         if distributed.rank() == 0:
-            self.record.write(finished=False, images=self.images)
+            self.record.write(finished=False, images=self.images, **self.facts)
 
     def left(self, ids: Sequence[str], check: Callable[[str], object]) -> list[str]:
         """Those of `ids` whose result is not there yet, in their order.
@@ -237,6 +240,7 @@ def output_run(
     folder = output.folder
     record = RunRecord(folder, settings.values, free=settings.free)
     run = OutputRun(folder, record, images)
+    run.after_step = output.after_step
     with ExitStack() as stack:
 
         def start() -> None:
@@ -249,7 +253,7 @@ def output_run(
         yield run
         distributed.wait_for_all()
         if distributed.rank() == 0 and (run.begun or not run.was_finished):
-            record.write(finished=True, images=images)
+            record.write(finished=True, images=images, **run.facts)
         distributed.wait_for_all()  # the others' next stage reads the record
 
 

@@ -155,8 +155,11 @@ class Trainer:
             }
             write_state(self.folder, state)
 
-    def run(self) -> None:
-        """Train from the present step to the last: set the rate, step, report, validate, save."""
+    def run(self, after_step: Callable[[], None] | None = None) -> None:
+        """Train from the present step to the last: set the rate, step, report, validate, save.
+
+        `after_step` is called once a step is taken.
+        """
         network, stop, saved = self._network(), StopAfterStep(), time.monotonic()
         workers = self.training.num_workers
         self.model.train()
@@ -172,6 +175,8 @@ class Trainer:
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1
+                if after_step is not None:
+                    after_step()
                 with naming(self.folder / "tensorboard"):
                     self._report(bar, board, terms)
                 self._validate(board)

@@ -65,7 +65,7 @@ def train(training: Training, run: OutputRun, *, result: str) -> Path:
         log.info("%s is finished; --overwrite trains it again", path)
         return path
     run.begin()
-    trainer.run()
+    trainer.run(run.after_step)
     if distributed.rank() == 0:
         training.save(run.folder)
         log.info("wrote %s", path)

@@ -1,0 +1,84 @@
+"""Which photographs take part in what of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smaf.core.files import write_text
+from smaf.data.layout import DataRoot
+from smaf.engine.pipeline.places import RunPlaces
+from smaf.engine.pipeline.plan import RunPlan
+from smaf.engine.truth import require_shown
+
+ROWS = 40  # of the report
+CHOSEN_ON = 300  # photographs that a threshold is chosen on, at most
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Which photographs take part in what.
+
+    Args:
+        train: trained on.
+        photographs: all, which get masks.
+        thresholds: of `train`, with true masks: the background threshold is chosen on them.
+        scored: of the validation list, with true masks.
+        rows: the report's.
+    """
+
+    train: tuple[str, ...]
+    photographs: tuple[str, ...]
+    thresholds: tuple[str, ...] = ()
+    scored: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+    @property
+    def segmented(self) -> tuple[str, ...]:
+        """Those that the network segments."""
+        return tuple(dict.fromkeys((*self.scored, *self.rows)))
+
+    def write(self, at: RunPlaces) -> None:
+        """Write the lists to the run's folder, where they are not there already."""
+        for name in ("train", "photographs", "thresholds", "scored", "segmented"):
+            text = "".join(f"{image_id}\n" for image_id in getattr(self, name))
+            path = at.list(name)
+            if text and not (path.is_file() and path.read_bytes() == text.encode()):
+                write_text(path, text)
+
+
+def spread(ids: Sequence[str], count: int) -> tuple[str, ...]:
+    """At most `count` of `ids`, evenly spaced, in their order.
+
+    Example:
+        >>> spread("abcdefg", 3)
+        ('a', 'c', 'e')
+    """
+    count = min(count, len(ids))
+    return tuple(ids[index * len(ids) // count] for index in range(count))
+
+
+def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
+    """The photographs of a run.
+
+    Masks are made of those on the lists of training and validation and, where the data set has
+    such a list, `all`. Raises :class:`InputError` where photographs, labels or lists are
+    missing, or true masks show no class.
+    """
+    train, val = tuple(data.ids(plan.list_name)), list[str]()
+    if plan.val_list != RunPlan().val_list or data.list_path(plan.val_list).is_file():
+        val = data.ids(plan.val_list)
+    others = tuple(data.ids("all")) if data.list_path("all").is_file() else ()
+    photographs = tuple(dict.fromkeys((*train, *val, *others)))
+    data.require(photographs, labels=True)
+    unjudged = set(data.missing("mask", photographs))
+    chosen_on = spread([i for i in train if i not in unjudged], CHOSEN_ON)
+    on_train = set(train)
+    unseen = [i for i in val if i not in on_train]
+    scored = tuple(i for i in unseen if i not in unjudged)
+    for ids, name in ((chosen_on, plan.list_name), (scored, plan.val_list)):
+        if ids:
+            require_shown(data, ids, name)
+    rows, first = spread(unseen, ROWS), set(unseen)
+    rows += spread([i for i in photographs if i not in first], ROWS - len(rows))
+    return Lists(train, photographs, chosen_on, scored, rows)
