@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
@@ -35,25 +34,8 @@ def chosen_on(run: Scope) -> tuple[str, ...]:
 
 
 def onnx_fault() -> str:
-    """Why this installation writes no ONNX file, and what to do; empty where it does."""
-    absent = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if absent:
-        return f"pip install {' '.join(absent)}"
+    """Why this installation writes no ONNX file: what to do; empty where it does."""
     return "" if can_export() else "pip install --upgrade torch torchvision"
-
-
-def step(run: Scope) -> OwnStep:
-    """The step that writes the network's files."""
-    return OwnStep(
-        "network",
-        "the network's files, its score chosen on {} photographs",
-        pack,
-        basis,
-        (run.at.network,),
-        count=len(chosen_on(run)),
-        like="test_seg",
-        seconds=10.0,  # the export
-    )
 
 
 def basis(run: Scope) -> Any:
