@@ -11,7 +11,7 @@ from smaf.engine.pipeline import RunPlan, network
 from smaf.engine.pipeline import run as running
 from smaf.engine.pipeline.estimate import Pace
 
-_TRAINING = "--crop 64 --resize_long 48 72 --batch_size 6 --steps 2 --optimiser adamw --lr 0.003"
+_TRAINING = "--crop 64 --resize_long 48 72 --batch_size 6 --steps 4 --optimiser adamw --lr 0.003"
 RECIPE = {
     "train_eps": "--backbone test_efficientnet --weights none --head eps --cells centres",
     "gen_fusion": "--scales 0.5 1.0 --no_flip --label_filter logits",

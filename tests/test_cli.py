@@ -63,7 +63,7 @@ def test_command_is_handed_its_options(
     assert smaf_command(monkeypatch, "evaluate", "--data_root", "nowhere", "--pred_dir", "p") == 2
     assert (
         capsys.readouterr().err
-        == "error: data set nowhere does not exist: name its folder with --data_root\n"
+        == "error: data set nowhere does not exist: name its folder (--data_root)\n"
     )
 
 

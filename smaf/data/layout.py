@@ -267,7 +267,7 @@ def open_data(
     """
     root = Path(root)
     if not root.is_dir():
-        raise MissingInputError(f"data set {root} does not exist: name its folder with --data_root")
+        raise MissingInputError(f"data set {root} does not exist: name its folder (--data_root)")
     name_file = _named(root, class_names) if class_names else _first(root, NAME_FILES)
     names = read_class_names(name_file) if name_file else VOC_CLASSES
     keep_file = _named(root, classes) if classes else None

@@ -47,7 +47,8 @@ class Pointers:
     masks: Mapping[str, str]
 
     @cached_property
-    def _photo_folder(self) -> Path:
+    def photographs_below(self) -> Path:
+        """The folder of the photographs; :class:`MissingInputError` where it is gone."""
         return self._found("photographs", self.photo_folder)
 
     @cached_property
@@ -71,7 +72,7 @@ class Pointers:
         files is gone.
         """
         if what == "photograph" and image_id in self.photographs:
-            return self._photo_folder / self.photographs[image_id]
+            return self.photographs_below / self.photographs[image_id]
         if what == "mask" and image_id in self.masks:
             return self._mask_folder / self.masks[image_id]
         return None
@@ -82,7 +83,7 @@ class Pointers:
         named = [image_id for image_id in image_ids if image_id in files]
         if not named:
             return {}
-        folder = str(self._photo_folder if what == "photograph" else self._mask_folder)
+        folder = str(self.photographs_below if what == "photograph" else self._mask_folder)
         paths = [f"{folder}/{files[image_id]}" for image_id in named]
         return dict(zip(named, map_threads(os.path.isfile, paths, chunk=512), strict=True))
 

@@ -17,11 +17,12 @@ from smaf.engine.stages.gen_pm import write_class_list
 _FILES = "files"
 
 
-def mirrored_names(photographs: Mapping[str, Path]) -> dict[str, str]:
+def mirrored_names(photographs: Mapping[str, Path], top: Path | None = None) -> dict[str, str]:
     """Id → the name of its mask, with folders, of the paths of photographs by id.
 
-    Folders are those below the one that all photographs share; without such (on two drives), the
-    names are the ids. Two photographs of one stem in a folder keep their suffixes: `a.jpg.png`.
+    Folders are those below `top`, by default the one that all photographs share; without such (on
+    two drives), the names are the ids. Two photographs of one stem in a folder keep their suffixes:
+    `a.jpg.png`.
 
     Example:
         >>> mirrored_names({"x": Path("p/cats/a.jpg"), "y": Path("p/b.JPG"), "z": Path("p/b.png")})
@@ -29,10 +30,12 @@ def mirrored_names(photographs: Mapping[str, Path]) -> dict[str, str]:
     """
     paths = {image_id: Path(os.path.abspath(path)) for image_id, path in photographs.items()}
     try:
-        top = os.path.commonpath([path.parent for path in paths.values()])
+        shared = os.path.commonpath([path.parent for path in paths.values()])
     except ValueError:  # no folder above them all
         return {image_id: f"{image_id}.png" for image_id in paths}
-    places = {i: PurePosixPath(path.relative_to(top).as_posix()) for i, path in paths.items()}
+    if top is not None and Path(shared).is_relative_to(os.path.abspath(top)):
+        shared = os.path.abspath(top)
+    places = {i: PurePosixPath(path.relative_to(shared).as_posix()) for i, path in paths.items()}
     alike = Counter(_stemmed(place).casefold() for place in places.values())
     return {
         image_id: f"{place if alike[_stemmed(place).casefold()] > 1 else _stemmed(place)}.png"
@@ -45,7 +48,9 @@ def _stemmed(place: PurePosixPath) -> str:
 
 
 def _names(run: Scope) -> dict[str, str]:
-    return mirrored_names({i: run.data.photo_path(i) for i in run.lists.photographs})
+    pointers = run.data.pointers
+    top = None if pointers is None else pointers.photographs_below
+    return mirrored_names({i: run.data.photo_path(i) for i in run.lists.photographs}, top)
 
 
 def step(run: Scope) -> OwnStep:

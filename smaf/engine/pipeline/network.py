@@ -38,6 +38,20 @@ def onnx_fault() -> str:
     return "" if can_export() else "pip install --upgrade torch torchvision"
 
 
+def step(run: Scope) -> OwnStep:
+    """The step that writes the network's files."""
+    return OwnStep(
+        "network",
+        "the network's files, its score chosen on {} photographs",
+        pack,
+        basis,
+        (run.at.network,),
+        count=len(chosen_on(run)),
+        like="test_seg",
+        seconds=10.0,  # the export
+    )
+
+
 def basis(run: Scope) -> Any:
     """What the files are made of: the trained network, and whether it can be exported."""
     trained = run.at.segmenter

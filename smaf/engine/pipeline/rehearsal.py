@@ -61,7 +61,7 @@ def _small(run: Scope, folder: Path) -> Scope:
     lists = Lists(few, few, (), few if run.lists.scored else (), few)
     lists.write(at)
     data = run.data
-    if run.plan.saliency and data.missing("saliency map", run.lists.train):
+    if run.plan.saliency and data.missing("saliency map", data.shown(run.lists.train)):
         data = replace(data, saliency_folder=str((folder / "SALImages").absolute()))
     plan = run.plan.changed(num_workers=0)
     return Scope(data, plan, lists, at, Notes(folder / "steps.json"), rehearsed=_STEPS)
@@ -72,9 +72,7 @@ def _few(run: Scope) -> tuple[str, ...]:
 
     A stage refuses a list of maps that say nothing, which four of a thousand may happen to be.
     """
-    labels = run.data.labels_of(run.lists.train)
-    shown = [i for i, label in zip(run.lists.train, labels, strict=True) if label.any()]
-    some = spread(shown or run.lists.train, 10 * _PHOTOGRAPHS)
+    some = spread(run.data.shown(run.lists.train), 10 * _PHOTOGRAPHS)
     if run.plan.saliency and not run.data.missing("saliency map", some):
         some = tuple(i for i in some if not is_flat(run.data.saliency_path(i))) or some
     return spread(some, _PHOTOGRAPHS)

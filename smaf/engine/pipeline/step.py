@@ -111,8 +111,9 @@ class SaliencyStep(StageStep):
     """The saliency maps, which belong to the data set: those that are there are taken."""
 
     def left(self, run: Scope) -> int:
-        """Photographs without a map."""
-        return len(run.data.missing("saliency map", run.data.ids(self.plan().list_name)))
+        """Photographs that need a map and have none: what shows no class is not salient."""
+        needing = run.data.shown(run.data.ids(self.plan().list_name))
+        return len(run.data.missing("saliency map", needing))
 
     def is_done(self, run: Scope) -> bool:
         """Whether no photograph is without, and none by another network than the one asked for."""

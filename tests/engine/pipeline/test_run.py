@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,12 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunPlaces]:
+def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> RunPlaces:
     """A finished run without rehearsal and export; tests leave it as it is."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         without_rehearsal_and_export(patch)
-        yield run_all(open_data(make_set(folder / "set")), run_plan(recipe), folder / "run")
+        return run_all(open_data(make_set(folder / "set")), run_plan(recipe), folder / "run")
 
 
 def record(at: RunPlaces) -> dict[str, Any]:

@@ -40,9 +40,9 @@ def scope(tmp_path: Path, **values: object) -> Scope:
     ("recipe", "photographs", "quick", "steps"),
     [
         (480, 1000, False, 480),
-        (480, 10_000, False, 2858),  # four epochs: ceil(40,000 / 14)
+        (480, 10_000, False, 2824),  # 480 · 10,000 / 1,700
         (480, 1000, True, 120),
-        (480, 10_000, True, 715),
+        (480, 10_000, True, 706),
         (100, 10, True, 40),  # at least 40 …
         (8, 10, True, 8),  # … where the recipe has as many
     ],
