@@ -1,4 +1,4 @@
-"""Draw README's pictures: images/framework.png, and images/PM.png from the demo's test images.
+"""Draw README's pictures: images/framework.png, and images/PM.png from the demo's list val.
 
 Run `bash script/demo.sh` first, then `.venv/bin/python script/make_images.py`. The photographs are
 the project's own renderings, so the pictures may be passed on.
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from smaf.data.layout import DataRoot, open_data
-from smaf.demo import EPS, FUSED
-from smaf.engine.demo_report import Folders, picture_row
+from smaf.demo import folders
+from smaf.engine.demo_report import picture_row
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "images"))  # no package: README's own
 
@@ -25,16 +25,16 @@ COLUMNS = ("photograph", "CAM", "reactivated target", "pseudo mask", "mask after
 
 
 def _pictures(data: DataRoot, image_id: str, demo: Path) -> dict[str, np.ndarray]:
-    """Column title → picture, (H, W, 3) uint8 RGB, of a test image; those that the demo made."""
-    row = picture_row(data, image_id, Folders(demo, cam=EPS.folder, fused=FUSED.folder))
+    """Column title → picture, (H, W, 3) uint8 RGB, of a photograph; those that the demo made."""
+    row = picture_row(data, image_id, folders(demo))
     return {title: picture for title, picture in row.pictures if picture is not None}
 
 
 def main(demo: Path = Path("demo"), rows: int = 5) -> None:
-    """Write both pictures; the gallery shows the first test image of each class."""
+    """Write both pictures; the gallery shows the first photograph of each class."""
     draw_framework(IMAGES / "framework.png")
     data = open_data(demo / "data")
-    ids = data.ids("test")
+    ids = data.ids("val")
     first = [
         next(i for i in ids if data.all_labels[i][c] and data.all_labels[i].sum() == 1)
         for c in range(data.num_classes)

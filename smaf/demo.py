@@ -1,10 +1,13 @@
-"""All stages on a small rendered data set with the light backbone: a ladder of scores, a report."""
+"""From rendered photographs and their tags to masks, as a user would: init, run, predict.
+
+Then a ladder of scores, rung by rung of the method, and a report.
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,23 +18,25 @@ from smaf.commands import Commands, classifier_in
 from smaf.core.command import make_parser, run_command
 from smaf.core.device import DEVICES
 from smaf.core.errors import InputError
-from smaf.core.files import output_folder, read_json
+from smaf.core.files import output_folder, read_json, write_text
 from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, add_options, option, plan_from
-from smaf.data.demo.demo_set import render_demo_set
+from smaf.data.demo.demo_set import render_photographs
 from smaf.data.layout import open_data
 from smaf.engine.demo_report import Folders, Step, write_report
+from smaf.engine.outputs import Places
 
-# What differs from the light recipe, for small photographs and few steps. Background thresholds,
-# and the constant of the refinement, had the highest mIoU of a sweep on the demo's training list
-# (seed 1337); the test list was only reported
-_TRAINING: dict[str, Any] = {
-    "resize_long": (176, 288),
-    "crop": 152,
-    "batch_size": 16,
-    "num_workers": 0,
+# What differs from the light recipe, for small photographs and few steps
+_TRAINING = "--recipe light --resize_long 176 288 --crop 152 --batch_size 16"
+_RECIPE = {
+    "train_eps": f"{_TRAINING} --lr 2e-4",
+    "gen_fusion": "--recipe light --long_side 256",
+    "refine_fusion": "--recipe light --background 0.32",
+    "train_fusion": f"{_TRAINING} --lr 1e-4",
+    "gen_pm": "--recipe light --long_side 256",
+    "train_seg": _TRAINING,
+    "test_seg": "--recipe light --long_side 256",
 }
 _ONE_VIEW: dict[str, Any] = {"scales": (1.0,), "flip": False}
-_REFINEMENT: dict[str, Any] = {"background": 0.32, "saliency_weight": 0.8}
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,10 @@ class DemoOptions(Options):
 
     GROUP: ClassVar[str] = "demo"
 
-    out: str = option("demo", "folder for the data set and what the stages write")
+    out: str = option("demo", "folder for the photographs, the data set and the run")
     report: str = option("demo_report.html", "the page with pictures")
-    images: int = option(100, "training photographs", within=POSITIVE)
-    test_images: int = option(32, "test photographs", within=POSITIVE)
+    images: int = option(100, "photographs to train on, about", within=POSITIVE)
+    test_images: int = option(32, "photographs to test on, about", within=POSITIVE)
     steps: int = option(60, "steps of each training", within=POSITIVE)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     device: str = option("auto", "where to compute", choices=DEVICES)
@@ -52,96 +57,108 @@ class DemoOptions(Options):
 
 @dataclass(frozen=True)
 class _Rung:
-    """A rung of the ladder: its maps' folder, the classifier's, and the background threshold."""
+    """A rung of the ladder: its name, and its maps of all photographs."""
 
     title: str
-    folder: str
-    model: str
-    threshold: float
+    maps: str
 
 
-PLAIN = _Rung("plain CAM", "cam_plain", "cls_model", 0.66)
-EPS = _Rung("EPS", "cam_eps", "eps_cls_mode", 0.40)
-FUSED = _Rung("EPS, fused", "cam_fused", "eps_cls_mode", 0.32)
-STUDENT = _Rung("self-trained", "cam_self_trained", "proda_model", 0.42)
+PLAIN = _Rung("plain CAM", "ladder/cam_plain")
+EPS = _Rung("EPS", "ladder/cam_eps")
+FUSED = _Rung("EPS, fused", "ladder/cam_fused")
+STUDENT = _Rung("self-trained", "run/cam_student")
+MASKS = "run/pseudo_mask"
 
 
 class _Demo:
-    """The demo's commands on its data set."""
+    """The demo's commands, in its folder."""
 
     def __init__(self, options: DemoOptions) -> None:
         self.out, self.options = Path(options.out), options
-        self.commands = Commands(
-            show=True,
-            data_root=self.out / "data",
-            device=options.device,
-            overwrite=options.overwrite or None,
+        self.data, self.recipe = self.out / "data", self.out / "recipe"
+        self.at = Places(self.out / "run", self.data)
+        common = {"device": options.device, "overwrite": options.overwrite or None}
+        self.commands = Commands(show=True, **common)
+        self.below: dict[str, Any] = {"data_root": self.data, "recipe": self.recipe, "list": "all"}
+
+    def prepare(self) -> None:
+        """A folder of photographs becomes a data set."""
+        count = self.options.images + self.options.test_images
+        print(f"rendering {count} photographs to {self.out / 'photographs'}", flush=True)
+        render_photographs(self.out, count=count)
+        for name, words in _RECIPE.items():
+            steps = f" --steps {self.options.steps}" if name.startswith("train") else ""
+            write_text(self.recipe / f"{name}.args", f"{words}{steps}\n")
+        self.commands.run(
+            "init",
+            str(self.out / "photographs"),
+            labels=self.out / "labels.csv",
+            masks=self.out / "masks",
+            val_share=round(self.options.test_images / count, 3),
+            out=self.data,
+            overwrite=True,
         )
-        self.training = {**_TRAINING, "steps": options.steps, "seed": options.seed}
 
-    def classifier(self, folder: str) -> Path:
-        return classifier_in(self.out / folder)
+    def run(self) -> None:
+        """All stages."""
+        self.commands.run(
+            "run",
+            str(self.data),
+            out=self.at.logdir,
+            recipe=self.recipe,
+            seed=self.options.seed,
+            num_workers=0,
+            rehearsal=False,
+        )
 
-    def run(self, name: str, *first: str, **options: Any) -> None:
-        self.commands.run(name, *first, **options)
-
-    def maps(self, model: str, folder: str, list_name: str, **views: Any) -> None:
-        weights, out = self.classifier(model), self.out / folder
-        self.run("gen_fusion", list=list_name, weights=weights, out=out, **views)
-
-    def train(self) -> None:
-        """Stages 0 to 2."""
-        stage0 = {"recipe": "light", "list": "train", "lr": 2e-4, **self.training}
-        self.run("train_eps", network="cls", out=self.out / PLAIN.model, **stage0)
-        self.run("train_eps", out=self.out / EPS.model, **stage0)
-        self.maps(PLAIN.model, PLAIN.folder, "test", **_ONE_VIEW)
-        self.maps(EPS.model, EPS.folder, "test", **_ONE_VIEW)
-        self.maps(EPS.model, "cam_o_vec", "train")
-        self.maps(EPS.model, FUSED.folder, "test")
-        # the test list's are for the report's pictures alone
-        for name, fused, refined in (
-            ("train", "cam_o_vec", "cam_refined"),
-            ("test", FUSED.folder, "cam_refined_test"),
+    def rungs(self) -> None:
+        """Maps of what a run does without: plain CAM, and EPS by one view."""
+        plain, seed = self.out / "ladder/cls_model", self.options.seed
+        words: dict[str, Any] = {**self.below, "list": "train", "seed": seed, "num_workers": 0}
+        self.commands.run("train_eps", saliency=False, out=plain, **words)
+        for rung, weights, views in (
+            (PLAIN, classifier_in(plain), _ONE_VIEW),
+            (EPS, self.at.eps, _ONE_VIEW),
+            (FUSED, self.at.eps, {}),
         ):
-            places = {"cam_dir": self.out / fused, "out": self.out / refined}
-            self.run("refine_fusion", list=name, **places, **_REFINEMENT)
-        stage2 = {"recipe": "light", "list": "train", "lr": 1e-4, **self.training}
-        places = {"weights": self.classifier(EPS.model), "cam_dir": self.out / "cam_refined"}
-        self.run("train_fusion", out=self.out / STUDENT.model, **places, **stage2)
-
-    def masks(self) -> None:
-        """Stage 3, of the student's maps."""
-        self.maps(STUDENT.model, STUDENT.folder, "test")
-        self.run(
-            "gen_pm",
-            list="test",
-            cam_dir=self.out / STUDENT.folder,
-            out=self.out / "pseudo_mask",
-            threshold=STUDENT.threshold,
-            crf="maps",
-        )
+            words = {**self.below, "weights": weights, "out": self.out / rung.maps, **views}
+            self.commands.run("gen_fusion", **words)
+        self.commands.run("saliency", data_root=self.data, list="val")  # for the page's pictures
+        refined: dict[str, Any] = {
+            "cam_dir": self.out / FUSED.maps,
+            "out": self.out / "ladder/cam_refined",
+        }
+        self.commands.run("refine_fusion", num_workers=0, **self.below, **refined)
 
     def scores(self) -> list[Step]:
-        """The ladder on the test list."""
-        ladder = [
-            self.score(
-                rung.title, rung.folder, cam_dir=self.out / rung.folder, threshold=rung.threshold
-            )
-            for rung in (PLAIN, EPS, FUSED, STUDENT)
-        ]
-        masks = self.out / "pseudo_mask"
-        return [*ladder, self.score("self-trained + CRF", "crf", pred_dir=masks)]
+        """The ladder on the list val, each rung cut where it is best on the list train."""
+        places: dict[str, Any] = {"data_root": self.data}
+        steps = []
+        for rung in (PLAIN, EPS, FUSED, STUDENT):
+            maps = {**places, "cam_dir": self.out / rung.maps}
+            sweep = self.out / f"ladder/sweep_{Path(rung.maps).name}.json"
+            self.commands.run("evaluate", list="train", sweep=True, out=sweep, **maps)
+            best = read_json(sweep, "sweep", "run the demo again")["threshold"]
+            steps.append(self.score(rung.title, rung.maps, threshold=best, **maps))
+        masks = {**places, "pred_dir": self.out / MASKS}
+        return [*steps, self.score("self-trained + CRF", MASKS, **masks)]
 
     def score(self, title: str, name: str, **options: Any) -> Step:
-        out = self.out / f"evaluation_{name}.json"
-        self.run("evaluate", list="test", out=out, **options)
+        """The scores of maps or masks on the list val."""
+        out = self.out / f"ladder/evaluation_{Path(name).name}.json"
+        self.commands.run("evaluate", list="val", out=out, **options)
         return Step(title, read_json(out, "evaluation", "run the demo again"))
 
     def predict(self) -> None:
         """Masks of a real photograph that an installed package ships, by the shipped weights."""
         photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-        options = {"out": self.out / "predictions", "overwrite": None}
-        self.run("predict", str(photo), crf=True, **options)
+        options: dict[str, Any] = {"out": self.out / "predictions", "overwrite": None}
+        self.commands.run("predict", str(photo), crf=True, **options)
+
+
+def folders(out: Path) -> Folders:
+    """Where the report's pictures of a demo in the folder `out` come from."""
+    return Folders(out, EPS.maps, FUSED.maps, target="ladder/cam_refined", masks=MASKS)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -151,11 +168,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(ladder: Sequence[Step], report: str, seconds: float) -> None:
+def _tell(ladder: Sequence[Step], network: Mapping[str, Any], report: str, seconds: float) -> None:
     """Print the ladder; raise :class:`InputError` where it does not hold."""
-    print("\nmIoU on the demo's test list, at background thresholds chosen on its training list:")
+    print("\nmIoU on the demo's list val, at background thresholds chosen on its list train:")
     for step in ladder:
-        print(f"  {step.title:<20} {100 * step.scores['miou']:6.2f} %")
+        print(f"  {step.title:<28} {100 * step.scores['miou']:6.2f} %")
+    for title, scores in network.items():
+        if title.startswith("network"):
+            print(f"  {title:<28} {100 * scores['miou']:6.2f} %")
     plain, eps, _, student = (step.scores["miou"] for step in ladder[:4])
     holds = plain < eps < student
     print(f"plain CAM < EPS < self-trained: {'holds' if holds else 'does NOT hold'}")
@@ -170,16 +190,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     output_folder(Path(options.out))
     demo = _Demo(options)
-    root = demo.out / "data"
-    print(f"rendering {options.images} + {options.test_images} photographs to {root}", flush=True)
-    render_demo_set(root, train=options.images, test=options.test_images)
-    demo.train()
-    demo.masks()
+    demo.prepare()
+    demo.run()
+    demo.rungs()
     ladder = demo.scores()
-    folders = Folders(demo.out, cam=EPS.folder, fused=FUSED.folder)
-    write_report(Path(options.report), open_data(root), "test", folders, ladder)
+    write_report(Path(options.report), open_data(demo.data), "val", folders(demo.out), ladder)
     demo.predict()
-    _tell(ladder, options.report, time.monotonic() - started)
+    scores = read_json(demo.at.logdir / "run.json", "record", "run the demo again")[-1]["scores"]
+    _tell(ladder, scores, options.report, time.monotonic() - started)
 
 
 if __name__ == "__main__":

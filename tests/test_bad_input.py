@@ -191,7 +191,7 @@ FILES: dict[str, tuple[Harm, tuple[str, ...], tuple[str, ...]]] = {
     "missing saliency map": (
         lambda b: b.saliency.unlink(),
         ("train",),
-        ("SALImages/p2.png does not exist", "--network"),
+        ("SALImages/p2.png does not exist", "--no_saliency"),
     ),
     "truncated saliency map": (
         lambda b: cut(b.saliency),

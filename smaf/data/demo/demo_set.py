@@ -1,12 +1,13 @@
-"""The demo data set in VOC layout: rendered scenes, exact masks and imperfect saliency maps.
+"""The demo's photographs: rendered scenes with exact masks, as a plain folder or in VOC layout.
 
-The saliency maps have the faults of a real detector's.
+In VOC layout they have saliency maps, with the faults of a real detector's.
 """
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,7 @@ from smaf.data.demo.fields import Field, blur, noise, resize, step
 from smaf.data.demo.scenes import CLASSES, render_scene
 from smaf.data.demo.stage import Layer, Scene
 
-MARKER = "metadata/demo/made.json"
+MARKER, PHOTOGRAPHS_MARKER = "metadata/demo/made.json", "photographs.json"
 MIN_SIDE = 64
 _VERSION = 1  # raise it where the renderer's pictures change: sets of another version are made anew
 # the first test scene, so that the test list is the same beside any number of training scenes
@@ -80,16 +81,21 @@ def _encode(pixels: np.ndarray, kind: str) -> bytes:
     return stream.getvalue()
 
 
+def _label(scene: Scene) -> np.ndarray:
+    """The (C,) float32 image-level label of a scene."""
+    return (np.bincount(scene.mask.ravel(), minlength=len(CLASSES) + 1)[1:] > 0).astype(np.float32)
+
+
 def _write_scene(
     root: Path, image_id: str, seed: int, index: int, size: tuple[int, int]
 ) -> np.ndarray:
-    """Render scene `index` and write its three files; return its (C,) float32 image-level label."""
+    """Render scene `index` and write its three files; return its label."""
     scene = render_scene(seed, index, size=size)
     saliency = detect_saliency(scene, np.random.default_rng((seed, index, 1)))
     write_bytes(root / "JPEGImages" / f"{image_id}.jpg", _encode(scene.photo, "JPEG"))
     write_bytes(root / "SALImages" / f"{image_id}.png", _encode(saliency, "PNG"))
     write_mask(root / "SegmentationClass" / f"{image_id}.png", scene.mask)
-    return (np.bincount(scene.mask.ravel(), minlength=len(CLASSES) + 1)[1:] > 0).astype(np.float32)
+    return _label(scene)
 
 
 def _check_arguments(root: Path, train: int, test: int, size: tuple[int, int], seed: int) -> None:
@@ -105,6 +111,34 @@ def _check_arguments(root: Path, train: int, test: int, size: tuple[int, int], s
         )
     if (root / "ImageSets").exists() and not (root / "metadata" / "demo").exists():
         raise InputError(f"{root} holds another data set: choose an empty folder for the demo set")
+
+
+def _is_made(marker: Path, made: dict[str, Any]) -> bool:
+    """Whether a marker says that a set of these arguments is complete."""
+    fix = "delete the file and make the demo set again"
+    return marker.is_file() and read_json(marker, "demo marker", fix) == made
+
+
+def render_photographs(
+    folder: Path, *, count: int, size: tuple[int, int] = (256, 192), seed: int = 0
+) -> None:
+    """Write scenes as somebody's photographs, unless these very ones are there.
+
+    `folder` gets `photographs/` of JPEG files, `labels.csv`, and `masks/` of the same names, whose
+    values are the classes in the order of the alphabet, from 1 on. `size` is (width, height).
+    """
+    _check_arguments(folder, count, 1, size, seed)
+    made = {"count": count, "size": list(size), "seed": seed, "version": _VERSION}
+    if _is_made(folder / PHOTOGRAPHS_MARKER, made):
+        return
+    labels = {}
+    for index in range(count):
+        scene, name = render_scene(seed, index, size=size), f"scene_{index:04d}"
+        write_bytes(folder / "photographs" / f"{name}.jpg", _encode(scene.photo, "JPEG"))
+        write_mask(folder / "masks" / f"{name}.png", scene.mask)
+        labels[f"{name}.jpg"] = _label(scene)
+    write_image_labels(folder / "labels.csv", labels, CLASSES)
+    write_json(folder / PHOTOGRAPHS_MARKER, made)
 
 
 def render_demo_set(
@@ -125,10 +159,7 @@ def render_demo_set(
     _check_arguments(root, train, test, size, seed)
     made = {"train": train, "test": test, "size": list(size), "seed": seed, "version": _VERSION}
     marker = root / MARKER
-    if (
-        marker.is_file()
-        and read_json(marker, "demo marker", "delete the file and make the demo set again") == made
-    ):
+    if _is_made(marker, made):
         return
     marker.unlink(missing_ok=True)
     names = ["background", *CLASSES]
