@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All stages on a small rendered data set, and demo_report.html. Options are those of `smaf demo`.
+# From rendered photographs and their tags to masks and a network, and demo_report.html. Options are those of `smaf demo`.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/venv.sh"

@@ -23,7 +23,7 @@ COMMANDS = {
     "test_seg": "stage 4: segment a list, with CRF where asked, and evaluate",
     "predict": "masks of any photographs, with the weights that ship",
     "evaluate": "mIoU and more against true masks",
-    "demo": "all stages on a small rendered data set, with a report",
+    "demo": "init, run and predict on rendered photographs, with a report",
 }
 
 

@@ -47,9 +47,9 @@ class DemoOptions(Options):
 
     out: str = option("demo", "folder for the photographs, the data set and the run")
     report: str = option("demo_report.html", "the page with pictures")
-    images: int = option(100, "photographs to train on, about", within=POSITIVE)
-    test_images: int = option(32, "photographs to test on, about", within=POSITIVE)
-    steps: int = option(60, "steps of each training", within=POSITIVE)
+    images: int = option(72, "photographs to train on, about", within=POSITIVE)
+    test_images: int = option(28, "photographs to test on, about", within=POSITIVE)
+    steps: int = option(40, "steps of each training", within=POSITIVE)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     device: str = option("auto", "where to compute", choices=DEVICES)
     overwrite: bool = option(False, "train afresh; else a finished stage stays")

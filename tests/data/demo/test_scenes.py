@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from smaf.core.errors import InputError
+from smaf.core.images import read_mask
+from smaf.core.labels import read_image_labels
 from smaf.data.demo.brush import Brush
-from smaf.data.demo.demo_set import MARKER, detect_saliency, render_demo_set
+from smaf.data.demo.demo_set import MARKER, detect_saliency, render_demo_set, render_photographs
 from smaf.data.demo.fields import blur
 from smaf.data.demo.grounds import GROUNDS
 from smaf.data.demo.objects import OBJECTS
@@ -192,3 +195,21 @@ def test_saliency_of_a_scene_is_soft_and_depends_on_its_generator_alone() -> Non
 def test_every_class_has_a_habitat() -> None:
     assert set(HABITAT) == set(CLASSES)
     assert set(HABITAT.values()) <= set(GROUNDS)
+
+
+def test_photographs_in_a_plain_folder(tmp_path: Path) -> None:
+    """Files, tags and masks agree; the same call writes nothing again, another one all."""
+    render_photographs(tmp_path, count=3, size=(64, 64))
+    labels = read_image_labels(tmp_path / "labels.csv", CLASSES)
+    assert sorted(labels) == ["scene_0000", "scene_0001", "scene_0002"]
+    for name, label in labels.items():
+        mask = read_mask(tmp_path / f"masks/{name}.png", size=(64, 64))
+        assert set(np.unique(mask)) - {0} == {int(c) + 1 for c in np.flatnonzero(label)}
+        assert Image.open(tmp_path / f"photographs/{name}.jpg").size == (64, 64)
+    photo = tmp_path / "photographs/scene_0000.jpg"
+    before = photo.read_bytes()
+    photo.write_bytes(b"changed")
+    render_photographs(tmp_path, count=3, size=(64, 64))
+    assert photo.read_bytes() == b"changed"
+    render_photographs(tmp_path, count=4, size=(64, 64))
+    assert photo.read_bytes() == before
