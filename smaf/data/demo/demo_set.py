@@ -6,6 +6,7 @@ In VOC layout they have saliency maps, with the faults of a real detector's.
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,13 @@ def render_photographs(
     """
     _check_arguments(folder, count, 1, size, seed)
     made = {"count": count, "size": list(size), "seed": seed, "version": _VERSION}
-    if _is_made(folder / PHOTOGRAPHS_MARKER, made):
+    marker = folder / PHOTOGRAPHS_MARKER
+    if _is_made(marker, made):
         return
+    if marker.is_file():  # what this function made, of other arguments
+        marker.unlink()
+        for below in ("photographs", "masks"):
+            shutil.rmtree(folder / below, ignore_errors=True)
     labels = {}
     for index in range(count):
         scene, name = render_scene(seed, index, size=size), f"scene_{index:04d}"
@@ -138,7 +144,7 @@ def render_photographs(
         write_mask(folder / "masks" / f"{name}.png", scene.mask)
         labels[f"{name}.jpg"] = _label(scene)
     write_image_labels(folder / "labels.csv", labels, CLASSES)
-    write_json(folder / PHOTOGRAPHS_MARKER, made)
+    write_json(marker, made)
 
 
 def render_demo_set(
