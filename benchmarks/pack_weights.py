@@ -82,10 +82,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         min_share=args.min_share,
     )
     out = Path(args.out)
-    write_checkpoint(out, network.model, data.classes.names, predict=settings, half=True)
+    write_checkpoint(out, network.whole, data.classes.names, predict=settings, half=True)
     export_onnx(
         out.with_suffix(".onnx"),
-        network.model.float(),
+        network.whole.float(),
         data.classes.names,
         predict=settings,
         half=True,

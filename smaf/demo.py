@@ -57,16 +57,17 @@ class DemoOptions(Options):
 
 @dataclass(frozen=True)
 class _Rung:
-    """A rung of the ladder: its name, and its maps of all photographs."""
+    """A rung of the ladder: its name, and its maps of the photographs tested and trained on."""
 
     title: str
     maps: str
+    train_maps: str
 
 
-PLAIN = _Rung("plain CAM", "ladder/cam_plain")
-EPS = _Rung("EPS", "ladder/cam_eps")
-FUSED = _Rung("EPS, fused", "ladder/cam_fused")
-STUDENT = _Rung("self-trained", "run/cam_student")
+PLAIN = _Rung("plain CAM", "ladder/cam_plain", "ladder/cam_plain")
+EPS = _Rung("EPS", "ladder/cam_eps", "ladder/cam_eps")
+FUSED = _Rung("EPS, fused", "ladder/cam_fused", "run/cam_o_vec")
+STUDENT = _Rung("self-trained", "run/cam_student", "run/cam_student")
 MASKS = "run/pseudo_mask"
 
 
@@ -79,7 +80,7 @@ class _Demo:
         self.at = Places(self.out / "run", self.data)
         common = {"device": options.device, "overwrite": options.overwrite or None}
         self.commands = Commands(show=True, **common)
-        self.below: dict[str, Any] = {"data_root": self.data, "recipe": self.recipe, "list": "all"}
+        self.below: dict[str, Any] = {"data_root": self.data, "recipe": self.recipe}
 
     def prepare(self) -> None:
         """A folder of photographs becomes a data set."""
@@ -109,6 +110,7 @@ class _Demo:
             seed=self.options.seed,
             num_workers=0,
             rehearsal=False,
+            onnx=False,  # takes as long as a training here
         )
 
     def rungs(self) -> None:
@@ -117,14 +119,15 @@ class _Demo:
         words: dict[str, Any] = {**self.below, "list": "train", "seed": seed, "num_workers": 0}
         self.commands.run("train_eps", saliency=False, out=plain, **words)
         for rung, weights, views in (
-            (PLAIN, classifier_in(plain), _ONE_VIEW),
-            (EPS, self.at.eps, _ONE_VIEW),
-            (FUSED, self.at.eps, {}),
+            (PLAIN, classifier_in(plain), {"list": "all", **_ONE_VIEW}),
+            (EPS, self.at.eps, {"list": "all", **_ONE_VIEW}),
+            (FUSED, self.at.eps, {"list": "val"}),
         ):
             words = {**self.below, "weights": weights, "out": self.out / rung.maps, **views}
             self.commands.run("gen_fusion", **words)
         self.commands.run("saliency", data_root=self.data, list="val")  # for the page's pictures
         refined: dict[str, Any] = {
+            "list": "val",
             "cam_dir": self.out / FUSED.maps,
             "out": self.out / "ladder/cam_refined",
         }
@@ -135,11 +138,13 @@ class _Demo:
         places: dict[str, Any] = {"data_root": self.data}
         steps = []
         for rung in (PLAIN, EPS, FUSED, STUDENT):
-            maps = {**places, "cam_dir": self.out / rung.maps}
-            sweep = self.out / f"ladder/sweep_{Path(rung.maps).name}.json"
-            self.commands.run("evaluate", list="train", sweep=True, out=sweep, **maps)
+            maps, learned = self.out / rung.maps, self.out / rung.train_maps
+            sweep = self.out / f"ladder/sweep_{maps.name}.json"
+            words = {**places, "list": "train", "sweep": True, "out": sweep}
+            self.commands.run("evaluate", cam_dir=learned, **words)
             best = read_json(sweep, "sweep", "run the demo again")["threshold"]
-            steps.append(self.score(rung.title, rung.maps, threshold=best, **maps))
+            words = {**places, "cam_dir": maps, "threshold": best}
+            steps.append(self.score(rung.title, rung.maps, **words))
         masks = {**places, "pred_dir": self.out / MASKS}
         return [*steps, self.score("self-trained + CRF", MASKS, **masks)]
 

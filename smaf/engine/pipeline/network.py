@@ -20,6 +20,7 @@ from smaf.models.export import can_export, export_onnx
 
 log = logging.getLogger("smaf")
 _CHOSEN_ON = 400  # photographs, at most
+_EXPORT = 30.0  # seconds: PyTorch traces the network twice
 
 
 def start(run: Scope) -> dict[str, Any]:
@@ -31,6 +32,11 @@ def start(run: Scope) -> dict[str, Any]:
 def chosen_on(run: Scope) -> tuple[str, ...]:
     """The photographs of the training list that the network's score is chosen on."""
     return spread(run.lists.train, _CHOSEN_ON)
+
+
+def onnx_asked(run: Scope) -> bool:
+    """Whether an ONNX file is asked for, and this installation writes one."""
+    return run.plan.onnx and not onnx_fault()
 
 
 def onnx_fault() -> str:
@@ -48,18 +54,17 @@ def step(run: Scope) -> OwnStep:
         (run.at.network,),
         count=len(chosen_on(run)),
         like="test_seg",
-        seconds=10.0,  # the export
+        seconds=_EXPORT if onnx_asked(run) else 0.0,
     )
 
 
 def basis(run: Scope) -> Any:
-    """What the files are made of: the trained network, and whether it can be exported."""
+    """What the files are made of: the trained network; and whether one is missing."""
     trained = run.at.segmenter
     return [
         checksum(trained.read_bytes()) if trained.is_file() else None,
         list(chosen_on(run)),
-        onnx_fault() == "",
-        _onnx(run).is_file() or onnx_fault() != "",
+        _onnx(run).is_file() or not onnx_asked(run),
     ]
 
 
@@ -80,15 +85,16 @@ def pack(run: Scope) -> dict[str, Any]:
     names = run.data.classes.names
     write_checkpoint(run.at.network, network.whole, names, predict=settings, half=True)
     files = [run.at.network.name]
-    if fault := onnx_fault():
+    _onnx(run).unlink(missing_ok=True)  # of an earlier network
+    if onnx_asked(run):
+        export_onnx(_onnx(run), network.whole.cpu(), names, predict=settings, half=True)
+        files.append(_onnx(run).name)
+    elif run.plan.onnx:
         log.warning(
             "warning: %s is not written: `%s`, and run the same command again; %s serves `smaf "
             "predict`, too",
             _onnx(run),
-            fault,
+            onnx_fault(),
             run.at.network,
         )
-    else:
-        export_onnx(_onnx(run), network.whole.cpu(), names, predict=settings, half=True)
-        files.append(_onnx(run).name)
     return {**chosen, "from": f"the labels of {len(ids)} photographs", "files": files}

@@ -53,6 +53,9 @@ class RunPlan(StagePlan):
         None, "of --model, where its file does not say", choices=tuple(PRESETS)
     )
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
+    onnx: bool = option(
+        True, "write the network as segmenter.onnx, too, which takes half a minute", role=Role.RUN
+    )
     rehearsal: bool = option(
         True,
         "first run all stages on four photographs, which finds faults, and tells time and disk",

@@ -306,6 +306,29 @@ def test_without_a_rehearsal_there_is_no_time(
     assert files(tmp_path / "run/masks") == files(finished.mirrored)
 
 
+def test_an_onnx_file_is_written_where_it_is_asked_for(
+    finished: RunPlaces, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished.logdir, tmp_path / "run")
+    (written := tmp_path / "run/segmenter.onnx").unlink(missing_ok=True)
+    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
+
+    def numbers(*more: str) -> list[str]:
+        given = (finished.data_root, "--out", tmp_path / "run", *words, *more)
+        lines = good(run(command.main, *given)).lines
+        return [line.split("]")[0] for line in lines if line.startswith("[")]
+
+    monkeypatch.setattr(network, "can_export", lambda: True)
+    monkeypatch.setattr(network, "export_onnx", lambda path, *_, **__: path.write_bytes(b"new"))
+    assert numbers("--no_onnx") == [] and not written.exists()
+    assert numbers() == ["[10 of 15"] and written.read_bytes() == b"new"
+    assert numbers() == [] and numbers("--no_onnx") == [] and written.exists()
+    (tmp_path / "run/segmenter.pth").unlink()
+    assert (
+        numbers("--no_onnx") == ["[10 of 15"] and not written.exists()
+    )  # it was another network's
+
+
 def test_many_processes_are_refused(
     recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
