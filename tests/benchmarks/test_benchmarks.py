@@ -15,6 +15,7 @@ import torch
 from small_set import good, make_set, needs_export, run
 
 from smaf import saliency
+from smaf.models import build_classifier, write_checkpoint
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +96,23 @@ def test_without_cuda_one_line_says_so() -> None:
     assert done.stderr.strip().splitlines() == [
         "error: --device cuda: PyTorch finds no CUDA device here: use --device auto or --device cpu"
     ]
+
+
+def test_reported_classes_are_chosen_and_counted(tmp_path: Path) -> None:
+    """Chosen settings have no lower F1 than any that were tried; other classes are refused."""
+    data = make_set(tmp_path / "data")
+    (tmp_path / "tiny").mkdir()
+    weights, chosen = tmp_path / "tiny/classifier.pth", tmp_path / "chosen.json"
+    model = build_classifier("test_efficientnet", num_classes=3, head="eps")
+    write_checkpoint(weights, model, ("ball", "box", "tent"))
+    words = ("--data_root", data, "--list", "train", "--choose", "--out", chosen)
+    done = start("reported_classes", "--weights", weights, *words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(chosen.read_text())
+    assert found["images"] == 6 and found["f1"] == max(row["f1"] for row in found["tried"])
+    assert json.loads(done.stdout)["settings"]["score"] == found["settings"]["score"]
+    refused = start("reported_classes", "--weights", "animals_lite0_seg", *words[:4])
+    assert refused.returncode == 2 and "know cat, cow, dog" in refused.stderr
 
 
 @needs_export
