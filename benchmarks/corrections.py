@@ -185,7 +185,7 @@ class Point:
     def score(self, command: str, name: str, **options: Any) -> float:
         """mIoU of the masks that a command makes of the list to report on, in per cent."""
         masks, listed = self.out / name, self.args.report_on
-        off = {"evaluate": False} if command == "test_seg" else {}
+        off: dict[str, Any] = {"evaluate": False} if command == "test_seg" else {}
         self.commands.run(command, list=listed, out=masks, **off, **options)
         report = self.out / f"{name}.json"
         self.commands.run("evaluate", list=listed, pred_dir=masks, out=report)

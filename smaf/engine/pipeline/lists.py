@@ -70,7 +70,7 @@ def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
     """The photographs of a run.
 
     Masks are made of those on the lists of training and validation and, where the data set has
-    such a list, `all`. No threshold is chosen on what people corrected: networks have learned that.
+    such a list, `all`. No threshold is chosen on what people corrected: the student learned that.
     Raises :class:`InputError` where photographs, labels or lists are missing, or true masks show no
     class.
     """
@@ -82,7 +82,8 @@ def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
     data.require(photographs, labels=True)
     unjudged = set(data.missing("mask", photographs))
     corrected = tuple(data.corrected_ids(photographs)) if plan.corrected else ()
-    left_out = unjudged | set(corrected)
+    # without saliency maps there is no self-training: the classifier has not learned them
+    left_out = unjudged | (set(corrected) if plan.saliency else set())
     chosen_on = spread([i for i in train if i not in left_out], CHOSEN_ON)
     on_train = set(train)
     unseen = [i for i in val if i not in on_train]
