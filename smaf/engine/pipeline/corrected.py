@@ -29,6 +29,8 @@ def check(run: Scope) -> None:
             "to start afresh, or another output folder"
         )
     corrections_of(run.data, run.lists.photographs, wanted=run.plan.corrected)
+    if run.plan.corrected and not run.lists.learned:
+        log.info("none of these is on list %s: they teach nothing", run.plan.list_name)
 
 
 def renew(run: Scope, steps: Sequence[Step]) -> None:

@@ -17,6 +17,7 @@ from smaf.core.errors import InputError
 from smaf.core.images import read_mask, write_mask
 from smaf.data.layout import open_data
 from smaf.engine.pipeline import RunPlaces, run_all
+from smaf.engine.pipeline.notes import Notes
 
 LEARNED = ("proda_model", "cam_student", "pseudo_mask", "segmenter", "segmented")
 STAY = ("eps_cls_mode", "cam_o_vec", "cam_refined")
@@ -110,7 +111,7 @@ def test_corrections_of_a_finished_run(
     with pytest.raises(InputError, match=r"run was made with corrected masks: add --corrected, or"):
         run_all(data, run_plan(recipe), out)
 
-    correct(root, "p6", 2)  # teaches nothing
+    correct(root, "p6", 2)  # it teaches nothing
     learned = of(at, LEARNED)
     run_all(data, run_plan(recipe, corrected=True), out)
     assert of(at, (*STAY, *LEARNED)) == [*first, *learned]
@@ -144,6 +145,26 @@ def test_bad_corrections_stop_a_run_before_it_begins(
     assert not (tmp_path / "run/eps_cls_mode").exists()
 
 
+def test_corrections_of_other_photographs_teach_nothing(
+    finished: RunPlaces, recipe: Path, tmp_path: Path
+) -> None:
+    root, out = tmp_path / "set", tmp_path / "run"
+    shutil.copytree(finished.data_root, root)
+    shutil.copytree(finished.logdir, out)
+    correct(root, "p7", 2)
+    before = [stamps(out / name) for name in (*STAY, *LEARNED)]
+    words = (root, "--out", out, "--recipe", recipe, "--device", "cpu", "--num_workers", 0)
+    lines = good(run(command.main, *words, "--corrected")).lines
+    assert lines[:2] == [
+        "1 of 8 photographs have corrected masks",
+        "none of these is on list train: they teach nothing",
+    ]
+    assert [stamps(out / name) for name in (*STAY, *LEARNED)] == before
+    assert (read_mask(out / "masks/p7.png") == open_data(root).corrected("p7")).all()
+    about = json.loads((out / "run.json").read_text())[-1]["data_set"]
+    assert (about["corrected_masks"], about["corrected_masks_trained_on"]) == (1, 0)
+
+
 @pytest.mark.slow
 def test_without_saliency_stage_4_alone_is_taught(
     finished: RunPlaces, recipe: Path, tmp_path: Path
@@ -159,3 +180,30 @@ def test_without_saliency_stage_4_alone_is_taught(
     assert of(at, names) == before and at.segmenter.read_bytes() != network
     assert record(at)["data_set"]["true_masks_for_thresholds"] == 6
     assert (read_mask(at.mirrored / "p0.png") == data.corrected("p0")).all()
+
+
+@pytest.mark.slow
+def test_a_stopped_run_with_other_corrections_ends_as_one_that_ran_through(
+    finished: RunPlaces, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after stage 2; then a class is drawn that p1's label, a box, does not name."""
+    root, took = tmp_path / "set", Notes.took
+    shutil.copytree(finished.data_root, root)
+    correct(root, "p1", 2)
+    data, plan = open_data(root), run_plan(recipe, corrected=True)
+
+    def stop(notes: Notes, key: str, seconds: float) -> None:
+        took(notes, key, seconds)
+        if key == "train_fusion":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Notes, "took", stop)
+        run_all(data, plan, tmp_path / "stopped")
+    correct(root, "p1", 3)
+    stopped, fresh = (run_all(data, plan, tmp_path / name) for name in ("stopped", "fresh"))
+    assert stopped.student.read_bytes() == fresh.student.read_bytes()
+    assert masks(stopped) == masks(fresh)
+    mask = read_mask(stopped.mirrored / "p1.png")
+    assert set(np.unique(mask).tolist()) == {0, 3}  # p1 is 48 pixels wide: nothing is ignored
+    assert "p1.jpg,box" in (root / "labels.csv").read_text()
