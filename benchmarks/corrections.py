@@ -2,11 +2,12 @@
 the place of corrections, and stages 2 and 4 are trained with --corrected.
 
 All points start from the EPS classifier and the refined maps in `--run`, a finished `smaf run`, or
-a seed's folder of `benchmarks/ladder.py`. The worst photographs are those of the lowest quality in
-its `quality.csv` (columns image, quality), without that file a seeded sample; those of a larger n
-contain those of a smaller one. Only photographs with a true mask count. Each point has a data set
-of its own, which points to the files of `--data_root`, but has the corrected masks. Finished steps
-stay; a stopped curve goes on when the same command is run again.
+a seed's folder of `benchmarks/ladder.py`; in another folder they are made first. The worst
+photographs are those of the lowest quality in its `quality.csv` (columns image, quality), without
+that file a seeded sample; those of a larger n contain those of a smaller one. Only photographs with
+a true mask count. Each point has a data set of its own, which points to the files of `--data_root`,
+but has the corrected masks. Finished steps stay; a stopped curve goes on when the same command is
+run again.
 
 Writes to `--out`: `corrections.md`, a table, and `corrections.json`, which `smaf report` draws
 where it lies in a run's folder (`--copy_to_run` puts it there):
@@ -46,7 +47,7 @@ from smaf.commands import Commands, classifier_in
 from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_json, write_text
-from smaf.core.record import checksum
+from smaf.core.record import RunRecord, checksum
 from smaf.core.tables import read_table
 from smaf.data.layout import CORRECTED_FOLDER, DataRoot, open_data
 from smaf.data.pointers import POINTERS, write_pointers
@@ -110,6 +111,25 @@ def corrected_set(data: DataRoot, ids: Sequence[str], folder: Path) -> Path:
         mask = data.mask_path(image_id)
         shutil.copyfile(mask, corrected / f"{image_id}{mask.suffix}")
     return folder
+
+
+def make_start(args: argparse.Namespace) -> None:
+    """Stages 0 and 1 and the refinement in `--run`, where they are not done there."""
+    at, listed = Places(Path(args.run), Path(args.data_root)), {"list": args.train_on}
+    commands = Commands(
+        recipe=args.recipe,
+        data_root=args.data_root,
+        classes=args.classes,
+        device=args.device,
+        num_workers=args.num_workers,
+    )
+    if not at.eps.is_file():
+        commands.run("train_eps", seed=args.seed, out=at.eps.parent, **listed)
+    entry = RunRecord(at.refined, {}).previous()
+    if any(at.refined.glob("*.npz")) if entry is None else entry["finished"]:
+        return
+    commands.run("gen_fusion", weights=at.eps, out=at.fused, **listed)
+    commands.run("refine_fusion", cam_dir=at.fused, out=at.refined, **listed)
 
 
 class Point:
@@ -250,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "seed": args.seed,
         "threshold": args.threshold,
     }
+    make_start(args)
     rows: list[dict[str, float]] = []
     for count in about["n"]:
         write_text(out / f"n_{count}/corrected.txt", "".join(f"{i}\n" for i in order[:count]))

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 from run_set import write_recipe
-from small_set import ADAMW, good, make_set, stage0, stage1, stamps
+from small_set import make_set, stamps
 
 from smaf.core.errors import InputError
 from smaf.data.layout import open_data
@@ -69,8 +69,7 @@ def test_the_curve(
     corrections: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, run = make_set(tmp_path / "set"), tmp_path / "run"
-    good(stage0(root, run / "eps_cls_mode", "--steps", 4, *ADAMW))
-    good(stage1(root, run / "eps_cls_mode/classifier.pth", run / "cam_refined"))
+    run.mkdir()
     (run / "quality.csv").write_text("image,quality\np0,0.5\np3,0.1\np1,0.2\n")
     words = ["--data_root", root, "--run", run, "--out", tmp_path / "out", "--train_on", "train"]
     words += ["--recipe", write_recipe(tmp_path / "recipe"), "--device", "cpu"]
@@ -106,9 +105,11 @@ def test_the_curve(
     assert settings[0]["weights"] == settings[2]["weights"]  # a common start
     table = (tmp_path / "out/corrections.md").read_text()
     assert f"| 2 | {rows[1]['masks']:.1f} |" in table and table in capsys.readouterr().out
-    before = stamps(tmp_path / "out/n_2/proda_model")
+    assert len(list((run / "cam_refined").glob("*.npz"))) == 6  # the start was made, once
+    before, start = stamps(tmp_path / "out/n_2/proda_model"), stamps(run / "cam_refined")
     corrections.main(argv)
     assert stamps(tmp_path / "out/n_2/proda_model") == before
+    assert stamps(run / "cam_refined") == start
     assert json.loads((run / "corrections.json").read_text())["rows"] == rows
     (run / "quality.csv").write_text("image,quality\np0,0.0\np3,0.1\np1,0.2\n")
     with pytest.raises(InputError, match="n_2 was made with other photographs or settings"):
