@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from smaf.commands import Commands, classifier_in
-from smaf.core.classes import IGNORE
+from smaf.core.class_maps import maps_of_mask
 from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.fused_maps import write_fused
@@ -52,9 +52,7 @@ def write_truth_maps(data: DataRoot, list_name: str, folder: Path) -> None:
         if path.is_file():
             continue
         mask, label = data.mask(image_id), data.all_labels[image_id]
-        shown = [int(c) for c in np.flatnonzero(label)]
-        even = (mask == IGNORE).astype(np.float32) / (len(shown) + 1)
-        write_fused(path, {c: (mask == c + 1) + even for c in shown}, mask.shape)
+        write_fused(path, maps_of_mask(mask, np.flatnonzero(label).tolist()), mask.shape)
 
 
 class Ladder:

@@ -61,8 +61,11 @@ def checksum(value: Any) -> str:
 
 
 def _today(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as this version calls them: before 0.5 some flags were recorded as `no_…`."""
-    return {
+    """Settings as this version calls them.
+
+    Before 0.5 some flags were recorded as `no_…`; before 0.8 nothing took corrected masks.
+    """
+    return {"corrected": False} | {
         key.removeprefix("no_"): not value if key.startswith("no_") else value
         for key, value in settings.items()
     }

@@ -5,6 +5,8 @@ ROOT/ImageSets/Segmentation/<list>.txt   ids, one a line (or as smaf/data/lists.
 ROOT/JPEGImages/<id>.jpg                 photographs (or in COCO's train2014/ … val2017/)
 ROOT/SALImages/<id>.png                  saliency maps, 0..255
 ROOT/SegmentationClassAug/<id>.png       true masks, for evaluation (or SegmentationClass/)
+ROOT/CorrectedMasks/<id>.png             masks that people corrected, in the true masks' values:
+                                         for training (--corrected), never for evaluation
 ROOT/metadata/<name>/labels.txt          class names
 ROOT/metadata/<name>/cls_labels.npy      labels (or image_labels.csv; or ROOT/labels.csv)
 ```
@@ -47,6 +49,7 @@ PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
 # What messages say to do where saliency maps do not serve
 WITHOUT_SALIENCY = "train without (train_eps --no_saliency, refine_fusion --saliency_weight 0)"
 MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
+CORRECTED_FOLDER = "CorrectedMasks"
 LABEL_FILES = (
     "metadata/*/cls_labels.npy",
     "metadata/*/image_labels.csv",
@@ -71,13 +74,18 @@ def _named(root: Path, name: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class DataRoot:
-    """One data set and the classes that the task keeps of it; made by :func:`open_data`."""
+    """One data set and the classes that the task keeps of it; made by :func:`open_data`.
+
+    `gained` are (id, class) pairs that image-level labels have beside those of their file, as
+    corrected masks show them.
+    """
 
     root: Path
     classes: ClassMap
     label_file: Path | None = None
     mask_folders: tuple[str, ...] = MASK_FOLDERS
     saliency_folder: str = "SALImages"
+    gained: tuple[tuple[str, int], ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -110,10 +118,10 @@ class DataRoot:
                 "`smaf prepare` on it, or name the file with --labels"
             )
         labels = read_image_labels(self.label_file, self.classes.source)
-        return ImageLabels(
-            {image_id: self.classes.map_label(label) for image_id, label in labels.items()},
-            self.label_file,
-        )
+        kept = {image_id: self.classes.map_label(label) for image_id, label in labels.items()}
+        for image_id, c in self.gained:
+            kept[labels.key(image_id) or image_id][c] = 1.0
+        return ImageLabels(kept, self.label_file)
 
     def labels_of(self, ids: Sequence[str]) -> np.ndarray:
         """Return the (N, C) float32 labels of `ids`; zeros where none of the classes is shown.
@@ -152,10 +160,11 @@ class DataRoot:
             )
 
     def _places(self, what: str) -> tuple[list[Path], Sequence[str]]:
-        """Return the folders of photographs, masks or saliency maps, and their files' suffixes."""
+        """Return the folders where files of a kind lie, and these files' suffixes."""
         folders, suffixes = {
             "photograph": (PHOTO_FOLDERS, IMAGE_SUFFIXES),
             "mask": (self.mask_folders, MASK_SUFFIXES),
+            "corrected mask": ((CORRECTED_FOLDER,), MASK_SUFFIXES),
             "saliency map": ((self.saliency_folder,), SALIENCY_SUFFIXES),
         }[what]
         return [self.root / folder for folder in folders], suffixes
@@ -192,6 +201,17 @@ class DataRoot:
         """
         return read_image(self.photo_path(image_id), needed=needed)
 
+    def photo_size(self, image_id: str) -> tuple[int, int]:
+        """The photograph's (width, height), upright."""
+        sizes: list[tuple[int, int]] = []
+
+        def note(size: tuple[int, int]) -> tuple[int, int]:
+            sizes.append(size)
+            return 1, 1  # a JPEG is then unpacked at an eighth
+
+        self.photo(image_id, needed=note)
+        return sizes[0]
+
     def mask_path(self, image_id: str) -> Path:
         """Where the true mask lies (or would lie)."""
         return self._path("mask", image_id)
@@ -199,6 +219,25 @@ class DataRoot:
     def mask(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
         """The true mask in the task's values, (H, W) uint8; for evaluation only."""
         path = self.mask_path(image_id)
+        return self.classes.map_mask(read_mask(path, size=size), path)
+
+    @property
+    def corrected_folder(self) -> Path:
+        """Where masks lie that people corrected."""
+        return self.root / CORRECTED_FOLDER
+
+    def corrected_ids(self, ids: Sequence[str]) -> list[str]:
+        """Return those of `ids` that have a corrected mask, in their order."""
+        without = set(self.missing("corrected mask", ids))
+        return [i for i in ids if i not in without]
+
+    def corrected_path(self, image_id: str) -> Path:
+        """Where the corrected mask lies (or would lie)."""
+        return self._path("corrected mask", image_id)
+
+    def corrected(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The corrected mask in the task's values, (H, W) uint8; read as a true mask is."""
+        path = self.corrected_path(image_id)
         return self.classes.map_mask(read_mask(path, size=size), path)
 
     def saliency_path(self, image_id: str) -> Path:
@@ -210,7 +249,10 @@ class DataRoot:
         return read_saliency(self.saliency_path(image_id), size=size)
 
     def missing(self, what: str, ids: Sequence[str]) -> list[str]:
-        """Return the ids that have no file; `what` is "photograph", "mask" or "saliency map"."""
+        """Return the ids that have no file.
+
+        `what` is "photograph", "mask", "corrected mask" or "saliency map".
+        """
         folders, suffixes = self._places(what)
         pointers = self._pointers_of(what)
         there = {} if pointers is None else pointers.there(what, ids)

@@ -52,7 +52,8 @@ class Pointers:
         return self._found("photographs", self.photo_folder)
 
     @cached_property
-    def _mask_folder(self) -> Path:
+    def masks_below(self) -> Path:
+        """The folder of the masks, where there are some; :class:`MissingInputError` where not."""
         return self._found("masks", self.mask_folder or "")
 
     def _found(self, key: str, name: str) -> Path:
@@ -74,7 +75,7 @@ class Pointers:
         if what == "photograph" and image_id in self.photographs:
             return self.photographs_below / self.photographs[image_id]
         if what == "mask" and image_id in self.masks:
-            return self._mask_folder / self.masks[image_id]
+            return self.masks_below / self.masks[image_id]
         return None
 
     def there(self, what: str, image_ids: Iterable[str]) -> dict[str, bool]:
@@ -83,7 +84,7 @@ class Pointers:
         named = [image_id for image_id in image_ids if image_id in files]
         if not named:
             return {}
-        folder = str(self.photographs_below if what == "photograph" else self._mask_folder)
+        folder = str(self.photographs_below if what == "photograph" else self.masks_below)
         paths = [f"{folder}/{files[image_id]}" for image_id in named]
         return dict(zip(named, map_threads(os.path.isfile, paths, chunk=512), strict=True))
 

@@ -5,7 +5,7 @@ Sample k of a seed is always the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from smaf.core.class_maps import ClassMaps, maps_of_mask
 from smaf.core.errors import during
 from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import MASK_SUFFIXES, find_image, read_mask
@@ -126,9 +127,11 @@ class SaliencyStream(TrainingStream):
 class FusedStream(TrainingStream):
     """Stage 2's samples: adds `fused` (C, crop/4, crop/4), the fused maps of the labelled classes.
 
-    They are read from `maps_folder`. With `whole`, also the whole photograph squeezed into the
-    crop's size (3, crop, crop) for the teacher, and `grid` (crop/4, crop/4, 2), where the crop's
-    pixels lie in it.
+    They are read from `maps_folder`; those of the ids in `corrected` are made of the data set's
+    corrected masks, with `even` where such a mask is ignored, as
+    :func:`smaf.core.class_maps.maps_of_mask` has it. With `whole`, also the whole photograph
+    squeezed into the crop's size (3, crop, crop) for the teacher, `grid` (crop/4, crop/4, 2), where
+    the crop's pixels lie in it, and `corrected` (), whether it is one of those.
     """
 
     def __init__(
@@ -138,21 +141,32 @@ class FusedStream(TrainingStream):
         *,
         maps_folder: Path,
         whole: bool = False,
+        corrected: Collection[str] = (),
+        even: float | None = None,
         **common: Any,
     ) -> None:
         super().__init__(data, ids, **common)
         self.maps_folder, self.whole = maps_folder, whole
+        self.corrected, self.even = frozenset(corrected), even
 
     def needed(self, geometry: Geometry) -> tuple[int, int]:
         """Size (W, H) of the photograph that is enough for a sample; also for the teacher's."""
         least = geometry.crop if self.whole else 0
         return max(geometry.size[0], least), max(geometry.size[1], least)
 
+    def maps(self, image_id: str, size: tuple[int, int]) -> ClassMaps:
+        """Class index → (H, W) float32 of an image, checked to be of `size` (W, H)."""
+        if image_id in self.corrected:
+            shown = np.flatnonzero(self.data.all_labels[image_id]).tolist()
+            mask = self.data.corrected(image_id, size=size)
+            return maps_of_mask(mask, shown, ignored=self.even)
+        path = fused_path(self.maps_folder, image_id)
+        return read_fused(path, num_classes=self.data.num_classes, size=size)
+
     def supervision(self, image_id: str, photo: Photo, geometry: Geometry) -> Sample:
         """What this stage's training needs beside the photograph, in the same geometry."""
         side = geometry.crop // TARGET_STRIDE
-        path = fused_path(self.maps_folder, image_id)
-        cams = read_fused(path, num_classes=self.data.num_classes, size=photo.size)
+        cams = self.maps(image_id, photo.size)
         fused = torch.zeros(self.data.num_classes, side, side)
         if cams:
             planes = torch.from_numpy(np.stack(list(cams.values())))
@@ -164,6 +178,7 @@ class FusedStream(TrainingStream):
             "fused": fused,
             "whole": normalise_planes(squeezed, self.mean, self.std),
             "grid": geometry.grid(side),
+            "corrected": torch.tensor(image_id in self.corrected),
         }
 
 
@@ -171,25 +186,35 @@ class MaskStream(TrainingStream):
     """Stage 4's samples: `image` and `mask` (crop, crop), int64 values 0..C or 255.
 
     Masks are those of `masks_folder`, `<id>.png`, in the task's values; None: the data set's true
-    masks.
+    masks. The ids in `corrected` have the data set's corrected masks.
     """
 
     needs_labels = False
 
     def __init__(
-        self, data: DataRoot, ids: Sequence[str], *, masks_folder: Path | None, **common: Any
+        self,
+        data: DataRoot,
+        ids: Sequence[str],
+        *,
+        masks_folder: Path | None,
+        corrected: Collection[str] = (),
+        **common: Any,
     ) -> None:
         super().__init__(data, ids, **common)
-        self.masks_folder = masks_folder
+        self.masks_folder, self.corrected = masks_folder, frozenset(corrected)
 
     def mask(self, image_id: str, size: tuple[int, int] | None = None) -> np.ndarray:
         """(H, W) uint8 target of an image, checked to be of `size` (W, H)."""
+        if image_id in self.corrected:
+            return self.data.corrected(image_id, size=size)
         if self.masks_folder is None:
             return self.data.mask(image_id, size=size)
         return read_mask(self.mask_path(image_id), size=size)
 
     def mask_path(self, image_id: str) -> Path:
         """Where the target of an image lies."""
+        if image_id in self.corrected:
+            return self.data.corrected_path(image_id)
         if self.masks_folder is None:
             return self.data.mask_path(image_id)
         return find_image([self.masks_folder], image_id, suffixes=MASK_SUFFIXES)

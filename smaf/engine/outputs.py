@@ -34,8 +34,9 @@ EMA_CLASSIFIER = "classifier_ema.pth"
 SEGMENTER = "segmenter.pth"
 # What other commands make of a folder's results
 _DERIVED = ("evaluation_*.json", "evaluation_*.png", "results.tgz")
-# Checksums of a list's ids, and of their labels
+# Checksums of a list's ids, of their labels, and of their corrected masks
 LIST, LABELS = f"{CONTENTS}--list", f"{CONTENTS}--labels"
+CORRECTED = f"{CONTENTS}--corrected"
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,8 @@ def _settings(data: DataRoot, plan: StagePlan) -> Settings:
             values[declared.name] = declared.value
     if plan.labels_decide:
         values[LABELS] = checksum(data.labels_of(ids).tobytes())
+    if plan.corrections_decide:
+        values[CORRECTED] = corrected_digest(data, ids)
     values["class_list"] = list(data.classes.names)
     values["source_classes"] = list(data.classes.source)
     return Settings(values, frozenset(o.name for o in plan.options() if o.about.role is Role.RUN))
@@ -158,6 +161,12 @@ def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
     if value is not None and Path(value).is_file():
         return {name: checksum(Path(value).read_bytes())}
     return {name: value}
+
+
+def corrected_digest(data: DataRoot, ids: Sequence[str]) -> str:
+    """What tells corrected masks from others: which of `ids` have one, and what the files hold."""
+    files = {i: data.corrected_path(i).read_bytes() for i in data.corrected_ids(ids)}
+    return checksum([[image_id, checksum(content)] for image_id, content in files.items()])
 
 
 class OutputRun:

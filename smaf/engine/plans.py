@@ -59,6 +59,11 @@ class StagePlan(Options):
         """Whether the image-level labels of the list take part in the result."""
         return True
 
+    @property
+    def corrections_decide(self) -> bool:
+        """Whether the corrected masks of the list take part in the result."""
+        return False
+
     @classmethod
     def of(cls: type[Stage], recipe: str | None = None, **values: Any) -> Stage:
         """The plan with the options of a recipe, and `values` by the options' names.
@@ -232,6 +237,16 @@ def head_option() -> Any:
         AUTO,
         "auto: the weights' own; cls for a release's plain-CAM checkpoint (its keys are EPS's)",
         choices=(AUTO, *HEADS),
+    )
+
+
+def corrected_option(role: Role = Role.RESULT) -> Any:
+    """The field `corrected` of a plan that takes corrected masks."""
+    return option(
+        False,
+        "take the data set's corrected masks, CorrectedMasks/<id>.png, in the place of what the "
+        "method made of these photographs",
+        role=role,
     )
 
 

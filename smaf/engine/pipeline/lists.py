@@ -25,6 +25,7 @@ class Lists:
         thresholds: of `train`, with true masks: the background threshold is chosen on them.
         scored: of the validation list, with true masks.
         rows: the report's.
+        corrected: those with a corrected mask, where the run takes them.
     """
 
     train: tuple[str, ...]
@@ -32,11 +33,18 @@ class Lists:
     thresholds: tuple[str, ...] = ()
     scored: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
 
     @property
     def segmented(self) -> tuple[str, ...]:
         """Those that the network segments."""
         return tuple(dict.fromkeys((*self.scored, *self.rows)))
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Those whose corrected masks are trained on."""
+        trained = set(self.train)
+        return tuple(i for i in self.corrected if i in trained)
 
     def write(self, at: RunPlaces) -> None:
         """Write the lists to the run's folder, where they are not there already."""
@@ -62,8 +70,9 @@ def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
     """The photographs of a run.
 
     Masks are made of those on the lists of training and validation and, where the data set has
-    such a list, `all`. Raises :class:`InputError` where photographs, labels or lists are
-    missing, or true masks show no class.
+    such a list, `all`. No threshold is chosen on what people corrected: the student learned that.
+    Raises :class:`InputError` where photographs, labels or lists are missing, or true masks show no
+    class.
     """
     train, val = tuple(data.ids(plan.list_name)), list[str]()
     if plan.val_list != RunPlan().val_list or data.list_path(plan.val_list).is_file():
@@ -72,7 +81,10 @@ def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
     photographs = tuple(dict.fromkeys((*train, *val, *others)))
     data.require(photographs, labels=True)
     unjudged = set(data.missing("mask", photographs))
-    chosen_on = spread([i for i in train if i not in unjudged], CHOSEN_ON)
+    corrected = tuple(data.corrected_ids(photographs)) if plan.corrected else ()
+    # without saliency maps there is no self-training: the classifier has not learned them
+    left_out = unjudged | (set(corrected) if plan.saliency else set())
+    chosen_on = spread([i for i in train if i not in left_out], CHOSEN_ON)
     on_train = set(train)
     unseen = [i for i in val if i not in on_train]
     scored = tuple(i for i in unseen if i not in unjudged)
@@ -81,4 +93,4 @@ def lists_of(data: DataRoot, plan: RunPlan) -> Lists:
             require_shown(data, ids, name)
     rows, first = spread(unseen, ROWS), set(unseen)
     rows += spread([i for i in photographs if i not in first], ROWS - len(rows))
-    return Lists(train, photographs, chosen_on, scored, rows)
+    return Lists(train, photographs, chosen_on, scored, rows, corrected)

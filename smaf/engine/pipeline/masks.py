@@ -1,4 +1,7 @@
-"""The pseudo masks again, in folders that mirror those of the photographs."""
+"""The pseudo masks again, in folders that mirror those of the photographs.
+
+Photographs that have a corrected mask get that one, where the run takes them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from smaf.core.files import atomic_path, output_folder, plain_name
+from smaf.core.images import write_mask
+from smaf.engine.outputs import corrected_digest
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import OwnStep
 from smaf.engine.stages.gen_pm import write_class_list
@@ -61,10 +66,12 @@ def step(run: Scope) -> OwnStep:
 
 def basis(run: Scope) -> Any:
     """Which masks there are, of which time, and what they are called."""
-    return [
+    masks = [
         [name, _time(run.at.masks / f"{image_id}.png"), (run.at.mirrored / name).is_file()]
         for image_id, name in _names(run).items()
     ]
+    corrected = run.lists.corrected
+    return [*masks, corrected_digest(run.data, corrected)] if corrected else masks
 
 
 def _time(path: Path) -> int:
@@ -74,14 +81,19 @@ def _time(path: Path) -> int:
 def mirror(run: Scope) -> dict[str, Any]:
     """Link each mask to its place, or copy it where the system has no links.
 
-    Masks of photographs that are no longer in the data set go. `classes.txt` names the values.
+    Corrected masks are written there in the task's values; the pseudo masks of these photographs,
+    which scores are of, stay in their own folder. Masks of photographs that are no longer in the
+    data set go. `classes.txt` names the values.
     """
-    names = _names(run)
+    names, corrected = _names(run), set(run.lists.corrected)
     output_folder(run.at.mirrored)
     for old in set(run.notes.result("masks").get(_FILES, ())) - set(names.values()):
         (run.at.mirrored / old).unlink(missing_ok=True)
     for image_id, name in names.items():
-        _place(run.at.masks / f"{image_id}.png", run.at.mirrored / name)
+        if image_id in corrected:
+            write_mask(run.at.mirrored / name, run.data.corrected(image_id))
+        else:
+            _place(run.at.masks / f"{image_id}.png", run.at.mirrored / name)
     write_class_list(run.at.mirrored, run.data)
     return {_FILES: sorted(names.values())}
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from smaf.core.options import NOT_NEGATIVE, Role, option, part, redeclared
 from smaf.core.saliency_facts import PRESETS
 from smaf.core.views import Views
-from smaf.engine.plans import Compute, StagePlan, listed_as
+from smaf.engine.plans import Compute, StagePlan, corrected_option, listed_as
 from smaf.engine.stages.saliency import SHIPPED
 from smaf.engine.training.loop import LoopSettings
 
@@ -52,6 +52,8 @@ class RunPlan(StagePlan):
     preset: str | None = option(
         None, "of --model, where its file does not say", choices=tuple(PRESETS)
     )
+    # its own check: a run goes on with new corrections, but not without those it was made with
+    corrected: bool = corrected_option(Role.RUN)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     onnx: bool = option(
         True, "write the network as segmenter.onnx, too, which takes half a minute", role=Role.RUN

@@ -21,6 +21,8 @@ def facts_of(run: Scope) -> dict[str, Any]:
             "folder": str(data.root.absolute()),
             "photographs": len(lists.photographs),
             "trained_on": len(lists.train),
+            "corrected_masks": len(lists.corrected),
+            "corrected_masks_trained_on": len(lists.learned),
             "true_masks_for_thresholds": len(lists.thresholds),
             "true_masks_for_scores": len(lists.scored),
             "classes": shown,

@@ -13,7 +13,7 @@ from smaf.core.record import RECORD, checksum
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.outputs import Output, OutputRun, output_run, settings_of
-from smaf.engine.pipeline import report, thresholds
+from smaf.engine.pipeline import corrected, report, thresholds
 from smaf.engine.pipeline.estimate import Progress, check_disk, parts_of, time_of
 from smaf.engine.pipeline.lists import lists_of
 from smaf.engine.pipeline.notes import Notes
@@ -35,7 +35,8 @@ def run_all(data: DataRoot, plan: RunPlan, output: Output | Path | str) -> RunPl
     All in one folder: `masks/`, `segmenter.pth` and `.onnx`, `report.html`, `run.json`, and what
     the stages write. A run that was stopped goes on, one that is done does nothing; `overwrite`
     starts afresh, but for the data set's saliency maps. Raises :class:`InputError` for data that do
-    not serve, other settings than the folder's, and a disk that is too small.
+    not serve, other settings than the folder's, and a disk that is too small. With `corrected`
+    masks it makes again what depends on those that are new, changed or gone.
     """
     if distributed.world() > 1:
         raise InputError(
@@ -52,7 +53,10 @@ def run_all(data: DataRoot, plan: RunPlan, output: Output | Path | str) -> RunPl
         lists.write(at)
         scope = Scope(data, plan, lists, at, Notes(output.folder / NOTES))
         scope.check()
-        _do_all(scope, method(scope), run)
+        corrected.check(scope)
+        steps = method(scope)
+        corrected.renew(scope, steps)
+        _do_all(scope, steps, run)
     return at
 
 
@@ -92,6 +96,8 @@ def _do_all(run: Scope, steps: Sequence[Step], record: OutputRun) -> None:
             progress.passed(step.key)
     record.facts = facts_of(run)
     log.info("wrote %s: %s", run.at.logdir, ", ".join(record.facts["files"]))
+    if run.lists.corrected:
+        log.info("masks/ has %d corrected masks as they are", len(run.lists.corrected))
     _tell_scores(run)
 
 
@@ -108,7 +114,9 @@ def _do(run: Scope, step: Step, progress: Progress) -> None:
 
 def _estimate(run: Scope, steps: Sequence[Step]) -> Progress:
     """Say how long these steps take and what disk they need, after a rehearsal where needed."""
-    of = checksum([settings_of(run.data, run.plan).values, run.plan.compute.values()])
+    settings = dict(settings_of(run.data, run.plan).values)
+    del settings["corrected"]  # costs no time
+    of = checksum([settings, run.plan.compute.values()])
     paces = run.notes.paces(of)
     if not paces and run.plan.rehearsal and any(isinstance(step, StageStep) for step in steps):
         started = time.monotonic()

@@ -48,8 +48,13 @@ class Scope:
         return plan.changed(**{**shared, "list_name": str(self.at.list(on)), **values})
 
     def training(self, kind: type[Training], **values: Any) -> Training:
-        """The plan of a training on the training list, with its number of steps."""
+        """The plan of a training on the training list, with its number of steps.
+
+        It takes corrected masks where it can, and the list has some.
+        """
         plan = self.make(kind, on="train", **values)
+        if "corrected" in plan.values():
+            plan = plan.changed(corrected=bool(self.lists.learned))
         steps = self.rehearsed or self.plan.steps(plan.loop, len(self.lists.train))
         return plan.changed(steps=steps)
 
@@ -78,7 +83,11 @@ class Scope:
         """The background threshold of the pseudo masks, as far as it is chosen already."""
         if self.rehearsed is not None:
             return 0.01  # hardly trained networks must still give masks that show classes
-        return float(self.notes.result("threshold").get("threshold", self.recipe_threshold()[0]))
+        return float(self.chosen_threshold().get("threshold", self.recipe_threshold()[0]))
+
+    def chosen_threshold(self) -> dict[str, Any]:
+        """The threshold that was chosen on true masks, where there are any (still)."""
+        return self.notes.result("threshold") if self.lists.thresholds else {}
 
     @property
     def score(self) -> float:

@@ -64,4 +64,4 @@ def choose(run: Scope) -> dict[str, Any]:
 def used(run: Scope) -> dict[str, Any]:
     """The threshold that the masks were cut at, and where it comes from."""
     value, source = run.recipe_threshold()
-    return run.notes.result("threshold") or {"threshold": value, "from": source}
+    return run.chosen_threshold() or {"threshold": value, "from": source}

@@ -20,6 +20,7 @@ from smaf.core.record import checksum
 from smaf.data.layout import DataRoot
 from smaf.data.streams import FusedStream
 from smaf.engine import distributed
+from smaf.engine.corrections import Corrections, corrections_of
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import require_fused
 from smaf.engine.outputs import (
@@ -31,7 +32,7 @@ from smaf.engine.outputs import (
     Settings,
     settings_of,
 )
-from smaf.engine.plans import AUTO, Crops, TrainingPlan
+from smaf.engine.plans import AUTO, Crops, TrainingPlan, corrected_option
 from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.trained import trained_classifier
 from smaf.engine.training.prototypes import (
@@ -88,6 +89,11 @@ class SelfTrainingSettings(Options):
     proda: ProdaSettings = part(ProdaSettings)
 
     @property
+    def even(self) -> float | None:
+        """What every labelled class has where a corrected mask is ignored: as the background."""
+        return None if self.soft_background else self.background
+
+    @property
     def teacher_sees(self) -> bool:
         """Whether the teacher's forward pass is needed at all."""
         return self.proda.rectify != "none" or self.proda.moving_prototype
@@ -117,8 +123,14 @@ class FusionTrainingPlan(TrainingPlan):
         role=Role.CONTENTS,
         files=".npz",
     )
+    corrected: bool = corrected_option()
     target: SelfTrainingSettings = part(SelfTrainingSettings)
     crops: Crops = part(lambda: Crops(jitter=False), without=("scale", "jitter"))
+
+    @property
+    def corrections_decide(self) -> bool:
+        """Whether corrected masks are among the targets."""
+        return self.corrected
 
     def located(self, places: Places) -> FusionTrainingPlan:
         """The plan with the files of a whole run where it names none."""
@@ -168,7 +180,7 @@ class SelfTrainingTask:
     def _rectified(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Multiply the fused maps by the teacher's prototype weights (ProDA, eq. 4).
 
-        The weights are those at the crop's place, in its geometry.
+        The weights are those at the crop's place, in its geometry. What people corrected stays.
         """
         # both are made where the teacher sees
         assert self.teacher is not None and self.prototypes is not None
@@ -189,7 +201,8 @@ class SelfTrainingTask:
             features, batch["grid"], mode="bilinear", padding_mode="border", align_corners=False
         )
         weights = prototype_weights(crop, self.prototypes, kind=self.settings.proda.rectify)  # type: ignore[arg-type]
-        return fused * weights[:, : fused.shape[1]]
+        rectified = fused * weights[:, : fused.shape[1]]
+        return torch.where(batch["corrected"][:, None, None, None], fused, rectified)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
@@ -237,7 +250,7 @@ def _prototypes(
 def _task(
     model: Classifier, data: DataRoot, plan: FusionTrainingPlan, run: OutputRun, settings: Settings
 ) -> SelfTrainingTask:
-    """The task, with prototypes where the teacher needs them."""
+    """The task, with prototypes where the teacher needs them; `data` as corrected."""
     prototypes, ids = None, data.ids(plan.list_name)
     if plan.target.teacher_sees:
         shown = set(data.shown(ids))
@@ -249,13 +262,16 @@ def _task(
     return SelfTrainingTask(model, plan.target, prototypes, plan.crops.centres)
 
 
-def _stream(data: DataRoot, plan: FusionTrainingPlan, model: Classifier) -> FusedStream:
-    ids, cam_dir = data.ids(plan.list_name), Path(plan.cam_dir or "")
+def _stream(corrections: Corrections, plan: FusionTrainingPlan, model: Classifier) -> FusedStream:
+    data, cam_dir = corrections.data, Path(plan.cam_dir or "")
+    ids = data.ids(plan.list_name)
     stream = FusedStream(
         data,
         ids,
         maps_folder=cam_dir,
         whole=plan.target.teacher_sees,
+        corrected=corrections.ids,
+        even=plan.target.even,
         augmentation=plan.crops.augmentation(),
         seed=plan.seed,
         mean=model.mean,
@@ -263,15 +279,16 @@ def _stream(data: DataRoot, plan: FusionTrainingPlan, model: Classifier) -> Fuse
     )
     data.require(ids, labels=True)
     tell_background(len(data.shown(ids)), len(ids), "photographs")
-    require_fused(cam_dir, ids, data)
+    require_fused(cam_dir, [i for i in ids if i not in corrections.ids], data)
     return stream
 
 
 def train_fusion(data: DataRoot, plan: FusionTrainingPlan, output: Output | Path | str) -> Path:
     """Run stage 2 in the folder `output`; return the path of the student's checkpoint.
 
-    Reads photographs, image-level labels and fused maps, no masks. A stopped run goes on. Raises
-    :class:`InputError` for data or weights that do not serve.
+    Reads photographs, image-level labels and fused maps, and no masks but corrected ones, where the
+    plan says so. A stopped run goes on. Raises :class:`InputError` for data or weights that do not
+    serve.
     """
     plan.require("weights", "cam_dir")
     output = Output.of(output)
@@ -287,11 +304,13 @@ def train_fusion(data: DataRoot, plan: FusionTrainingPlan, output: Output | Path
     with plan.compute.limited(), process_group(device):
         plan = with_precision(plan, output, device=device, trial=lambda: training_trial(model))
         settings = settings_of(data, plan)
-        stream = _stream(data, plan, model)
+        corrections = corrections_of(data, data.ids(plan.list_name), wanted=plan.corrected)
+        stream = _stream(corrections, plan, model)
         background = plan.target.background
+        # by the labels of the file: what people corrected is learned, not judged by
         validate = validator(model, data, plan.validation, background=background)
         with training_run(output, settings, images=len(stream.ids)) as run:
-            task = _task(model.to(device), data, plan, run, settings)
+            task = _task(model.to(device), corrections.data, plan, run, settings)
 
             def save(folder: Path) -> None:
                 if task.teacher is not None and plan.target.proda.ema:

@@ -21,10 +21,11 @@ from smaf.data.augment import TARGET_STRIDE
 from smaf.data.layout import DataRoot
 from smaf.data.streams import MaskStream
 from smaf.engine import distributed
+from smaf.engine.corrections import corrections_of
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_classes
 from smaf.engine.outputs import SEGMENTER, Output, Places, settings_of
-from smaf.engine.plans import Crops, TrainingPlan
+from smaf.engine.plans import Crops, TrainingPlan, corrected_option
 from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.trained import check_class_names
 from smaf.engine.training.loop import LoopSettings
@@ -68,6 +69,7 @@ class SegmentationPlan(TrainingPlan):
     true_masks: bool = option(
         False, "train on the data set's true masks instead: the upper bound, not weak supervision"
     )
+    corrected: bool = corrected_option()
     network: str = option(DEEPLAB, f"{DEEPLAB}, or any timm model (tf_efficientnet_lite0)")
     weights: str | Path = option(
         IMAGENET,
@@ -95,8 +97,15 @@ class SegmentationPlan(TrainingPlan):
         """The masks teach; image-level labels do not take part."""
         return False
 
+    @property
+    def corrections_decide(self) -> bool:
+        """Whether corrected masks are among the targets."""
+        return self.corrected
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.true_masks and self.corrected:
+            raise InputError("--true_masks and --corrected exclude each other: choose one")
         if self.true_masks:
             object.__setattr__(self, "target_dir", None)
 
@@ -222,8 +231,9 @@ def train_seg(data: DataRoot, plan: SegmentationPlan, output: Output | Path | st
     """Run stage 4 in the folder `output`; return the path of the network's checkpoint.
 
     The targets are the masks `<id>.png` of the plan's `target_dir`, values 0..C or 255 (ignored),
-    or with `true_masks` the data set's, the upper bound. A stopped run goes on. Raises
-    :class:`InputError` for data, targets or weights that do not serve.
+    or with `true_masks` the data set's, the upper bound; with `corrected` the photographs that have
+    a corrected mask learn that one. A stopped run goes on. Raises :class:`InputError` for data,
+    targets or weights that do not serve.
     """
     if not plan.true_masks:
         plan.require("target_dir")
@@ -236,12 +246,14 @@ def train_seg(data: DataRoot, plan: SegmentationPlan, output: Output | Path | st
         plan = with_precision(plan, output, device=device, trial=lambda: training_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids, masks=plan.true_masks)
+        corrected = corrections_of(data, ids, wanted=plan.corrected, labels=False).ids
         if targets is not None:
-            require_targets(targets, ids, data)
+            require_targets(targets, [i for i in ids if i not in corrected], data)
         stream = MaskStream(
             data,
             ids,
             masks_folder=targets,
+            corrected=corrected,
             augmentation=plan.crops.augmentation(),
             seed=plan.seed,
             mean=model.mean,
