@@ -15,6 +15,7 @@ from small_set import TRAIN, make_set, stamps, write_list
 from smaf.core.errors import InputError
 from smaf.core.images import write_mask
 from smaf.data.layout import open_data
+from smaf.engine.pipeline import network
 from smaf.engine.pipeline.estimate import Pace, Part, Progress, check_disk, parts_of, time_of
 from smaf.engine.pipeline.lists import ROWS, Lists, lists_of
 from smaf.engine.pipeline.masks import mirror, mirrored_names
@@ -99,7 +100,8 @@ def _folders(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
 
 
-def test_what_is_expected(tmp_path: Path) -> None:
+def test_what_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "can_export", lambda: True)
     run = scope(tmp_path)
     paces = {
         "train_eps": Pace(unit=2.0, fixed=1e6).to_dict(),
@@ -112,7 +114,7 @@ def test_what_is_expected(tmp_path: Path) -> None:
     assert (parts["train_eps"].units, parts["train_eps"].seconds) == (4, 8.0)
     assert (parts["gen_fusion"].units, parts["gen_fusion"].seconds) == (5, 2.5)
     assert (parts["train_eps"].bytes, parts["gen_fusion"].bytes) == (1e6, 5e3)
-    assert parts["network"].seconds == 10 + 6 * 0.25 and parts["saliency"].units == 0
+    assert parts["network"].seconds == 30 + 6 * 0.25 and parts["saliency"].units == 0
 
 
 def test_time_left_follows_what_passed() -> None:
