@@ -7,11 +7,10 @@ import importlib
 from typing import Any
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
-
-from smaf.cli import COMMANDS
+from sphinx.ext.autodoc.mock import mock
+from sphinx.util.docutils import SphinxDirective
 
 # The commands whose entry script is called otherwise
 _SCRIPTS = {"report": "gen_report", "import": "import_masks"}
@@ -62,12 +61,14 @@ def table_of(command: str) -> list[str]:
     return lines
 
 
-class Commands(Directive):
+class Commands(SphinxDirective):
     """Sections of all commands, in the order of `smaf --help`."""
 
     def run(self) -> list[nodes.Node]:
         """The sections as nodes."""
-        lines = [line for command in COMMANDS for line in table_of(command)]
+        with mock(self.config.autodoc_mock_imports):  # as docstrings are read
+            commands = importlib.import_module("smaf.cli").COMMANDS
+            lines = [line for command in commands for line in table_of(command)]
         holder = nodes.Element()
         self.state.nested_parse(StringList(lines, "commands"), 0, holder, match_titles=True)
         return holder.children

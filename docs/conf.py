@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
@@ -22,8 +24,6 @@ extensions = [
     "command_tables",
 ]
 exclude_patterns = ["_build"]
-# Pages that a release may have or not
-suppress_warnings = ["toc.empty_glob"]
 
 # Pages in Markdown; the notebook is shown as it is committed
 myst_enable_extensions = ["colon_fence", "dollarmath"]
@@ -50,3 +50,17 @@ html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"
 linkcheck_timeout = 20
 linkcheck_anchors = False
+
+# Links to the repository's other files, which this site does not have as pages, give the file
+_OUTSIDE = re.compile(r"(?<!!)\[([^\]]+)\]\((\.\./[^)#]+)\)")
+
+
+def _outside(_app: Any, _page: str, source: list[str]) -> None:
+    source[0] = _OUTSIDE.sub(
+        lambda link: f"{{download}}`{link[1].replace('`', '')} <{link[2]}>`", source[0]
+    )
+
+
+def setup(app: Any) -> None:
+    """Let Sphinx call what is above."""
+    app.connect("source-read", _outside)
