@@ -75,9 +75,7 @@ class MethodPictures:
         """Write the strips `method_<part>.jpg`."""
         for part in ("inputs", "scales", "target", "masks"):
             pictures = getattr(self, part)()
-            write_gallery(
-                folder / f"method_{part}.jpg", [list(pictures.values())], list(pictures)
-            )
+            write_gallery(folder / f"method_{part}.jpg", [list(pictures.values())], list(pictures))
 
 
 def method_pictures(data: DataRoot, image_id: str, demo: Path) -> MethodPictures:
