@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from typing import Any
 
 from docutils import nodes
@@ -28,7 +29,8 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 
 def _plain(text: object) -> str:
     """Text for a cell of a table."""
-    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    plain = str(text).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    return re.sub(r"(?<![\w`-])--\w+", r"`\g<0>`", plain)
 
 
 def _default(action: argparse.Action) -> str:

@@ -22,7 +22,9 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "command_tables",
+    "formulas",
 ]
+html_math_renderer = "mathml"
 exclude_patterns = ["_build"]
 
 # Pages in Markdown; the notebook is shown as it is committed
@@ -44,6 +46,8 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Raises", "returns_style")]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_title = f"SMAF {release}"
 html_copy_source = False
 html_show_sphinx = False
