@@ -270,3 +270,17 @@ def test_pictures_of_the_pages_are_small_and_described() -> None:
             assert len(words) > 10, f"{page}: {file} needs a text for who cannot see it"
             if Path(file).name.startswith("method_"):
                 assert (ROOT / "docs" / file).stat().st_size <= 100_000, file
+
+
+def test_what_builds_the_pages_is_pinned_within_its_bounds() -> None:
+    wanted = re.findall(r"^([\w-]+)>=([\d.]+)$", (ROOT / "requirements-docs.txt").read_text(), re.M)
+    lines = (ROOT / "requirements-docs-pinned.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert len(wanted) == 5 and all(re.match(r"[\w.-]+==[\w.]+( ; .+)?$", pin) for pin in pins)
+    for name, least in wanted:
+        found = [re.split("==| ;", pin)[1] for pin in pins if pin.startswith(f"{name}==")]
+        assert found and all(numbers(release) >= numbers(least) for release in found), name
+
+
+def numbers(release: str) -> list[int]:
+    return [int(part) for part in release.split(".")]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,29 @@ def test_its_outputs_are_small_and_tell_no_folder() -> None:
         for output in cell.get("outputs", ()):
             said = json.dumps(output)
             assert "Traceback" not in said and not re.search("/(home|root|Users)/", said)
+
+
+def test_outputs_are_slimmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress bars go, and of a picture in two kinds the larger one; text stays."""
+    monkeypatch.syspath_prepend(ROOT / "script")
+    slim = importlib.import_module("run_notebook").slim
+    code = _Item(
+        cell_type="code",
+        outputs=[
+            _Item(name="stderr", text="5 %"),
+            _Item(name="stdout", text="mask"),
+            _Item(data={"image/png": "long", "image/jpeg": "short", "text/plain": "<Image>"}),
+        ],
+    )
+    slim(_Item(cells=[_Item(cell_type="markdown"), code]))
+    assert [dict(output) for output in code.outputs] == [
+        {"name": "stdout", "text": "mask"},
+        {"data": {"image/jpeg": "short"}},
+    ]
+
+
+class _Item(dict[str, Any]):
+    """A dictionary whose keys are attributes, too, as nbformat's are."""
+
+    __getattr__ = dict.__getitem__
+    __setattr__ = dict.__setitem__  # type: ignore[assignment]
