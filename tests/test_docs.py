@@ -15,7 +15,6 @@ import pytest
 from doc_blocks import (
     LANGUAGES,
     PAGES,
-    ROOT,
     Block,
     Command,
     blocks_of,

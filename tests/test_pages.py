@@ -14,13 +14,9 @@ import smaf.ops
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub and MyST name them."""
-    found = set()
-    for line in page.read_text(encoding="utf-8").splitlines():
-        if heading := re.match(r"#+ (.+)", line):
-            plain = re.sub(r"[^\w\- ]", "", heading[1].lower())
-            found |= {plain.replace(" ", "-"), re.sub(r"\W+", "-", heading[1].lower()).strip("-")}
-    return found
+    """The anchors of a page's headings, of plain words alone: GitHub and MyST agree on these."""
+    text = page.read_text(encoding="utf-8")
+    return {h.lower().replace(" ", "-") for h in re.findall(r"^#+ ([\w -]+)$", text, re.M)}
 
 
 LINKED = [*PAGES, "CONTRIBUTING.md", "benchmarks/README.md", "dataset/README.md"]
