@@ -1,4 +1,4 @@
-"""A grid of pictures with titled columns as one PNG: what README shows of the masks."""
+"""A grid of pictures with titled columns as one file: what README and docs/ show."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def write_gallery(
     column_titles: Sequence[str],
     row_titles: Sequence[str] | None = None,
 ) -> None:
-    """Write `rows` of (H, W, 3) uint8 RGB pictures to the PNG `path`, titles above the columns.
+    """Write `rows` of (H, W, 3) uint8 RGB pictures to `path` (.png or .jpg), titles above columns.
 
     Every picture is 240 pixels wide and keeps its proportions; a row is as high as its highest
     picture. `row_titles` stand upright at the left of the rows.
@@ -106,5 +106,6 @@ def write_gallery(
             )
         top += height + _GAP
     stream = io.BytesIO()
-    sheet.save(stream, format="PNG", optimize=True)
+    kind = {".png": "PNG", ".jpg": "JPEG"}[path.suffix]
+    sheet.save(stream, format=kind, optimize=True, quality=88)
     write_bytes(path, stream.getvalue())

@@ -9,7 +9,7 @@ source "$here/venv.sh"
 open_venv
 install "$VENV/.smaf-installed" --no-deps -r "$ROOT/requirements-check.txt"
 cd "$ROOT"
-places=(smaf tests benchmarks script images conftest.py)
+places=(smaf tests benchmarks script images docs conftest.py)
 ruff() { "$VENV/bin/python" -m ruff "$@" "${places[@]}"; }
 if [[ "${1:-}" == --fix ]]; then
   ruff check --quiet --fix-only

@@ -1,4 +1,4 @@
-"""Draw README's pictures: images/framework.png, and images/PM.png from the demo's list val.
+"""Draw the pictures of README and docs/: the pipeline, and what the demo made of its list val.
 
 Run `bash script/demo.sh` first, then `.venv/bin/python script/make_images.py`. The photographs are
 the project's own renderings, so the pictures may be passed on.
@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "images"))  # no pa
 
 from framework import draw_framework
 from gallery import write_gallery
+from method import method_pictures
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 COLUMNS = ("photograph", "CAM", "reactivated target", "pseudo mask", "mask after CRF", "truth")
@@ -31,10 +32,15 @@ def _pictures(data: DataRoot, image_id: str, demo: Path) -> dict[str, np.ndarray
 
 
 def main(demo: Path = Path("demo"), rows: int = 5) -> None:
-    """Write both pictures; the gallery shows the first photograph of each class."""
+    """Write all pictures; the gallery shows the first photograph of each class.
+
+    The method is shown on the first photograph of two classes.
+    """
     draw_framework(IMAGES / "framework.png")
     data = open_data(demo / "data")
     ids = data.ids("val")
+    two = next(i for i in ids if data.all_labels[i].sum() == 2)
+    method_pictures(data, two, demo).write(IMAGES)
     first = [
         next(i for i in ids if data.all_labels[i][c] and data.all_labels[i].sum() == 1)
         for c in range(data.num_classes)

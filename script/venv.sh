@@ -1,4 +1,4 @@
-# Sourced by demo.sh, test.sh and check.sh: make or reuse a virtual environment. Settings from the environment:
+# Sourced by demo.sh, test.sh, check.sh and docs.sh: make or reuse a virtual environment. Settings from the environment:
 #   PYTHON  interpreter of a new one, 3.10 to 3.14   (python3)
 #   VENV    its folder                               (.venv)
 unset CDPATH PYTHONHOME

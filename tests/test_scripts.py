@@ -17,7 +17,9 @@ SCRIPTS = sorted(
     if path.name not in {"common.sh", "venv.sh"}
 )
 STAGES = [
-    name for name in SCRIPTS if name not in {"demo.sh", "test.sh", "check.sh", "reproduce_voc12.sh"}
+    name
+    for name in SCRIPTS
+    if name not in {"demo.sh", "test.sh", "check.sh", "docs.sh", "reproduce_voc12.sh"}
 ]
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -172,6 +174,13 @@ def test_tests_need_no_tools_that_judge_style(clone: Path) -> None:
         ["-m", "mypy"],
     ]
     assert {command[0] for command in commands} == {".venv-check"} and "--no-deps" in commands[0]
+
+
+def test_documentation_is_built_in_an_environment_of_its_own(clone: Path) -> None:
+    for options, builder in ((), "html"), (("--links",), "linkcheck"):
+        _, _, commands = call(clone, "docs.sh", *options)
+        assert commands[-1][0] == ".venv-docs" and commands[-1][2:5] == ["-m", "sphinx", "-W"]
+        assert commands[-1][-1] == f"{clone}/docs/_build/{builder}"
 
 
 @pytest.mark.parametrize(

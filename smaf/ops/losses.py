@@ -156,7 +156,7 @@ def segmentation_loss(
         logits: each (N, T, h, w), T with background.
         mask: (N, H, W) integers 0..T-1, or 255: ignored. Brought to the logits' size by the nearest
             pixel.
-        stride: compare at a `stride`th of the mask's size instead, with the logits brought there
+        stride: compare at 1 / `stride` of the mask's size instead, with the logits brought there
             (bilinear). Coarse logits learn more of edges so; departs from DeepLab-V2.
 
     Returns:

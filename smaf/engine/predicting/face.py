@@ -64,7 +64,7 @@ class LoadedNetwork:
             views: which sizes and mirror images are fused (:class:`smaf.core.views.Views`).
             crf: refine the maps with dense CRF.
 
-            None stands for the weights' own settings.
+        None stands for the weights' own settings.
 
         Raises :class:`TypeError` for another kind of photograph or labels, :class:`ValueError` for
         a wrong shape or value, and FileNotFoundError.

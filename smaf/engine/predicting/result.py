@@ -49,12 +49,12 @@ class Result:
 
     @property
     def scores(self) -> dict[str, float]:
-        """`{name: score in 0..1}` of :attr:`classes` (:func:`smaf.ops.peak_scores`)."""
+        """Name → score in 0..1, of :attr:`classes` (:func:`smaf.ops.peak_scores`)."""
         return {self.class_names[c]: score for c, score in self.prediction.scores.items()}
 
     @cached_property
     def maps(self) -> dict[str, np.ndarray]:
-        """`{name: (H, W) float32 in 0..1}` of :attr:`classes`: the maps that decided the mask.
+        """Name → (H, W) float32 in 0..1, of :attr:`classes`; the maps that decided the mask.
 
         A classifier's fused maps, scaled to a maximum of 1; of a segmentation network, or where CRF
         refined them, probabilities.

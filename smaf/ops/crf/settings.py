@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Kernel by place: `weight` · exp(-|p_i - p_j|² / 2 `xy`²), `xy` in pixels."""
+    """Kernel by place: `weight` · exp(-‖p_i - p_j‖² / 2 `xy`²), `xy` in pixels."""
 
     weight: float
     xy: float
@@ -20,7 +20,7 @@ class Gaussian:
 class Bilateral:
     """Kernel by place and colour.
 
-    `weight` · exp(-|p_i - p_j|² / 2 `xy`² - |I_i - I_j|² / 2 `rgb`²), `xy` in pixels, `rgb` in
+    `weight` · exp(-‖p_i - p_j‖² / 2 `xy`² - ‖I_i - I_j‖² / 2 `rgb`²), `xy` in pixels, `rgb` in
     colour values 0..255.
     """
 
