@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     like = open_network(args.settings_of) if args.settings_of else network
     settings = like.settings or default_settings(segments=network.segments)
-    ids, tables = data.ids(args.list), {}
+    ids, tables = data.ids(args.list), dict[str, Any]()
     if args.choose:
         settings, tables = choose(network, data, ids, settings)
     reported = reports(network, data, ids, [settings])[0]
