@@ -52,9 +52,9 @@ def main() -> int:
     return 0 if known else 2
 
 
-def _entry(command: str) -> Callable[[Sequence[str]], None]:
+def _entry(command: str) -> Callable[[Sequence[str] | None], None]:
     """The entry script's function of a command."""
-    entry: Callable[[Sequence[str]], None]
+    entry: Callable[[Sequence[str] | None], None]
     entry = importlib.import_module(f"smaf.{_MODULES.get(command, command)}").main
     return entry
 

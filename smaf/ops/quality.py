@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.ops.views import cams_to_mask
 
@@ -58,7 +59,7 @@ def _iou(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(np.count_nonzero(first & second) / union) if union else None
 
 
-def scale_agreement(cams: Mapping[int, np.ndarray], *, threshold: float) -> float | None:
+def scale_agreement(cams: ClassMaps, *, threshold: float) -> float | None:
     r"""How far the views that a fused map is the mean of agree on the mask.
 
     A fused map (H, W) is the mean over scales and mirror images, divided by its maximum: it is near
@@ -112,9 +113,9 @@ def estimated_quality(parts: Mapping[str, float | None]) -> float | None:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation of two series: Pearson's of their ranks, equal values sharing one.
+    """Spearman's rank correlation of two series: Pearson's of their ranks.
 
-    NaN for fewer than three pairs, and where all values of a series are equal.
+    Equal values share a rank. NaN for fewer than three pairs, and for a series of equal values.
 
     Example:
         >>> spearman([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 4.0, 3.0])

@@ -18,6 +18,7 @@ from typing import Any
 from smaf.core.files import atomic_path
 from smaf.report.pictures import mask_colours
 
+GENERATOR = '<meta name="generator" content="SMAF">'  # by which a page is known again
 _CHUNK = 40  # photographs whose pictures lie in one block, which is read when one of them is seen
 
 

@@ -1,4 +1,4 @@
-"""Matplotlib's charts as SVG that lies in a page: its colours follow the page's, its ids are its own.
+"""Matplotlib's charts as SVG that lies in a page: its colours are the page's, its ids its own.
 
 A strict content security policy allows no `style` attributes, so that these become attributes of
 the same meaning, and colours become classes of the page's style sheet.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from xml.etree import ElementTree
 
 import matplotlib
@@ -28,9 +29,11 @@ _KEPT = {"fill", "stroke", "opacity", "text-anchor", "clip-path", "stroke-width"
 }
 
 
-def plain_text() -> AbstractContextManager[None]:
+@contextmanager
+def plain_text() -> Iterator[None]:
     """A block in which a `$` in a chart's text is a `$`; figures must be made within it."""
-    return matplotlib.rc_context({"text.parse_math": False})
+    with matplotlib.rc_context({"text.parse_math": False}):
+        yield
 
 
 def svg_of(figure: Figure, name: str, alt: str) -> str:

@@ -24,6 +24,7 @@ from smaf.ops import (
     refined_mask,
     view_logits,
 )
+from smaf.ops.quality import scale_agreement
 
 _HUGE = 16_000_000  # pixels: 64 MB
 _CLASSIFIER = PredictSettings(PAPER_VIEWS, background=BACKGROUND, score=0.5)
@@ -75,12 +76,14 @@ class Prediction:
         sized: the maps that decided the mask.
         fused: whether these are a classifier's fused maps, each to be divided by its maximum; else
             they are probabilities.
+        threshold: background threshold of the maps; of probabilities a half.
     """
 
     mask: np.ndarray
     scores: dict[int, float]
     sized: SizedMaps
     fused: bool
+    threshold: float = 0.5
 
     def below(self, share: float) -> int | None:
         """The class with the smallest part of the mask where it is below `share` of it, or None.
@@ -92,6 +95,15 @@ class Prediction:
         pixels = {c: np.count_nonzero(self.mask == c + 1) for c in self.scores}
         least = min(pixels, key=lambda c: (pixels[c], self.scores[c]))
         return least if pixels[least] < share * self.mask.size else None
+
+    def quality(self) -> float | None:
+        """An estimate of the mask's quality, 0..1: :func:`smaf.ops.quality.scale_agreement`.
+
+        Of the maps at their own size; None where no class was taken.
+        """
+        small = SizedMaps(self.sized.maps, self.sized.maps.shape[:0:-1])
+        small_maps = replace(self, sized=small).maps()
+        return scale_agreement(small_maps, threshold=self.threshold)
 
     def maps(self) -> ClassMaps:
         """`{class index: (H, W) float32 in 0..1}` of the classes taken, at the photograph's size.
@@ -147,7 +159,8 @@ class Predictor:
         if refines:
             kept = self._refined(photo, kept, classes)
         fused = not (self.network.segments or refines)
-        return Prediction(self._mask(kept, classes, fused=fused), scores, kept, fused)
+        mask = self._mask(kept, classes, fused=fused)
+        return Prediction(mask, scores, kept, fused, self._background() if fused else 0.5)
 
     def _mask(self, kept: SizedMaps, classes: Sequence[int], *, fused: bool) -> np.ndarray:
         """Return the mask (H, W) uint8: one of `classes`, or background, for each pixel.

@@ -80,7 +80,7 @@ def chosen(ids: Sequence[str], estimates: Mapping[str, Estimate], most: int = MO
 def cards_of(
     runs: Sequence[ReportedRun], estimates: Mapping[str, Estimate], *, num_workers: int = 0
 ) -> list[Card]:
-    """The photographs' cards, in the order of `estimates`: layers of the first run, masks of all."""
+    """The photographs' cards, in the order of `estimates`: the first run's layers, all masks."""
     ids = list(estimates)
     make = partial(_card, list(runs))
     tasks = [(image_id, estimates[image_id]) for image_id in ids]

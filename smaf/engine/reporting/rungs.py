@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,9 @@ def _rungs(run: ReportedRun, side: str, chosen: dict[str, float]) -> Iterator[Ru
     masks = {CRF: run.at.masks, NETWORK: run.at.network_masks}
     masks["network, labels known"] = run.at.network_masks_known
     for title, folder in maps.items():
-        yield from _tried(folder, lambda f, t=title: _of_maps(run, side, t, f, chosen))
+        yield from _tried(folder, partial(_of_maps, run, side, title, chosen))
     for title, folder in masks.items():
-        yield from _tried(folder, lambda f, t=title: _of_masks(run, side, t, f))
+        yield from _tried(folder, partial(_of_masks, run, side, title))
 
 
 def _tried(folder: Path, judge: Callable[[Path], Rung]) -> Iterator[Rung]:
@@ -85,7 +86,7 @@ def _of_masks(run: ReportedRun, side: str, title: str, folder: Path) -> Rung:
 
 
 def _of_maps(
-    run: ReportedRun, side: str, title: str, folder: Path, chosen: dict[str, float]
+    run: ReportedRun, side: str, title: str, chosen: dict[str, float], folder: Path
 ) -> Rung:
     own = run.threshold[0]
     thresholds = sorted({*THRESHOLDS, own} - {0.0})
