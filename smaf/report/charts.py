@@ -58,7 +58,7 @@ def curves(name: str, alt: str, lines: Sequence[Curve], *, x: str, y: str) -> st
     for number, line in enumerate(lines):
         colour = SERIES[number % len(SERIES)]
         mark = "." if len(line.xs) < 3 else ""
-        axes.plot(line.xs, line.ys, mark, ls="-", color=colour, lw=1.6, label=line.name)
+        axes.plot(line.xs, line.ys, marker=mark, color=colour, lw=1.6, label=line.name)
         if line.best is not None:
             at = int(np.argmin(np.abs(np.asarray(line.xs) - line.best)))
             axes.plot([line.xs[at]], [line.ys[at]], "o", color=colour, markersize=6)
