@@ -45,13 +45,14 @@ def test_a_photographs_iou() -> None:
 
 def test_scales_that_agree_leave_nothing_between() -> None:
     sharp = {0: np.array([[1.0, 1.0, 0.0, 0.0]], dtype=np.float32)}
-    assert scale_agreement(sharp, threshold=0.4) == 1.0
-    soft = {0: np.array([[1.0, 0.6, 0.5, 0.0]], dtype=np.float32)}  # 3 pixels at 0.4, 1 at 0.7
-    assert scale_agreement(soft, threshold=0.4) == pytest.approx(1 / 3)
-    none = {0: np.zeros((1, 4), dtype=np.float32)}
-    assert (
-        scale_agreement(none, threshold=0.4) == 0.0 and scale_agreement({}, threshold=0.4) is None
-    )
+    assert scale_agreement(sharp, mask([1, 1, 0, 0])) == 1.0
+    soft = {0: np.array([[1.0, 0.5, 0.5, 0.0]], dtype=np.float32)}
+    assert scale_agreement(soft, mask([1, 1, 0, 0])) == pytest.approx(1.25 / 2.25)
+    assert scale_agreement(soft, mask([1, 1, 255, 0])) == pytest.approx(1.25 / 2)
+    none = {1: np.zeros((1, 4), dtype=np.float32)}
+    assert scale_agreement(none, mask([0, 0, 0, 0])) == 0.0
+    assert scale_agreement({**none, **sharp}, mask([1, 1, 0, 0])) == 0.5
+    assert scale_agreement({}, mask([0])) is None
 
 
 def test_saliency_is_compared_with_all_foreground() -> None:
@@ -64,8 +65,8 @@ def test_saliency_is_compared_with_all_foreground() -> None:
 def test_an_estimate_is_the_mean_of_what_is_known() -> None:
     assert estimated_quality({"scales": None, "crf": None, "saliency": None}) is None
     assert estimated_quality({"scales": 0.25, "crf": None, "saliency": None}) == 0.25
-    full = estimated_quality({"scales": 1.0, "crf": 1.0, "saliency": 1.0})
-    assert full == pytest.approx(1.0)
+    assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": 0.5}) == pytest.approx(0.7)
+    assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": None}) == pytest.approx(0.75)
 
 
 def test_ranks_as_scipy_has_them() -> None:

@@ -46,8 +46,8 @@ def write_predictions_page(
     )
     intro = [f"Masks of {len(cards):,} photographs by {weights}."]
     note = (
-        "Quality estimates how good a mask is without a true mask: how little it changes with a "
-        "higher threshold. Worst and best go by it."
+        "Quality estimates how good a mask is without a true mask: how far the views that its maps "
+        "are the mean of agree with it. Worst and best go by it."
     )
     layers = [layer for layer in _LAYERS if any(layer.key in card.pictures for card in cards)]
     gallery = Gallery(cards, layers, "mask", [note])

@@ -76,14 +76,12 @@ class Prediction:
         sized: the maps that decided the mask.
         fused: whether these are a classifier's fused maps, each to be divided by its maximum; else
             they are probabilities.
-        threshold: background threshold of the maps; of probabilities a half.
     """
 
     mask: np.ndarray
     scores: dict[int, float]
     sized: SizedMaps
     fused: bool
-    threshold: float = 0.5
 
     def below(self, share: float) -> int | None:
         """The class with the smallest part of the mask where it is below `share` of it, or None.
@@ -99,11 +97,12 @@ class Prediction:
     def quality(self) -> float | None:
         """An estimate of the mask's quality, 0..1: :func:`smaf.ops.quality.scale_agreement`.
 
-        Of the maps at their own size; None where no class was taken.
+        Of maps and mask at the maps' own size; None where no class was taken.
         """
-        small = SizedMaps(self.sized.maps, self.sized.maps.shape[:0:-1])
-        small_maps = replace(self, sized=small).maps()
-        return scale_agreement(small_maps, threshold=self.threshold)
+        size = self.sized.maps.shape[:0:-1]
+        mask = Image.fromarray(self.mask).resize(size, Image.Resampling.NEAREST)
+        maps = replace(self, sized=self.sized.at(size)).maps()
+        return scale_agreement(maps, np.asarray(mask))
 
     def maps(self) -> ClassMaps:
         """`{class index: (H, W) float32 in 0..1}` of the classes taken, at the photograph's size.
@@ -159,8 +158,7 @@ class Predictor:
         if refines:
             kept = self._refined(photo, kept, classes)
         fused = not (self.network.segments or refines)
-        mask = self._mask(kept, classes, fused=fused)
-        return Prediction(mask, scores, kept, fused, self._background() if fused else 0.5)
+        return Prediction(self._mask(kept, classes, fused=fused), scores, kept, fused)
 
     def _mask(self, kept: SizedMaps, classes: Sequence[int], *, fused: bool) -> np.ndarray:
         """Return the mask (H, W) uint8: one of `classes`, or background, for each pixel.

@@ -60,7 +60,7 @@ def estimate(run: ReportedRun, image_id: str) -> Estimate:
         size = (mask.shape[1], mask.shape[0])
         cams = read_fused(stored, num_classes=data.num_classes, size=size, against="its mask is")
         before = cams_to_mask(cams, threshold=threshold, shape=mask.shape)
-        scales = scale_agreement(cams, threshold=threshold)
+        scales = scale_agreement(cams, mask)
         crf = mask_agreement(before, mask, classes)
     if run.saliency and data.saliency_path(image_id).is_file():
         grey = np.asarray(data.saliency(image_id, size=mask.shape[::-1]), dtype=np.float32)

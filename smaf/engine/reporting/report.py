@@ -92,9 +92,9 @@ def _about(
 ) -> list[str]:
     """What the gallery says of its numbers."""
     lines = [
-        "Quality estimates how good a pseudo mask is without a true mask: how little it changes "
-        "with a higher threshold, how far CRF agrees with it, and how far it agrees with the "
-        "saliency map. IoU is the mean over the photograph's classes, where there is a true mask. "
+        "Quality estimates how good a pseudo mask is without a true mask: how far the scales that "
+        "the fused map is the mean of agree with it, the mask before CRF, and the saliency map. "
+        "IoU is the mean over the photograph's classes, where there is a true mask. "
         "Worst and best go by IoU, where there is none by quality."
     ]
     for group, name in ((unseen, "not trained on"), (seen, "trained on")):

@@ -58,7 +58,8 @@ def test_the_page_and_the_table(made: RunPlaces) -> None:
     iou = ((mask == 1) & (truth == 1))[kept].sum() / ((mask == 1) | (truth == 1))[kept].sum()
     assert cards["p6"]["iou"] == pytest.approx(iou, abs=1e-4) and cards["p0"]["iou"] == 1.0
     table = quality(made)
-    assert list(table) == list(PICTURES) and table["p0"]["crf"] == table["p0"]["scales"] == "1.0000"
+    assert list(table) == list(PICTURES) and table["p0"]["crf"] == "1.0000"
+    assert 0.5 < float(table["p0"]["scales"]) < 0.81  # 0.9² in the mask, 0.1² beside it
     assert float(table["p6"]["quality"]) < float(table["p0"]["quality"])
     assert float(table["p6"]["quality"]) == pytest.approx(cards["p6"]["quality"], abs=1e-4)
     picture = block(page, "pictures-0")[6]
@@ -118,7 +119,8 @@ def test_what_is_gone_is_left_out(made: RunPlaces) -> None:
     cards = block(made.logdir / "report.html", "facts")["cards"]
     assert not any({"saliency", "network"} & set(card["layers"]) for card in cards)
     assert "mask" not in cards[0]["layers"] and "mask" in cards[1]["layers"]
-    assert quality(made)["p0"]["saliency"] == "" and quality(made)["p0"]["quality"] == "1.0000"
+    assert quality(made)["p0"]["saliency"] == ""
+    assert float(quality(made)["p0"]["quality"]) > 0.8
 
 
 def test_curves_of_tensorboard(tmp_path: Path) -> None:
