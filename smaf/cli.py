@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-_MODULES = {"report": "gen_report"}  # commands whose name a package has
+_MODULES = {"report": "gen_report"}  # where a package, or Python itself, has the command's name
 
 
 def main() -> int:
@@ -52,10 +52,13 @@ def main() -> int:
     return 0 if known else 2
 
 
+def module_of(command: str) -> str:
+    """The module of a command's entry script."""
+    return f"smaf.{_MODULES.get(command, command)}"
+
+
 def _entry(command: str) -> Callable[[Sequence[str] | None], None]:
-    """The entry script's function of a command."""
-    entry: Callable[[Sequence[str] | None], None]
-    entry = importlib.import_module(f"smaf.{_MODULES.get(command, command)}").main
+    entry: Callable[[Sequence[str] | None], None] = importlib.import_module(module_of(command)).main
     return entry
 
 

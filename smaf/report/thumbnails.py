@@ -43,7 +43,7 @@ def photo_uri(photo: Image.Image) -> str:
     kind = "webp" if features.check("webp") else "jpeg"
     stream = io.BytesIO()
     options = {"method": 2} if kind == "webp" else {"optimize": True}
-    small.save(stream, format=kind.upper(), quality=70, **options)
+    small.save(stream, format=kind.upper(), quality=62, **options)
     return data_uri(kind, stream.getvalue())
 
 
@@ -95,7 +95,7 @@ def picture_uri(picture: np.ndarray) -> str:
 
 
 def _palette_uri(indices: np.ndarray, palette: np.ndarray, alpha: bytes) -> str:
-    image = Image.fromarray(np.ascontiguousarray(indices, dtype=np.uint8), mode="L")
+    image = Image.fromarray(np.ascontiguousarray(indices, dtype=np.uint8))
     image.putpalette(palette.astype(np.uint8).ravel().tolist())
     stream = io.BytesIO()
     image.save(stream, format="PNG", optimize=False, transparency=alpha)

@@ -65,8 +65,8 @@ def test_saliency_is_compared_with_all_foreground() -> None:
 def test_an_estimate_is_the_mean_of_what_is_known() -> None:
     assert estimated_quality({"scales": None, "crf": None, "saliency": None}) is None
     assert estimated_quality({"scales": 0.25, "crf": None, "saliency": None}) == 0.25
-    assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": 0.5}) == pytest.approx(0.7)
-    assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": None}) == pytest.approx(0.75)
+    assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": 0.5}) == pytest.approx(5.5 / 7)
+    assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": None}) == pytest.approx(5 / 6)
 
 
 def test_ranks_as_scipy_has_them() -> None:

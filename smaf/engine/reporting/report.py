@@ -56,7 +56,7 @@ def report(
         settings_section(runs),
     ]
     names = ", ".join(run.name for run in runs)
-    title = f"SMAF: report of {'a run' if len(runs) == 1 else 'runs'}, {names}"
+    title = f"SMAF report: {names}"
     write_page(path, Page(title, first.data.classes.names, _intro(runs), sections, gallery))
     return Reported(path, len(cards), spearman(*ranked(unseen or seen)))
 

@@ -87,7 +87,7 @@ def test_two_runs_side_by_side(made: RunPlaces, tmp_path: Path) -> None:
     out = tmp_path / "both.html"
     good(run(gen_report.main, made.logdir, other.logdir, "--out", out, "--num_workers", 0))
     text = out.read_text(encoding="utf-8")
-    assert "report of runs, first, second" in text and "Settings that differ" in text
+    assert "SMAF report: first, second" in text and "Settings that differ" in text
     differing = text.split("<h3>Settings that differ</h3>")[1].split("</table>")[0]
     assert re.findall(r"<th scope=\"row\">(.*?)</th>", differing) == ["seed"]
     assert {"key": "run1", "title": "mask of second", "smooth": False} in block(out, "facts")[
