@@ -525,10 +525,10 @@ def test_a_page_of_predictions(tmp_path: Path) -> None:
     assert go(n, out=out, pictures=Pictures(cams=True, report=True))[1] == 2
     text = (out / "report.html").read_text(encoding="utf-8")
     facts = json.loads(text.split('id="facts">')[1].split("</script>")[0])
-    cards = {Path(card["name"]).name: card for card in facts["cards"]}
-    assert cards["a.png"]["classes"] == [0] and cards["b.png"]["classes"] == []
-    assert cards["a.png"]["layers"] == ["mask", "cam"] and cards["b.png"]["layers"] == ["mask"]
-    assert 0 < cards["a.png"]["quality"] <= 1 and cards["b.png"]["quality"] is None
+    cards = {card["name"]: card for card in facts["cards"]}
+    assert cards["x/a"]["classes"] == [0] and cards["b"]["classes"] == []
+    assert cards["x/a"]["layers"] == ["mask", "cam"] and cards["b"]["layers"] == ["mask"]
+    assert 0 < cards["x/a"]["quality"] <= 1 and cards["b"]["quality"] is None
     (n / "b.png").unlink()
     assert go(n, out=out, pictures=Pictures(report=True))[1] == 0
     text = (out / "report.html").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, printable
 from smaf.core.record import RunRecord
 from smaf.engine.pipeline import thresholds
 from smaf.engine.pipeline.record import facts_of
@@ -41,7 +41,7 @@ def write(run: Scope) -> dict[str, Any]:
     if entry is None:
         raise InputError(f"{run.at.logdir} has lost its record: run the same command again")
     cut = thresholds.used(run)
-    name = run.at.logdir.absolute().name
+    name = printable(run.at.logdir.absolute().name)
     threshold = float(cut["threshold"]), str(cut["from"])
     reported = ReportedRun(name, run.data, run.at, {**entry, **facts_of(run)}, threshold)
     workers = run.plan.compute.num_workers

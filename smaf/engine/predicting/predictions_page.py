@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def write_predictions_page(
     section = Section(
         "classes", "Classes", [], [], [Table("Photographs with each class", ["class", ""], rows)]
     )
-    intro = [f"Masks of {len(cards):,} photographs by {weights}."]
+    intro = [f"Masks of {len(cards):,} photographs by {printable(weights)}."]
     note = (
         "Quality estimates how good a mask is without a true mask: how far the views that its maps "
         "are the mean of agree with it. Worst and best go by it."
@@ -59,9 +59,10 @@ def _card(folder: Path, entry: Mapping[str, Any], classes: Sequence[str]) -> Car
     """The card of a photograph; None where it, or its mask, is gone or no longer serves."""
     names = [one["name"] for one in entry["classes"]]
     try:
-        photo = read_image(Path(entry["photograph"]))
-        mask = read_mask(folder / entry["mask"], size=photo.size)
-    except (InputError, OSError):
+        whole = int(entry["width"]), int(entry["height"])
+        photo = read_image(Path(entry["photograph"]), needed=fitted)
+        mask = read_mask(folder / entry["mask"], size=whole)
+    except (InputError, OSError, KeyError):
         return None
     pictures = {"mask": mask_uri(mask)}
     if cams := entry.get("cams"):
@@ -71,6 +72,5 @@ def _card(folder: Path, entry: Mapping[str, Any], classes: Sequence[str]) -> Car
             with Image.open(path) as picture:
                 pictures["cam"] = photo_uri(picture.convert("RGB"))
     indices = [classes.index(name) for name in names if name in classes]
-    size = fitted(photo.size)
-    name = entry["photograph"]
-    return Card(name, size, photo_uri(photo), indices, pictures, entry.get("quality"))
+    name = printable(PurePath(entry["mask"]).with_suffix("").as_posix())
+    return Card(name, fitted(whole), photo_uri(photo), indices, pictures, entry.get("quality"))

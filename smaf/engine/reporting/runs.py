@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smaf.core.classes import ClassMap
-from smaf.core.errors import InputError, MissingInputError
+from smaf.core.errors import InputError, MissingInputError, printable
 from smaf.core.record import RECORD, RunRecord
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.pipeline.notes import NOTES, Notes
@@ -73,8 +73,8 @@ def open_runs(
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The folders' names, or their paths where two have one name."""
-    names = [folder.absolute().name for folder in folders]
-    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+    names = [printable(folder.absolute().name) for folder in folders]
+    return names if len(set(names)) == len(names) else [printable(folder) for folder in folders]
 
 
 def _open(folder: Path, name: str, data_root: str | None, labels: str | None) -> ReportedRun:
