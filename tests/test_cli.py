@@ -67,6 +67,13 @@ def test_command_is_handed_its_options(
     )
 
 
+def test_a_command_whose_module_has_another_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert smaf_command(monkeypatch, "report", "nowhere") == 2
+    assert capsys.readouterr().err.startswith("error: nowhere/run.json does not exist: name the ")
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_shows_the_default_of_every_option(name: str) -> None:
     done = run(importlib.import_module(cli.module_of(name)).main, "--help")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chromium import needs_chromium, opened, started
 from PIL import Image
 
 from smaf.report.charts import bars
 from smaf.report.page import Card, Chart, Gallery, Layer, Page, Section, write_page
 from smaf.report.thumbnails import fitted, map_uri, mask_uri, photo_uri
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 CLASSES = ("cat", "dog")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on the path")
+pytestmark = needs_chromium
 
 
 def card(number: int, iou: float | None, quality: float | None, shown: list[int]) -> Card:
@@ -47,31 +45,16 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, driven by Playwright."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
-        yield started
-        started.close()
+    """Chromium, started once."""
+    with started() as found:
+        yield found
 
 
 @pytest.fixture
 def page(browser: Any, file: Path) -> Iterator[Any]:
-    """The page, open; in the end nothing was wrong and nothing was asked of a network."""
-    opened = browser.new_page(viewport={"width": 1100, "height": 800}, color_scheme="light")
-    faults: list[str] = []
-    asked: list[str] = []
-    opened.on("console", lambda message: faults.append(message.text))
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(file.as_uri())
-    opened.locator(".card canvas[data-drawn]").first.wait_for()
-    yield opened
-    # said of the tests' own readings
-    assert [fault for fault in faults if "willReadFrequently" not in fault] == []
-    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
-    opened.close()
+    """The page, open."""
+    with opened(browser, file) as found:
+        yield found
 
 
 def names(page: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import needs_chromium, opened, started
 from made_run import THRESHOLD, make_run
 from small_set import PICTURES, good, make_set, run
 
@@ -64,6 +65,23 @@ def test_the_page_and_the_table(made: RunPlaces) -> None:
     assert float(table["p6"]["quality"]) == pytest.approx(cards["p6"]["quality"], abs=1e-4)
     picture = block(page, "pictures-0")[6]
     assert set(picture) == {*cards["p6"]["layers"], "photo"}
+
+
+@needs_chromium
+def test_the_page_in_a_browser(made: RunPlaces) -> None:
+    """The worst mask first, its truth by a key, its class in the legend."""
+    good(run(gen_report.main, made.logdir, "--num_workers", 0))
+    with started() as browser, opened(browser, made.logdir / "report.html") as page:
+        assert page.locator(".card .name").first.inner_text() == "p6"
+        pressed = page.locator(".layers button[aria-pressed=true]").first
+        assert pressed.inner_text() == "6 mask + CRF"
+        page.keyboard.press("8")
+        assert pressed.inner_text() == "8 truth"
+        label = page.locator(".card canvas").first.get_attribute("aria-label")
+        assert label == "truth of p6: ball"
+        assert page.locator(".chart").count() >= 4
+        page.select_option("#class", "2")
+        assert page.locator("#count").inner_text() == "4 of 8 photographs"
 
 
 def test_the_ladder(made: RunPlaces) -> None:
