@@ -124,6 +124,30 @@ def test_layers_and_their_strength(page: Any) -> None:
     assert label == "fused map of photo_10: cat"
 
 
+def test_a_key_also_reaches_pictures_that_are_just_being_drawn(page: Any) -> None:
+    page.evaluate(
+        """async () => {
+          const wait = (time) => new Promise((go) => setTimeout(go, time));
+          const decode = HTMLImageElement.prototype.decode;
+          HTMLImageElement.prototype.decode = async function () {
+            await wait(400);
+            return decode.call(this);
+          };
+          const order = document.getElementById("order");
+          order.value = "name";
+          order.dispatchEvent(new Event("change"));
+          await wait(150);
+          document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "1", bubbles: true }));
+        }"""
+    )
+    page.locator(".card canvas[data-drawn]").first.wait_for()
+    page.wait_for_timeout(1000)
+    found = page.locator(".card canvas[data-drawn]").evaluate_all(
+        "all => all.map(canvas => canvas.dataset.drawn.split(' ')[1])"
+    )
+    assert len(found) > 8 and set(found) == {"photo"}
+
+
 def test_the_viewer_and_its_keys(page: Any) -> None:
     page.locator(".card").first.click()
     name = page.locator("#viewer-name")

@@ -96,7 +96,7 @@ function startGallery() {
     for (const { target, isIntersecting } of entries) {
       const canvas = target.querySelector("canvas");
       if (isIntersecting) draw(canvas, cards[target.dataset.index]);
-      else if (canvas.dataset.drawn) forget(canvas);
+      else if (canvas.dataset.wanted) forget(canvas);
     }
   }, { rootMargin: "400px" });
 
@@ -176,7 +176,7 @@ function startGallery() {
     for (const button of grid.children) {
       const canvas = button.querySelector("canvas");
       canvas.setAttribute("aria-label", describe(cards[button.dataset.index]));
-      if (canvas.dataset.drawn) draw(canvas, cards[button.dataset.index]);
+      if (canvas.dataset.wanted) draw(canvas, cards[button.dataset.index]);
     }
     if (viewer.open) draw(document.getElementById("viewer-picture"), listed[open]);
   }
