@@ -268,7 +268,11 @@ def test_classes_that_are_left_out_leave_background(mixed: Path, tmp_path: Path)
 
 def test_predict_with_an_empty_cell(mixed: Path, eps: Path, tmp_path: Path) -> None:
     words = ("--weights", eps, "--labels", mixed / "labels.csv", "--device", "cpu")
+    words += ("--cams", "--report")
     done = good(run(predict.main, mixed / "JPEGImages", "--out", tmp_path, *words))
+    assert [path.name for path in sorted(tmp_path.glob("*_cam_*")) if path.name[0] == "n"] == []
+    assert (tmp_path / "p3_cam_ball.jpg").is_file() and (tmp_path / "p3_cam_box.jpg").is_file()
+    assert "Masks of " in (tmp_path / "report.html").read_text()
     assert "n0.jpg: background only" in done.err and not read_mask(tmp_path / "n0.png").any()
     report = json.loads((tmp_path / "predictions.json").read_text())
     shown = {Path(e["photograph"]).stem: e["labels"] for e in report["photographs"]}

@@ -81,7 +81,8 @@ def _tried(folder: Path, judge: Callable[[Path], Rung]) -> Iterator[Rung]:
 
 
 def _of_masks(run: ReportedRun, side: str, title: str, folder: Path) -> Rung:
-    result = evaluate_masks(run.data, list_name=str(run.at.list(side)), pred_dir=folder)
+    ids = str(run.at.list(side))
+    result = evaluate_masks(run.data, list_name=ids, pred_dir=folder, quiet=True)
     return Rung(side, title, result)
 
 
@@ -90,8 +91,9 @@ def _of_maps(
 ) -> Rung:
     own = run.threshold[0]
     thresholds = sorted({*THRESHOLDS, own} - {0.0})
+    ids = str(run.at.list(side))
     sweep = evaluate_cams(
-        run.data, list_name=str(run.at.list(side)), cam_dir=folder, thresholds=thresholds
+        run.data, list_name=ids, cam_dir=folder, thresholds=thresholds, quiet=True
     )
     mious = tuple(float(one.matrix.compute()["miou"]) for one in sweep)
     if side == "thresholds":
