@@ -162,8 +162,8 @@ def evaluate_masks(
     """Evaluate the pseudo masks or predictions `pred_dir/<id>`, whose values are 0..C.
 
     Pixels that a mask marks 255 (uncertain) are left out and counted. `num_workers` processes share
-    a list of more than 10,000; `quiet` shows no progress. Raises :class:`InputError` where the true masks
-    show no class, or where nothing of a class is left to count.
+    a list of more than 10,000; `quiet` shows no progress. Raises :class:`InputError` where
+    the true masks show no class, or where nothing of a class is left to count.
     """
     ids = data.ids(list_name)
     paths = distributed.find_all(
