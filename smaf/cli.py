@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 
 import smaf
 from smaf.core.command import run_command
@@ -13,6 +14,7 @@ COMMANDS = {
     "init": "make a data set of a folder of photographs and their labels",
     "prepare": "make labels, lists and masks that VOC and COCO do not ship",
     "run": "all stages: masks of all photographs, a network, a report",
+    "report": "a page of a run, or of several side by side",
     "saliency": "before stage 0: saliency maps, with the network that ships or another",
     "train_eps": "stage 0: train the EPS classifier, or plain CAM",
     "gen_fusion": "stage 1: fuse CAMs over scales and flips",
@@ -27,13 +29,16 @@ COMMANDS = {
 }
 
 
+_MODULES = {"report": "gen_report"}  # where a package, or Python itself, has the command's name
+
+
 def main() -> int:
     """Run `smaf COMMAND …`; return the exit status."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
         stop_at_once()
         end_with_launcher()
-        return run_command(importlib.import_module(f"smaf.{arguments[0]}").main, arguments[1:])
+        return run_command(_entry(arguments[0]), arguments[1:])
     about = (smaf.__doc__ or "").splitlines()[0].removeprefix("SMAF: ")
     lines = [f"smaf {smaf.__version__}: {about}", "", "usage: smaf COMMAND [options]", ""] + [
         f"  {name:<13} {what}" for name, what in COMMANDS.items()
@@ -45,6 +50,16 @@ def main() -> int:
         lines = [f"error: unknown command {arguments[0]!r}: expected one of {', '.join(COMMANDS)}"]
     print("\n".join(lines), file=sys.stdout if known else sys.stderr)
     return 0 if known else 2
+
+
+def module_of(command: str) -> str:
+    """The module of a command's entry script."""
+    return f"smaf.{_MODULES.get(command, command)}"
+
+
+def _entry(command: str) -> Callable[[Sequence[str] | None], None]:
+    entry: Callable[[Sequence[str] | None], None] = importlib.import_module(module_of(command)).main
+    return entry
 
 
 if __name__ == "__main__":

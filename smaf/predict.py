@@ -27,6 +27,7 @@ from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predict import predict
 from smaf.engine.predicting.predictor import Predictor, default_settings, with_overrides
+from smaf.engine.predicting.result_files import Pictures
 
 CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
 MAX_SCALE, MAX_SIDE = 16, 65_536
@@ -45,6 +46,10 @@ class PredictOptions(Options):
     )
     overwrite: bool = option(False, "remove what earlier runs made in --out, start afresh")
     legend: bool = option(True, "class names and colours below the overlays")
+    cams: bool = option(
+        False, "also write each class's map over the photograph, <stem>_cam_<class>.jpg"
+    )
+    report: bool = option(False, "also write report.html, a page of all photographs in --out")
     labels: str | None = option(
         None,
         "classes that the photographs show: cat,person or a CSV file with the columns image and "
@@ -159,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         weights=weights,
         weights_file=shipped_weights().get(weights, Path(weights)),
         overwrite=options.overwrite,
-        legend=options.legend,
+        pictures=Pictures(options.legend, options.cams, options.report),
     )
 
 

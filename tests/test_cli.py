@@ -38,7 +38,7 @@ def test_help_names_every_command(
     out = capsys.readouterr().out
     for name, what in cli.COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(what)}$", out, flags=re.MULTILINE)
-        assert importlib.util.find_spec(f"smaf.{name}"), name
+        assert importlib.util.find_spec(cli.module_of(name)), name
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +52,7 @@ def test_unknown_command(
     assert smaf_command(monkeypatch, "train") == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith(
-        "error: unknown command 'train': expected one of init, prepare, run, saliency, train_"
+        "error: unknown command 'train': expected one of init, prepare, run, report, saliency, "
     )
     assert shown.err.count("\n") == 1
 
@@ -67,9 +67,16 @@ def test_command_is_handed_its_options(
     )
 
 
+def test_a_command_whose_module_has_another_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert smaf_command(monkeypatch, "report", "nowhere") == 2
+    assert capsys.readouterr().err.startswith("error: nowhere/run.json does not exist: name the ")
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_shows_the_default_of_every_option(name: str) -> None:
-    done = run(importlib.import_module(f"smaf.{name}").main, "--help")
+    done = run(importlib.import_module(cli.module_of(name)).main, "--help")
     assert done.status == 0 and done.err == ""
     entries = re.split(r"^  (?=-)", done.out, flags=re.MULTILINE)[1:]
     named = {entry.split()[0].rstrip(","): " ".join(entry.split()) for entry in entries}

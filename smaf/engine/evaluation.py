@@ -135,9 +135,10 @@ def _counted(
     *,
     num_workers: int,
     many: int,
+    quiet: bool,
 ) -> Counts:
     """What `count` gives of a list: each process of a launcher counts its share."""
-    share, quiet = distributed.share(predicted), distributed.rank() > 0
+    share, quiet = distributed.share(predicted), quiet or distributed.rank() > 0
     counts = sum_counts(count, share, num_workers=num_workers, many=many, quiet=quiet)
     distributed.sum_counts(*counts.fields().values())
     return counts
@@ -156,13 +157,13 @@ def _new(
 
 
 def evaluate_masks(
-    data: DataRoot, *, list_name: str, pred_dir: Path, num_workers: int = 0
+    data: DataRoot, *, list_name: str, pred_dir: Path, num_workers: int = 0, quiet: bool = False
 ) -> Evaluation:
     """Evaluate the pseudo masks or predictions `pred_dir/<id>`, whose values are 0..C.
 
     Pixels that a mask marks 255 (uncertain) are left out and counted. `num_workers` processes share
-    a list of more than 10,000. Raises :class:`InputError` where the true masks show no class,
-    or where nothing of a class is left to count.
+    a list of more than 10,000; `quiet` shows no progress. Raises :class:`InputError` where
+    the true masks show no class, or where nothing of a class is left to count.
     """
     ids = data.ids(list_name)
     paths = distributed.find_all(
@@ -176,7 +177,7 @@ def evaluate_masks(
         )
     masks = [(image_id, paths[image_id]) for image_id in ids]
     count = partial(count_masks, data)
-    counts = _counted(count, masks, num_workers=num_workers, many=MANY_MASKS)
+    counts = _counted(count, masks, num_workers=num_workers, many=MANY_MASKS, quiet=quiet)
     check_shown(seen_values(counts.true), true_masks(data, list_name), of=data)
     predicted = seen_values(counts.predicted)
     if predicted[0] and predicted[IGNORE]:  # masks of background alone are a result, a bad one
@@ -201,10 +202,11 @@ def evaluate_cams(
     cam_dir: Path,
     thresholds: Sequence[float],
     num_workers: int = 0,
+    quiet: bool = False,
 ) -> list[Evaluation]:
     """Evaluate fused maps at one or more background thresholds, reading each map once.
 
-    `num_workers` processes share a list of more than 1,000.
+    `num_workers` processes share a list of more than 1,000; `quiet` shows no progress.
     """
     ids = data.ids(list_name)
     paths = distributed.find_all(lambda: fused_paths(cam_dir, ids), len(ids))
@@ -213,7 +215,7 @@ def evaluate_cams(
     maps = [(image_id, paths[image_id]) for image_id in ids]
     levels = np.sort(np.asarray(thresholds, dtype=np.float32))
     count = partial(count_maps, data, levels=levels)
-    counts = _counted(count, maps, num_workers=num_workers, many=MANY_MAPS)
+    counts = _counted(count, maps, num_workers=num_workers, many=MANY_MAPS, quiet=quiet)
     check_shown(seen_values(counts.true), true_masks(data, list_name), of=data)
     results = [_new(data, list_name, ids, threshold) for threshold in thresholds]
     for result, threshold in zip(results, thresholds, strict=True):

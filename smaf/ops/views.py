@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -113,6 +113,10 @@ class SizedMaps:
         """(n, H, W)."""
         shape = self.whole[::-1]
         return self.maps if self.maps.shape[1:] == shape else upsample(self.maps[None], shape)[0]
+
+    def at(self, whole: tuple[int, int]) -> SizedMaps:
+        """The same maps for another size (W, H) of the photograph."""
+        return replace(self, whole=whole)
 
     def pieces(
         self, max_pixels: int = MAX_VIEW_PIXELS

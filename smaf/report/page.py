@@ -1,210 +1,195 @@
-"""One self-contained HTML page: scores, the legend, and a row of pictures for each image."""
+"""One HTML file with scores, charts, tables and a gallery, which loads nothing from anywhere.
+
+The template, style and script lie in `templates/`. All that is shown is escaped by the template
+engine; the content security policy allows this page's own style and script alone, by their
+checksums.
+"""
 
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from smaf.core.classes import IGNORE
-from smaf.core.files import write_text
+from smaf.core.files import atomic_path
 from smaf.report.pictures import mask_colours
 
-PICTURE_WIDTH = 240
-_FLAT_COLOURS = 64  # pictures with no more colours are masks: PNG keeps their edges
-_SCORES = (
-    ("miou", "mIoU"),
-    ("precision", "precision"),
-    ("recall", "recall"),
-    ("accuracy", "pixel accuracy"),
-)
-_STYLE = """\
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d5dae1; --paper: #fff; --grey: #e7eaee; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e8ee; --soft: #9aa6b5; --line: #38414d; --paper: #14181e; --grey: #272e38; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 112rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); }
-h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
-p { max-width: 46rem; } h1, p, li, th, h3 { overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
-.ladder { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.ladder th, .ladder td { padding: .35rem .9rem; border-bottom: 1px solid var(--line); text-align: right; }
-.ladder th:first-child { text-align: left; min-width: 9rem; padding-left: 0; }
-.ladder thead th { color: var(--soft); font-weight: 500; white-space: nowrap; }
-.ladder tbody th { font-weight: 500; } .ladder td:nth-child(2) { font-weight: 650; }
-.legend { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0; padding: 0; list-style: none; }
-.swatch { display: inline-block; width: .9em; height: .9em; margin-right: .4em; border: 1px solid #8888;
-  border-radius: 3px; vertical-align: -.08em; }
-.row { width: max-content; min-width: 100%; padding: .7rem 0 .9rem; border-top: 1px solid var(--line); }
-.row h3 { position: sticky; left: 0; width: fit-content; max-width: min(100%, 92vw); margin: 0 0 .5rem;
-  font-size: 1rem; }
-.row h3 span { margin-left: 1rem; font-weight: 400; color: var(--soft); white-space: nowrap; }
-.cells { display: grid; grid-template-columns: repeat(var(--columns), clamp(150px, calc(88vw / var(--columns)), 240px));
-  gap: .6rem; align-items: start; }
-figure { margin: 0; } img { display: block; width: 100%; height: auto; border-radius: 4px; }
-figcaption { margin-top: .25rem; font-size: .85rem; color: var(--soft); text-align: center; }
-.missing { display: flex; align-items: center; justify-content: center; padding: .5rem;
-  border-radius: 4px; background: var(--grey); color: var(--soft); font-size: .85rem; text-align: center; }
-"""
+GENERATOR = '<meta name="generator" content="SMAF">'  # by which a page is known again
+_CHUNK = 40  # photographs whose pictures lie in one block, which is read when one of them is seen
 
 
 @dataclass(frozen=True)
-class Row:
-    """The pictures of one image, each with its caption.
+class Table:
+    """A table: its heading, the names of its columns, its rows.
 
-    A picture is (H, W, 3) uint8 RGB, or None where it could not be made.
+    A cell is a text, or a number in 0..1, which is shown in %; None is a dash. `shades` colours
+    numbers by their size. Rows that are `folded` are shown when they are asked for.
     """
 
-    image_id: str
-    labels: tuple[str, ...]
-    pictures: Sequence[tuple[str, np.ndarray | None]]
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+    shades: bool = False
+    folded: bool = False
 
 
-def _data_uri(picture: np.ndarray) -> str:
-    """The picture, at most 240 px wide, as a data URI: PNG where it has few colours, else JPEG."""
-    image = Image.fromarray(np.ascontiguousarray(picture, dtype=np.uint8)).convert("RGB")
-    flat = image.getcolors(_FLAT_COLOURS) is not None
-    if image.width > PICTURE_WIDTH:
-        height = max(1, round(image.height * PICTURE_WIDTH / image.width))
-        image = image.resize(
-            (PICTURE_WIDTH, height), Image.Resampling.NEAREST if flat else Image.Resampling.LANCZOS
-        )
-    stream = io.BytesIO()
-    if flat:
-        image.save(stream, format="PNG", optimize=True)
-    else:
-        image.save(stream, format="JPEG", quality=88)
-    return f"data:image/{'png' if flat else 'jpeg'};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+@dataclass(frozen=True)
+class Chart:
+    """A chart: its heading, and the `<svg>` element of :func:`smaf.report.svg.svg_of`."""
+
+    title: str
+    svg: str
 
 
-def _swatch(value: int) -> str:
-    red, green, blue = (int(part) for part in mask_colours()[value])
-    return f'<i class="swatch" style="background:rgb({red},{green},{blue})"></i>'
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its name in addresses, its heading, paragraphs, charts and tables."""
+
+    key: str
+    title: str
+    notes: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
 
 
-def _legend(classes: Sequence[str]) -> str:
-    entries = [(0, "background"), *enumerate(classes, start=1), (IGNORE, "left out (255)")]
-    items = "".join(f"<li>{_swatch(value)}{escape(name)}</li>" for value, name in entries)
-    return f'<h2>Classes</h2>\n<ul class="legend">{items}</ul>\n'
+@dataclass(frozen=True)
+class Layer:
+    """What the gallery can lay over a photograph; `smooth`: a map, which is enlarged smoothly."""
+
+    key: str
+    title: str
+    smooth: bool = False
 
 
-def _percent(score: float | np.ndarray | None) -> str:
-    """Return a score in %, or the mean over the classes of a score per class.
+@dataclass(frozen=True)
+class Card:
+    """A photograph of the gallery.
 
-    Classes without a score are left out; where none has one it is a dash.
+    Args:
+        name: its id or path.
+        size: (W, H) of its picture.
+        photo: its picture, a data URI of :mod:`smaf.report.thumbnails`.
+        classes: indices of the classes that it shows.
+        pictures: layer key → data URI; a layer that it does not have is left out.
+        quality: the estimate of its mask's quality, 0..1, where there is one.
+        iou: the mean IoU of its shown classes, where there is a true mask.
     """
-    values = np.asarray(np.nan if score is None else score, dtype=np.float64)
-    return "–" if np.isnan(values).all() else f"{100.0 * np.nanmean(values):.2f}"
+
+    name: str
+    size: tuple[int, int]
+    photo: str
+    classes: Sequence[int]
+    pictures: dict[str, str]
+    quality: float | None = None
+    iou: float | None = None
 
 
-def _ladder(ladder: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    if not ladder:
-        return ""
-    head = "".join(f'<th scope="col">{title}</th>' for _, title in _SCORES)
-    lines = "".join(
-        f'<tr><th scope="row">{escape(stage)}</th>'
-        + "".join(f"<td>{_percent(scores.get(key))}</td>" for key, _ in _SCORES)
-        + "</tr>\n"
-        for stage, scores in ladder
-    )
-    return (
-        f'<h2>Scores, %</h2>\n<div class="scroll"><table class="ladder">\n<thead><tr><th scope="col">stage</th>'
-        f"{head}</tr></thead>\n<tbody>\n{lines}</tbody></table></div>\n"
-    )
+@dataclass(frozen=True)
+class Gallery:
+    """The photographs, the layers in the order of their keys, and what the gallery says of itself.
 
-
-def _cell(image_id: str, caption: str, picture: np.ndarray | None, size: tuple[int, int]) -> str:
-    """Return a picture over its caption.
-
-    A missing one is a grey cell in the proportions of `size` (width, height).
+    `start` is the key of the layer that is shown first.
     """
-    if picture is None:
-        shown = f'<div class="missing" style="aspect-ratio:{size[0]}/{size[1]}">not available</div>'
-    else:
-        shown = f'<img src="{_data_uri(picture)}" alt="{escape(f"{caption} of {image_id}")}">'
-    return f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>"
+
+    cards: Sequence[Card]
+    layers: Sequence[Layer]
+    start: str = "photo"
+    notes: Sequence[str] = ()
 
 
-def _image_row(row: Row, captions: Sequence[str], classes: Sequence[str]) -> str:
-    """One image's line of the grid: a cell for each caption, in the page's order."""
-    pictures = dict(row.pictures)
-    if len(pictures) < len(row.pictures):
-        raise ValueError(
-            f"the row of {row.image_id} has two pictures under one caption: "
-            f"{', '.join(caption for caption, _ in row.pictures)}"
-        )
-    labels = "".join(
-        f"<span>{_swatch(classes.index(label) + 1) if label in classes else ''}{escape(label)}</span>"
-        for label in row.labels or ("none of the classes",)
+@dataclass(frozen=True)
+class Page:
+    """What a page shows; class c has the colour of mask value c + 1."""
+
+    title: str
+    classes: Sequence[str]
+    intro: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    gallery: Gallery = field(default_factory=lambda: Gallery((), ()))
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write the page to `path`, whole or not at all."""
+    import jinja2  # a tenth of a second that only pages need
+
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    size = next(
-        ((shown.shape[1], shown.shape[0]) for shown in pictures.values() if shown is not None),
-        (4, 3),
+    environment.filters["percent"] = _percent
+    colours = [(value, _hex(value)) for value in (*range(len(page.classes) + 1), 255)]
+    style = environment.get_template("page.css").render(colours=colours)
+    script = _template("page.js")
+    cards = page.gallery.cards
+    stream = environment.get_template("page.html").stream(
+        page=page,
+        style=style,
+        script=script,
+        style_hash=_checksum(style),
+        script_hash=_checksum(script),
+        facts=_facts(page),
+        chunks=[cards[i : i + _CHUNK] for i in range(0, len(cards), _CHUNK)],
     )
-    cells = "".join(
-        _cell(row.image_id, caption, pictures.get(caption), size) for caption in captions
-    )
-    return (
-        f'<section class="row">\n<h3>{escape(row.image_id)}{labels}</h3>\n<div class="cells">{cells}</div>\n'
-        "</section>\n"
-    )
+    stream.enable_buffering(64)
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(stream)
 
 
-def _image_rows(rows: Sequence[Row], classes: Sequence[str]) -> str:
-    if not rows:
-        return ""
-    captions = list(dict.fromkeys(caption for row in rows for caption, _ in row.pictures))
-    lines = "".join(_image_row(row, captions, classes) for row in rows)
-    return (
-        '<h2>Images</h2>\n<div class="scroll" '
-        f'style="--columns:{max(1, len(captions))}">\n{lines}</div>\n'
-    )
+def _template(name: str) -> str:
+    return resources.files("smaf.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def write_page(
-    path: Path,
-    *,
-    title: str,
-    intro: Sequence[str],
-    ladder: Sequence[tuple[str, Mapping[str, Any]]],
-    rows: Sequence[Row],
-    classes: Sequence[str],
-) -> None:
-    """Write the report to `path`: one HTML file without scripts that loads nothing from elsewhere.
+def _checksum(text: str) -> str:
+    """What the content security policy calls an inline style or script."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
-    `intro` are paragraphs of plain text. `ladder` is (stage, scores), the scores in 0..1 under the
-    keys `miou`, `precision`, `recall` and `accuracy`, shown in %: a number, or one a class (NaN
-    where a class has none), of which the mean is shown; a missing one is a dash. The columns of the
-    picture grid are the captions of `rows` in the order in which they first occur; a picture that
-    is None or not in its row becomes a grey cell. `classes` are the foreground names, class c in
-    the colour of mask value c + 1.
+
+def _hex(value: int) -> str:
+    return "#" + bytes(int(part) for part in mask_colours()[value]).hex()
+
+
+def _percent(value: float | None) -> str:
+    """A score in %, or a dash.
+
+    Example:
+        >>> _percent(0.5), _percent(float("nan")), _percent(None)
+        ('50.0', '–', '–')
     """
-    classes = list(classes)
-    paragraphs = "".join(f"<p>{escape(text)}</p>\n" for text in intro)
-    write_text(
-        path,
-        f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{escape(title)}</title>
-<style>
-{_STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-{paragraphs}{_ladder(ladder)}{_legend(classes)}{_image_rows(rows, classes)}</body>
-</html>
-""",
-    )
+    return "–" if value is None or value != value else f"{100 * value:.1f}"
+
+
+def _facts(page: Page) -> dict[str, Any]:
+    """What the script must know of the gallery before pictures are seen."""
+    gallery = page.gallery
+    return {
+        "chunk": _CHUNK,
+        "classes": list(page.classes),
+        "start": gallery.start,
+        "layers": [
+            {"key": layer.key, "title": layer.title, "smooth": layer.smooth}
+            for layer in gallery.layers
+        ],
+        "cards": [
+            {
+                "name": card.name,
+                "size": list(card.size),
+                "classes": list(card.classes),
+                "quality": _rounded(card.quality),
+                "iou": _rounded(card.iou),
+                "layers": list(card.pictures),
+            }
+            for card in gallery.cards
+        ],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or value != value else round(value, 4)

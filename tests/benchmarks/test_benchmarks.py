@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_set import good, make_set, needs_export, run
+from small_set import good, make_set, needs_export, run, stage0
 
 from smaf import saliency
 from smaf.models import build_classifier, write_checkpoint
@@ -137,3 +137,17 @@ def test_a_saliency_network_is_trained_and_used(tmp_path: Path) -> None:
     for done in (truth, teacher):
         found = json.loads(done.stdout)
         assert found["images"] == 2 and 0 < found["MAE"] < 1 and 0 < found["F"] <= 1
+
+
+def test_how_well_quality_ranks(tmp_path: Path) -> None:
+    root = make_set(tmp_path / "set")
+    good(stage0(root, tmp_path / "eps", "--steps", 1))
+    words = ("--data_root", root, "--list", "all", "--weights", tmp_path / "eps/classifier.pth")
+    done = start("quality_ranks", *words, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[:2] for line in lines] == [
+        [p, "8"] for p in ("quality", "scales", "crf", "saliency")
+    ]
+    assert all(-1 <= float(line[-1]) <= 1 for line in lines)
+    assert len((tmp_path / "out/quality.csv").read_text().splitlines()) == 9

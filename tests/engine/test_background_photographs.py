@@ -36,13 +36,12 @@ from smaf import evaluate, predict, refine_fusion, test_seg, train_seg
 from smaf.core.fused_maps import fused_shape, read_fused
 from smaf.core.images import read_mask, write_mask
 from smaf.data.layout import open_data
-from smaf.engine.demo_report import Folders, picture_row
+from smaf.engine.demo_report import Folders, picture_row, write_report
 from smaf.engine.saliency import check_saliency
 from smaf.engine.stages.train_eps import EpsTask
 from smaf.engine.trained import trained_classifier
 from smaf.engine.training.validation import validation_miou
 from smaf.models import build_classifier
-from smaf.report.page import write_page
 
 NOTHING = {"n0": (60, 48), "n1": (40, 52)}  # a bright disc, as salient as any ball, but none
 SEGMENTER = ("--network", "test_efficientnet", "--weights", "none", "--device", "cpu")
@@ -244,8 +243,12 @@ def test_their_row_of_the_report(mixed: Path, eps: Path, refined: Path, tmp_path
     row = picture_row(data, "n1", folders)
     pictures = dict(row.pictures)
     assert row.labels == () and np.array_equal(pictures["pseudo mask"], pictures["truth"])
-    write_page(tmp_path / "page.html", title="t", intro=[], ladder=[], rows=[row], classes=CLASSES)
-    assert "n1<span>none of the classes</span>" in (tmp_path / "page.html").read_text()
+    write_list(mixed, "one", ["n1", "p0"])
+    write_report(tmp_path / "page.html", data, "one", folders, [])
+    page = (tmp_path / "page.html").read_text()
+    assert (
+        '"iou": null, "layers": ["cam", "fused", "target", "mask", "truth"], "name": "n1"' in page
+    )
 
 
 def test_a_missing_row_stays_an_error(mixed: Path, tmp_path: Path) -> None:
@@ -265,7 +268,11 @@ def test_classes_that_are_left_out_leave_background(mixed: Path, tmp_path: Path)
 
 def test_predict_with_an_empty_cell(mixed: Path, eps: Path, tmp_path: Path) -> None:
     words = ("--weights", eps, "--labels", mixed / "labels.csv", "--device", "cpu")
+    words += ("--cams", "--report")
     done = good(run(predict.main, mixed / "JPEGImages", "--out", tmp_path, *words))
+    assert [path.name for path in sorted(tmp_path.glob("*_cam_*")) if path.name[0] == "n"] == []
+    assert (tmp_path / "p3_cam_ball.jpg").is_file() and (tmp_path / "p3_cam_box.jpg").is_file()
+    assert "Masks of " in (tmp_path / "report.html").read_text()
     assert "n0.jpg: background only" in done.err and not read_mask(tmp_path / "n0.png").any()
     report = json.loads((tmp_path / "predictions.json").read_text())
     shown = {Path(e["photograph"]).stem: e["labels"] for e in report["photographs"]}

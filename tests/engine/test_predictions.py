@@ -8,9 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,7 +25,9 @@ from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predict import predict
 from smaf.engine.predicting.predictor import Predictor
+from smaf.engine.predicting.result_files import Photograph, Pictures, cam_names
 
+PLAIN = Pictures()
 SETTINGS = PredictSettings(ONE_VIEW, background=0.4, score=0.5)
 
 
@@ -63,6 +66,7 @@ def go(
     overwrite: bool = False,
     settings: PredictSettings = SETTINGS,
     crf: bool = False,
+    pictures: Pictures = PLAIN,
 ) -> tuple[Done, int]:
     """Predict as the command does; how it ended, and how often the network ran."""
     network = network or Colours()
@@ -77,6 +81,7 @@ def go(
             weights="colours",
             weights_file=Path(__file__),
             overwrite=overwrite,
+            pictures=pictures,
         )
 
     return run(main, *photographs), network.calls
@@ -462,3 +467,73 @@ def test_overlays_of_large_photographs_are_smaller(tmp_path: Path) -> None:
     with Image.open(tmp_path / "o.jpg") as overlay:
         assert overlay.size == (MAX_OVERLAY, 2) and overlay.getpixel((3000, 0)) == (0, 0, 0)
         assert overlay.getpixel((1000, 1)) != (0, 0, 0)
+
+
+def test_maps_as_pictures_and_a_second_run(tmp_path: Path) -> None:
+    n, out = tmp_path / "n", tmp_path / "out"
+    photo(n / "x/a.png")
+    photo(n / "b.png", (0, 255, 0))
+    assert go(n, out=out)[1] == 2 and not list(out.rglob("*_cam_*"))
+    done, calls = go(n, out=out, pictures=Pictures(cams=True))  # maps are not kept: made again
+    assert done.status == 0 and calls == 2
+    assert sorted(p.name for p in out.rglob("*_cam_*")) == ["a_cam_red.jpg", "b_cam_green.jpg"]
+    entries = {entry["mask"]: entry for entry in report(out)["photographs"]}
+    assert entries["x/a.png"]["cams"] == ["x/a_cam_red.jpg"]
+    with Image.open(out / "x/a_cam_red.jpg") as picture:
+        assert picture.size == (16, 12)
+        left, right = (np.array(picture.convert("RGB"))[6, x].astype(int) for x in (3, 13))
+    # half the photograph, half "turbo" of 1 and of what the map has at black
+    turbo = np.array(matplotlib.colormaps["turbo"](1.0, bytes=True)[:3])
+    assert np.abs(left - (np.array([255, 0, 0]) + turbo) / 2).max() < 12
+    assert np.abs(left - right).max() > 60
+    before = stamps(out / "x")
+    assert go(n, out=out, pictures=Pictures(cams=True))[1] == 0 and stamps(out / "x") == before
+    (out / "x/a_cam_red.jpg").unlink()
+    assert go(n, out=out, pictures=Pictures(cams=True))[1] == 1
+    assert go(n, out=out)[1] == 0 and (out / "x/a_cam_red.jpg").is_file()
+    done, calls = go(out, out=tmp_path / "again")
+    assert done.status == 2 and "masks and overlays of earlier predictions" in done.lines[-1]
+    go(n, out=out, overwrite=True)
+    assert not list(out.rglob("*_cam_*"))
+
+
+def test_a_foreign_picture_is_not_replaced(tmp_path: Path) -> None:
+    photo(tmp_path / "n/a.png")
+    foreign = photo(tmp_path / "out/a_cam_red.jpg").read_bytes()
+    done, _ = go(tmp_path / "n", out=tmp_path / "out", pictures=Pictures(cams=True))
+    assert done.status == 2 and "a_cam_red.jpg, which the picture of a map would" in done.lines[-1]
+    assert (tmp_path / "out/a_cam_red.jpg").read_bytes() == foreign
+
+
+def test_names_of_maps(tmp_path: Path) -> None:
+    one = Photograph(Path("p/a.jpg"), PurePath("p/a"))
+    assert cam_names(tmp_path, one, ["cat", "traffic light", "a/b", "a b"]) == [
+        "p/a_cam_cat.jpg",
+        "p/a_cam_traffic_light.jpg",
+        "p/a_cam_a_b_3.jpg",
+        "p/a_cam_a_b_4.jpg",
+    ]
+    long = Photograph(Path("x.jpg"), PurePath("x" * 250))
+    (name,) = cam_names(tmp_path, long, ["cat"])
+    assert len(name) <= 255 and name.endswith("_cam_cat.jpg") and "~" in name
+
+
+def test_a_page_of_predictions(tmp_path: Path) -> None:
+    n, out = tmp_path / "n", tmp_path / "out"
+    photo(n / "x/a.png")
+    photo(n / "b.png", (0, 0, 255))  # no class
+    assert go(n, out=out, pictures=Pictures(cams=True, report=True))[1] == 2
+    text = (out / "report.html").read_text(encoding="utf-8")
+    facts = json.loads(text.split('id="facts">')[1].split("</script>")[0])
+    cards = {card["name"]: card for card in facts["cards"]}
+    assert cards["x/a"]["classes"] == [0] and cards["b"]["classes"] == []
+    assert cards["x/a"]["layers"] == ["mask", "cam"] and cards["b"]["layers"] == ["mask"]
+    assert 0 < cards["x/a"]["quality"] <= 1 and cards["b"]["quality"] is None
+    (n / "b.png").unlink()
+    assert go(n, out=out, pictures=Pictures(report=True))[1] == 0
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert "Masks of 1 photographs by colours" in text
+    (out / "report.html").write_text("mine")
+    done, calls = go(n, out=out, pictures=Pictures(report=True))
+    assert done.status == 2 and calls == 0 and "report.html, which this project did" in done.err
+    assert (out / "report.html").read_text() == "mine"

@@ -1,12 +1,8 @@
-"""Pictures against colours worked out by hand; pages and PNGs as files that a browser would
-open."""
+"""Pictures against colours worked out by hand; the sweep's plot."""
 
 from __future__ import annotations
 
-import base64
-import io
 import os
-from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -15,12 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smaf.report.page import Row, write_page
 from smaf.report.pictures import colour_mask, overlay_cam, overlay_mask, target_picture
 from smaf.report.sweep_plot import plot_sweep, sweep_figure
 
 GREY = Image.new("RGB", (6, 5), (100, 100, 100))
-CLASSES = ("cat", "dog")
 
 
 def test_colour_mask_uses_vocs_palette_and_white_grey_for_255() -> None:
@@ -75,132 +69,6 @@ def test_target_picture_pales_with_the_runner_up() -> None:
     picture = target_picture(target, (2, 2))  # the last pixel: nothing responds
     assert picture.tolist() == [[[128, 0, 0], [128, 192, 128]], [[51, 51, 51], [255, 255, 255]]]
     assert target_picture(target, (30, 20)).shape == (20, 30, 3)
-
-
-class _Page(HTMLParser):
-    """Collects the tags and the text of a page; complains where the tags do not match."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words = ""
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.open += [] if tag in {"meta", "img"} else [tag]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-    def count(self, tag: str, **attrs: str) -> int:
-        return sum(
-            name == tag and all(found.get(k.rstrip("_")) == v for k, v in attrs.items())
-            for name, found in self.tags
-        )
-
-
-def _page(path: Path) -> tuple[str, _Page]:
-    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    flat = colour_mask(np.ones((300, 400), dtype=np.uint8))
-    rows = [
-        Row("2007_1", ("cat",), [("photograph", noise), ("mask after CRF", None), ("truth", flat)]),
-        Row(
-            "<script>alert(1)</script>",
-            ("dog", "\"<b>'"),
-            [("photograph", noise[:, :100]), ("truth", flat)],
-        ),
-    ]
-    write_page(
-        path,
-        title="A & B",
-        intro=["one < two", "three"],
-        rows=rows,
-        classes=CLASSES,
-        ladder=[
-            (
-                "CAM",
-                {
-                    "miou": 0.47051,
-                    "precision": 0.5,
-                    "recall": np.array([1, np.nan, 0.5]),
-                    "accuracy": 1,
-                },
-            ),
-            ("<i>CRF</i>", {"miou": float("nan"), "precision": None}),
-        ],
-    )
-    html = path.read_text(encoding="utf-8")
-    return html, _Page(html)
-
-
-def test_page_has_scores_a_legend_and_a_cell_for_each_image_and_caption(tmp_path: Path) -> None:
-    html, page = _page(tmp_path / "report" / "index.html")
-    assert page.count("section", class_="row") == 2
-    assert (
-        page.count("figure") == 6
-        and page.count("img") == 4
-        and page.count("div", class_="missing") == 2
-    )
-    assert (
-        page.words.count("mask after CRF") == 2
-    )  # the second row has none and says so: the grid stays aligned
-    assert os.listdir(tmp_path / "report") == ["index.html"]
-    for text in (
-        "47.05",
-        "50.00",
-        "75.00",
-        "100.00",
-        "one < two",
-        "A & B",
-        "background",
-        "cat",
-        "dog",
-    ):
-        assert text in page.words
-    assert html.count("<td>–</td>") == 4
-    assert (
-        html.count("background:rgb(128,0,0)") == 2
-    )  # cat in the legend and beside the first image
-
-
-def test_page_escapes_what_it_is_given_and_loads_nothing(tmp_path: Path) -> None:
-    html, page = _page(tmp_path / "index.html")
-    assert "<script>alert(1)</script>" in page.words and page.count("script") == 0
-    assert page.count("b") == 0 and "<i>CRF</i>" in page.words
-    assert "http://" not in html and "https://" not in html and page.count("link") == 0
-    assert all(
-        (found["src"] or "").startswith("data:image/") for tag, found in page.tags if tag == "img"
-    )
-
-
-def test_page_embeds_pictures_of_at_most_240_pixels_one_a_caption(tmp_path: Path) -> None:
-    _, page = _page(tmp_path / "index.html")
-    sources = [found["src"] or "" for tag, found in page.tags if tag == "img"]
-    pictures = [
-        Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))) for source in sources
-    ]
-    assert [(p.format, p.size) for p in pictures] == [
-        ("JPEG", (240, 180)),
-        ("PNG", (240, 180)),
-        ("JPEG", (100, 300)),
-        ("PNG", (240, 180)),
-    ]
-    assert pictures[1].getpixel((0, 0)) == (128, 0, 0)  # a mask keeps its colours
-    with pytest.raises(ValueError, match="two pictures"):
-        write_page(
-            tmp_path / "index.html",
-            title="",
-            intro=[],
-            ladder=[],
-            classes=CLASSES,
-            rows=[Row("1", (), [("CAM", None), ("CAM", None)])],
-        )
 
 
 def test_sweep_plot_marks_the_best_and_names_the_list_and_checks() -> None:

@@ -13,7 +13,7 @@ from smaf.core.errors import InputError
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import OwnStep, StageStep, Step
 
-_ROW_BYTES = 300_000  # of the report, a row of pictures
+_ROW_BYTES = 25_000  # of the report, a photograph
 _MARGIN = 1.05
 _SURE = 0.1  # part of a run's time after which its own pace counts as much as the rehearsal's
 

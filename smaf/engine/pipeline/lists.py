@@ -11,7 +11,7 @@ from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.truth import require_shown
 
-ROWS = 40  # of the report
+ROWS = 40  # photographs whose masks by the network the report shows, beside the scored ones
 CHOSEN_ON = 300  # photographs that a threshold is chosen on, at most
 
 
@@ -24,7 +24,7 @@ class Lists:
         photographs: all, which get masks.
         thresholds: of `train`, with true masks: the background threshold is chosen on them.
         scored: of the validation list, with true masks.
-        rows: the report's.
+        rows: those that the network segments for the report.
         corrected: those with a corrected mask, where the run takes them.
     """
 

@@ -9,6 +9,7 @@ from typing import Any
 from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_json
 
+NOTES = "steps.json"
 _FIX = "delete it and run the same command again"
 _PARTS = ("results", "seconds", "paces")
 

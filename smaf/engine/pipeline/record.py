@@ -31,7 +31,7 @@ def facts_of(run: Scope) -> dict[str, Any]:
             "background": thresholds.used(run),
             "score": {key: network[key] for key in ("score", "f1", "from") if key in network},
         },
-        "files": ["masks/", *network.get("files", []), "report.html"],
+        "files": ["masks/", *network.get("files", []), "report.html", "quality.csv"],
         "seconds_of_steps": run.notes.seconds,
         "scores": run.notes.result("scores"),
     }

@@ -16,7 +16,7 @@ from smaf.engine.outputs import Output, OutputRun, output_run, settings_of
 from smaf.engine.pipeline import corrected, report, thresholds
 from smaf.engine.pipeline.estimate import Progress, check_disk, parts_of, time_of
 from smaf.engine.pipeline.lists import lists_of
-from smaf.engine.pipeline.notes import Notes
+from smaf.engine.pipeline.notes import NOTES, Notes
 from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.pipeline.record import facts_of
@@ -26,7 +26,6 @@ from smaf.engine.pipeline.step import OwnStep, StageStep, Step
 from smaf.engine.pipeline.steps import method
 
 log = logging.getLogger("smaf")
-NOTES = "steps.json"
 
 
 def run_all(data: DataRoot, plan: RunPlan, output: Output | Path | str) -> RunPlaces:
@@ -71,7 +70,8 @@ def _clear(at: RunPlaces) -> None:
     for name in Notes(notes).result("masks").get("files", ()):
         (at.mirrored / name).unlink(missing_ok=True)
     sweep = at.logdir / thresholds.SWEEP
-    own = (at.network, at.network.with_suffix(".onnx"), at.logdir / report.NAME, sweep)
+    pages = (at.logdir / report.NAME, at.logdir / report.QUALITY)
+    own = (at.network, at.network.with_suffix(".onnx"), *pages, sweep)
     # the notes last: they say what is to be removed
     for path in (*own, sweep.with_suffix(".png"), *at.scores.glob("*.json"), notes):
         path.unlink(missing_ok=True)

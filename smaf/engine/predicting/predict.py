@@ -17,13 +17,15 @@ from smaf.core.errors import InputError, during, printable
 from smaf.core.files import drop_leftovers
 from smaf.core.images import read_image, read_mask, write_mask
 from smaf.engine.locks import locked
-from smaf.engine.predicting.overlay import draw_overlay, write_overlay
+from smaf.engine.predicting.overlay import draw_cams, draw_overlay, write_overlay
 from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.predictions import Predictions, contents
+from smaf.engine.predicting.predictions_page import check_page, write_predictions_page
 from smaf.engine.predicting.predictor import Prediction, Predictor
-from smaf.engine.predicting.result_files import Photograph
+from smaf.engine.predicting.result_files import Photograph, Pictures, cam_names, is_result
 
 log = logging.getLogger("smaf")
+_PLAIN = Pictures()
 
 
 def predict(
@@ -35,16 +37,18 @@ def predict(
     weights: str,
     weights_file: Path,
     overwrite: bool = False,
-    legend: bool = True,
+    pictures: Pictures = _PLAIN,
 ) -> None:
     """Write the mask and overlay of each photograph and one `predictions.json` into `out`.
 
     A run goes on where an earlier one with the same settings stopped
     (:class:`smaf.engine.predicting.predictions.Predictions`). A photograph that cannot be read, or
     needs more memory than there is, does not stop the others; :class:`InputError` names it at the
-    end. `legend` puts the classes' names below the overlays.
+    end. `pictures` says what is drawn beside the masks.
     """
     labels.check(photographs)
+    if pictures.report:
+        check_page(out)
     facts, settings = _facts(predictor, weights), _settings(predictor, weights_file)
     given = _given(labels, photographs, predictor.network.class_names)
     with locked(out):
@@ -55,11 +59,13 @@ def predict(
             labels=given,
             overwrite=overwrite,
             settings=settings,
-            legend=legend,
+            pictures=pictures,
         )
         for folder in {(out / mask).parent for mask, _ in results.names.values()}:
             drop_leftovers(folder)
-        faults = _Run(predictor, labels, results, legend).work()
+        faults = _Run(predictor, labels, results, pictures).work()
+        if pictures.report:
+            write_predictions_page(out, results.entries, predictor.network.class_names, weights)
     log.info("wrote %d masks to %s", len(results.todo) - len(faults), printable(out))
     if results.redraw:
         log.info("drew %d overlays again", len(results.redraw))
@@ -106,10 +112,10 @@ class _Run:
     """One run over the photographs that are left to do."""
 
     def __init__(
-        self, predictor: Predictor, labels: Labels, results: Predictions, legend: bool
+        self, predictor: Predictor, labels: Labels, results: Predictions, pictures: Pictures
     ) -> None:
         self.predictor, self.labels, self.results = predictor, labels, results
-        self.legend = legend
+        self.pictures = pictures
         self.told: set[str] = set()  # where warnings came from that were told
 
     def work(self) -> list[str]:
@@ -145,6 +151,8 @@ class _Run:
             mask_name, overlay_name = self.results.names[path]
             write_mask(self.results.folder / mask_name, mask)
             self._draw(photo, mask, overlay_name)
+            if self.pictures.cams:
+                entry["cams"] = self._draw_cams(photograph, photo, prediction)
         except InputError as error:
             return str(error)
         except Exception as error:
@@ -160,8 +168,25 @@ class _Run:
 
     def _draw(self, photo: Image.Image, mask: np.ndarray, name: str) -> None:
         names = self.predictor.network.class_names
-        picture = draw_overlay(photo, mask, names, legend=self.legend)
+        picture = draw_overlay(photo, mask, names, legend=self.pictures.legend)
         write_overlay(self.results.folder / name, picture)
+
+    def _draw_cams(
+        self, photograph: Photograph, photo: Image.Image, prediction: Prediction
+    ) -> list[str]:
+        """Write the maps' pictures; return their names, the classes in the order of their maps."""
+        folder, names = self.results.folder, self.predictor.network.class_names
+        files, written = cam_names(folder, photograph, names), []
+        for c, picture in draw_cams(photo, prediction):
+            path = folder / files[c]
+            if os.path.lexists(path) and not is_result(path):
+                raise InputError(
+                    f"--out {printable(folder)} holds {printable(files[c])}, which the picture of "
+                    "a map would replace: choose another folder"
+                )
+            write_overlay(path, picture)
+            written.append(files[c])
+        return written
 
     def _redraw(self, photograph: Photograph) -> None:
         """Write the overlay of a mask that is done."""
@@ -191,7 +216,9 @@ def _entry(photo: Image.Image, prediction: Prediction, names: Sequence[str]) -> 
         }
         for c, score in prediction.scores.items()
     ]
-    return {"width": photo.width, "height": photo.height, "classes": classes}
+    quality = prediction.quality()
+    known = {} if quality is None else {"quality": round(quality, 4)}
+    return {"width": photo.width, "height": photo.height, "classes": classes, **known}
 
 
 def _tell(path: Path, classes: Iterable[dict[str, Any]], *, unlabelled: bool) -> None:

@@ -19,10 +19,17 @@ from tqdm import tqdm
 from smaf.core.errors import InputError, printable
 from smaf.core.files import output_folder, read_json, write_json
 from smaf.core.images import read_mask
-from smaf.engine.predicting.result_files import PREDICTIONS, Photograph, all_names, is_result
+from smaf.engine.predicting.result_files import (
+    PREDICTIONS,
+    Photograph,
+    Pictures,
+    all_names,
+    is_result,
+)
 
 log = logging.getLogger("smaf")
 Entry = dict[str, Any]
+_PLAIN = Pictures()
 _FIX = "delete it, or choose another folder with --out"
 _CHECKSUM = "sha256:"
 _SHARE = 20  # writing the record takes at most a twentieth of the time
@@ -55,7 +62,7 @@ class Predictions:
         facts: what the record says beside the settings; values for JSON.
         settings: what decides the result.
         labels: the class names given for each photograph, None where the scores decide.
-        legend: whether overlays have one.
+        pictures: what is drawn: a mask whose maps are to be drawn, but are not, is made again.
     """
 
     def __init__(
@@ -67,9 +74,9 @@ class Predictions:
         settings: Mapping[str, Any],
         labels: Mapping[Path, Sequence[str] | None],
         overwrite: bool = False,
-        legend: bool = True,
+        pictures: Pictures = _PLAIN,
     ) -> None:
-        self._legend = legend
+        self._legend, self._cams = pictures.legend, pictures.cams
         self.folder, self._photographs, self._labels = output_folder(folder), photographs, labels
         self._facts = {**facts, "settings": json.loads(json.dumps(dict(settings)))}
         self.names = all_names(folder, photographs)
@@ -129,21 +136,22 @@ class Predictions:
         """Note a photograph that could not be done."""
         self._left_out.append({"photograph": str(photograph.path), "reason": reason})
 
+    @property
+    def entries(self) -> list[Entry]:
+        """What the record says of each mask, in its order."""
+        ours = [self.names[photograph.path][0] for photograph in self._photographs]
+        order = dict.fromkeys(
+            [mask for mask in ours if mask in self._entries] + list(self._entries)
+        )
+        return [self._entries[mask] for mask in order]
+
     def write(self) -> None:
         """Write `predictions.json`.
 
         This run's entries come first, in the photographs' order, then those of earlier runs.
         """
         started = time.monotonic()
-        ours = [self.names[photograph.path][0] for photograph in self._photographs]
-        order = dict.fromkeys(
-            [mask for mask in ours if mask in self._entries] + list(self._entries)
-        )
-        value = {
-            **self._facts,
-            "photographs": [self._entries[mask] for mask in order],
-            "left_out": self._left_out,
-        }
+        value = {**self._facts, "photographs": self.entries, "left_out": self._left_out}
         write_json(self.folder / PREDICTIONS, value)
         self._written = time.monotonic()
         self._cost = self._written - started
@@ -205,7 +213,7 @@ class Predictions:
         entry = self._entries.get(self.names[photograph.path][0])
         if entry is None or entry.get("labels", ...) != self._labels[photograph.path]:
             return False
-        if entry.get("contents") != contents(photograph.path):
+        if entry.get("contents") != contents(photograph.path) or not self._has_cams(entry):
             return False
         try:
             read_mask(self.folder / entry["mask"], size=(entry["width"], entry["height"]))
@@ -213,13 +221,21 @@ class Predictions:
             return False
         return True
 
+    def _has_cams(self, entry: Entry) -> bool:
+        """Whether the pictures of its maps are whole, where they are wanted."""
+        names = entry.get("cams")
+        return not self._cams or (names is not None and all(self._is_jpeg(n) for n in names))
+
+    def _is_jpeg(self, name: str) -> bool:
+        path = self.folder / name
+        return path.is_file() and path.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
+
     def _has_overlay(self, photograph: Photograph) -> bool:
         """Whether the overlay of a mask is whole, with a legend where it is to have one."""
         entry = self._entries[self.names[photograph.path][0]]
-        overlay = self.folder / entry["overlay"]
-        if entry.get("legend", False) != self._legend or not overlay.is_file():
+        if entry.get("legend", False) != self._legend:
             return False  # before version 0.5 there were no legends
-        return overlay.read_bytes()[-2:] == b"\xff\xd9"  # a JPEG's end
+        return self._is_jpeg(entry["overlay"])
 
     def _check_free(self, earlier: Mapping[str, Entry], *, recorded: bool) -> None:
         """Refuse to replace what no recorded run of this command made: photographs, true masks."""
@@ -246,13 +262,17 @@ class Predictions:
         for entry in earlier.values():
             if is_result(self.folder / entry["mask"]):
                 (self.folder / entry["mask"]).unlink(missing_ok=True)
-                (self.folder / entry["overlay"]).unlink(missing_ok=True)
+                for name in (entry["overlay"], *entry.get("cams", ())):
+                    (self.folder / name).unlink(missing_ok=True)
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether a record's entry names a photograph, and a mask and an overlay within the folder."""
+    """Whether a record's entry names a photograph, and its pictures within the folder."""
     texts = ("photograph", "mask", "overlay")
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in texts):
         return False
-    paths = [PurePath(entry["mask"]), PurePath(entry["overlay"])]
+    cams = entry.get("cams", [])
+    if not isinstance(cams, list) or not all(isinstance(name, str) for name in cams):
+        return False
+    paths = [PurePath(name) for name in (entry["mask"], entry["overlay"], *cams)]
     return all(path.name and not path.anchor and ".." not in path.parts for path in paths)

@@ -24,6 +24,7 @@ from smaf.ops import (
     refined_mask,
     view_logits,
 )
+from smaf.ops.quality import scale_agreement
 
 _HUGE = 16_000_000  # pixels: 64 MB
 _CLASSIFIER = PredictSettings(PAPER_VIEWS, background=BACKGROUND, score=0.5)
@@ -92,6 +93,16 @@ class Prediction:
         pixels = {c: np.count_nonzero(self.mask == c + 1) for c in self.scores}
         least = min(pixels, key=lambda c: (pixels[c], self.scores[c]))
         return least if pixels[least] < share * self.mask.size else None
+
+    def quality(self) -> float | None:
+        """An estimate of the mask's quality, 0..1: :func:`smaf.ops.quality.scale_agreement`.
+
+        Of maps and mask at the maps' own size; None where no class was taken.
+        """
+        size = self.sized.maps.shape[:0:-1]
+        mask = Image.fromarray(self.mask).resize(size, Image.Resampling.NEAREST)
+        maps = replace(self, sized=self.sized.at(size)).maps()
+        return scale_agreement(maps, np.asarray(mask))
 
     def maps(self) -> ClassMaps:
         """`{class index: (H, W) float32 in 0..1}` of the classes taken, at the photograph's size.

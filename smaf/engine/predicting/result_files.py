@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,24 @@ from smaf.core.images import voc_palette
 PREDICTIONS = "predictions.json"
 OVERLAY = "_overlay.jpg"  # ends an overlay's name
 OVERLAY_COMMENT = "SMAF overlay"  # in the file, by which it is known again
+REPORT = "report.html"
+_CAM = re.compile(r"_cam_[\w.-]+\.jpg$")  # ends the name of a class's map as a picture
 _TEMPORARY = 20  # bytes of a temporary file's name
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is drawn beside the masks.
+
+    Args:
+        legend: the classes' names below the overlays.
+        cams: each class's map, as a picture.
+        report: a page of all photographs.
+    """
+
+    legend: bool = True
+    cams: bool = False
+    report: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,12 +61,12 @@ def place_of(path: PurePath) -> PurePath:
 def is_result(path: Path) -> bool:
     """Return whether `path` is a result of `smaf predict`, not a photograph.
 
-    Results are masks in VOC's colours, and overlays and records of this command.
+    Results are masks in VOC's colours, and overlays, pictures of maps and records of this command.
     """
     if path.name == PREDICTIONS:
         return True
-    suffix = path.suffix.lower()
-    if suffix != ".png" and not path.name.endswith(OVERLAY):
+    suffix, is_map = path.suffix.lower(), _CAM.search(path.name) is not None
+    if suffix != ".png" and not path.name.endswith(OVERLAY) and not is_map:
         return False
     try:
         with Image.open(path) as image:  # its head alone
@@ -62,7 +80,7 @@ def is_result(path: Path) -> bool:
                 return True
     except Exception:  # damaged in one of a dozen ways: its reader says how
         return False
-    return is_result(
+    return not is_map and is_result(
         path.with_name(path.name[: -len(OVERLAY)] + ".png")
     )  # version 0.3 left no comment
 
@@ -104,16 +122,9 @@ def result_names(folder: Path, photograph: Photograph) -> tuple[str, str]:
     Raises :class:`InputError` where the file system cannot hold the mask's name; the overlay's is
     made shorter.
     """
-    longest, longest_path = 255, 4096
-    if hasattr(os, "pathconf"):
-        longest, longest_path = (os.pathconf(folder, f"PC_{kind}_MAX") for kind in ("NAME", "PATH"))
-    place, stem = photograph.place, photograph.place.name
-    overlay = stem + OVERLAY
-    if _length(overlay) > longest:
-        mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8] + OVERLAY
-        while _length(stem + mark) > longest:
-            stem = stem[:-1]
-        overlay = stem + mark
+    longest, longest_path = _limits(folder)
+    place = photograph.place
+    overlay = _shortened(place.name, OVERLAY, longest)
     mask = place.with_name(f"{place.name}.png")
     if (
         max(map(_length, mask.parts)) > longest
@@ -124,6 +135,39 @@ def result_names(folder: Path, photograph: Photograph) -> tuple[str, str]:
             f"{printable(folder)}, whose names have at most {longest} bytes: rename it"
         )
     return mask.as_posix(), place.with_name(overlay).as_posix()
+
+
+def cam_names(folder: Path, photograph: Photograph, names: Sequence[str]) -> list[str]:
+    """The names of the pictures of a photograph's maps in `folder`, for each of all class names.
+
+    What file names cannot hold is replaced; two classes that would then be one keep their number.
+    """
+    plain = [re.sub(r"[^\w-]+", "_", name) for name in names]
+    alike = [name.casefold() for name in plain]
+    marked = [
+        f"{name}_{number}" if alike.count(name.casefold()) > 1 else name
+        for number, name in enumerate(plain, 1)
+    ]
+    place, longest = photograph.place, _limits(folder)[0]
+    files = [_shortened(place.name, f"_cam_{name[:60]}.jpg", longest) for name in marked]
+    return [place.with_name(file).as_posix() for file in files]
+
+
+def _limits(folder: Path) -> tuple[int, int]:
+    """How long a name and a path may be in `folder`."""
+    if not hasattr(os, "pathconf"):
+        return 255, 4096
+    return os.pathconf(folder, "PC_NAME_MAX"), os.pathconf(folder, "PC_PATH_MAX")
+
+
+def _shortened(stem: str, ending: str, longest: int) -> str:
+    """`stem` and `ending`; where that is too long, the stem's beginning and its checksum."""
+    if _length(stem + ending) <= longest:
+        return stem + ending
+    mark = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8] + ending
+    while _length(stem + mark) > longest:
+        stem = stem[:-1]
+    return stem + mark
 
 
 def _length(name: str) -> int:

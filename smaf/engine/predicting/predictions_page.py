@@ -1,0 +1,76 @@
+"""The page of predictions: a gallery of the photographs of an output folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from smaf.core.errors import InputError, printable
+from smaf.core.images import read_image, read_mask
+from smaf.engine.predicting.result_files import REPORT
+from smaf.report.page import GENERATOR, Card, Gallery, Layer, Page, Section, Table, write_page
+from smaf.report.thumbnails import fitted, mask_uri, photo_uri
+
+_LAYERS = (Layer("mask", "mask"), Layer("cam", "map", smooth=True))
+
+
+def check_page(folder: Path) -> None:
+    """Raise :class:`InputError` where `report.html` in the folder is not one of this project."""
+    path = folder / REPORT
+    if path.is_file() and GENERATOR.encode() not in path.read_bytes()[:2_000]:
+        raise InputError(
+            f"--out {printable(folder)} holds {REPORT}, which this project did not write: choose "
+            "another folder"
+        )
+
+
+def write_predictions_page(
+    folder: Path, entries: Sequence[Mapping[str, Any]], classes: Sequence[str], weights: str
+) -> Path:
+    """Write `report.html` with each photograph of the record that is still there.
+
+    `entries` are those of `predictions.json`. The layers are the mask and, where it was drawn, the
+    map of the class with the largest part of the mask.
+    """
+    cards = [card for entry in entries if (card := _card(folder, entry, classes)) is not None]
+    shown = np.zeros(len(classes), dtype=np.int64)
+    for card in cards:
+        shown[list(card.classes)] += 1
+    rows = [[name, str(count)] for name, count in zip(classes, shown.tolist(), strict=True)]
+    section = Section(
+        "classes", "Classes", [], [], [Table("Photographs with each class", ["class", ""], rows)]
+    )
+    intro = [f"Masks of {len(cards):,} photographs by {printable(weights)}."]
+    note = (
+        "Quality estimates how good a mask is without a true mask: how far the views that its maps "
+        "are the mean of agree with it. Worst and best go by it."
+    )
+    layers = [layer for layer in _LAYERS if any(layer.key in card.pictures for card in cards)]
+    gallery = Gallery(cards, layers, "mask", [note])
+    write_page(folder / REPORT, Page("SMAF: predictions", classes, intro, [section], gallery))
+    return folder / REPORT
+
+
+def _card(folder: Path, entry: Mapping[str, Any], classes: Sequence[str]) -> Card | None:
+    """The card of a photograph; None where it, or its mask, is gone or no longer serves."""
+    names = [one["name"] for one in entry["classes"]]
+    try:
+        whole = int(entry["width"]), int(entry["height"])
+        photo = read_image(Path(entry["photograph"]), needed=fitted)
+        mask = read_mask(folder / entry["mask"], size=whole)
+    except (InputError, OSError, KeyError):
+        return None
+    pictures = {"mask": mask_uri(mask)}
+    if cams := entry.get("cams"):
+        shares = [one["share"] for one in entry["classes"]]
+        path = folder / cams[int(np.argmax(shares))]
+        if path.is_file():
+            with Image.open(path) as picture:
+                pictures["cam"] = photo_uri(picture.convert("RGB"))
+    indices = [classes.index(name) for name in names if name in classes]
+    name = printable(PurePath(entry["mask"]).with_suffix("").as_posix())
+    return Card(name, fitted(whole), photo_uri(photo), indices, pictures, entry.get("quality"))

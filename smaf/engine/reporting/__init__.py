@@ -1,0 +1,1 @@
+"""What reads runs and predictions for their pages."""

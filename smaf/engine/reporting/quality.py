@@ -1,0 +1,92 @@
+"""The estimates of a run's masks: made without true masks, written to `quality.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from smaf.core.class_maps import BACKGROUND
+from smaf.core.files import write_text
+from smaf.core.fused_maps import fused_path, read_fused
+from smaf.core.images import read_mask
+from smaf.engine.reporting.runs import ReportedRun
+from smaf.ops.quality import (
+    estimated_quality,
+    mask_agreement,
+    photograph_iou,
+    saliency_agreement,
+    scale_agreement,
+)
+from smaf.ops.views import cams_to_mask
+
+_COLUMNS = ("image", "quality", "scales", "crf", "saliency")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known of a mask: the parts of its estimate, 0..1, and its IoU where truth exists."""
+
+    scales: float | None = None
+    crf: float | None = None
+    saliency: float | None = None
+    iou: float | None = None
+
+    @property
+    def quality(self) -> float | None:
+        """See :func:`smaf.ops.quality.estimated_quality`."""
+        parts = {"scales": self.scales, "crf": self.crf, "saliency": self.saliency}
+        return estimated_quality(parts)
+
+
+def estimate(run: ReportedRun, image_id: str) -> Estimate:
+    """Estimate a photograph's pseudo mask from the run's fused maps and masks.
+
+    A photograph that shows no class has no estimate: its mask is background, as its labels say.
+    """
+    classes = np.flatnonzero(run.data.all_labels[image_id]).tolist()
+    path = run.at.masks / f"{image_id}.png"
+    if not path.is_file() or not classes:
+        return Estimate()
+    mask, data = read_mask(path), run.data
+    threshold = run.threshold[0] or BACKGROUND
+    stored = fused_path(run.at.student_maps, image_id)
+    scales = crf = saliency = None
+    if stored.is_file():
+        size = (mask.shape[1], mask.shape[0])
+        cams = read_fused(stored, num_classes=data.num_classes, size=size, against="its mask is")
+        before = cams_to_mask(cams, threshold=threshold, shape=mask.shape)
+        scales = scale_agreement(cams, mask)
+        crf = mask_agreement(before, mask, classes)
+    if run.saliency and data.saliency_path(image_id).is_file():
+        grey = np.asarray(data.saliency(image_id, size=mask.shape[::-1]), dtype=np.float32)
+        saliency = saliency_agreement(mask, grey / 255.0)
+    iou = None
+    if data.mask_path(image_id).is_file():
+        truth = data.mask(image_id, size=mask.shape[::-1])
+        iou = photograph_iou(mask, truth, classes)
+    return Estimate(scales, crf, saliency, iou)
+
+
+def write_quality(path: Path, estimates: Mapping[str, Estimate]) -> None:
+    """Write the CSV table of estimates, a row an image; an empty cell is not known.
+
+    The columns are image, quality, scales, crf and saliency; values are in 0..1, higher is better.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for image_id, found in estimates.items():
+        values = (found.quality, found.scales, found.crf, found.saliency)
+        writer.writerow([image_id, *("" if value is None else f"{value:.4f}" for value in values)])
+    write_text(path, stream.getvalue())
+
+
+def ranked(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
+    """The quality and the IoU of those that have both."""
+    both = [(e.quality, e.iou) for e in estimates if e.quality is not None and e.iou is not None]
+    return [quality for quality, _ in both], [iou for _, iou in both]
