@@ -13,14 +13,12 @@ from sphinx.application import Sphinx
 from sphinx.ext.autodoc.mock import mock
 from sphinx.util.docutils import SphinxDirective
 
-# The commands whose entry script is called otherwise
-_SCRIPTS = {"report": "gen_report", "import": "import_masks"}
 _SELF = "==SUPPRESS=="
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     """The parser of a command's options."""
-    module = importlib.import_module(f"smaf.{_SCRIPTS.get(command, command)}")
+    module = importlib.import_module(importlib.import_module("smaf.cli").module_of(command))
     made: argparse.ArgumentParser = (
         module.COMMAND.parser() if hasattr(module, "COMMAND") else module.build_parser()
     )

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from smaf import cli
 from smaf.core.options import Options, plan_from
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 # What a block may be; bash and python are run
 LANGUAGES = {"bash", "python", "text", "json"}
-SCRIPTS = {"report": "gen_report", "import": "import_masks"}  # commands called otherwise
 _FENCE = re.compile(r"^```(\S*)")
 _MARK = re.compile(r"<!-- not run: (\S.*) -->")
 
@@ -106,7 +106,7 @@ def _command(words: list[str], exported: dict[str, str]) -> Command:
 
 def module_of(command: str) -> Any:
     """The entry script of a command."""
-    return importlib.import_module(f"smaf.{SCRIPTS.get(command, command)}")
+    return importlib.import_module(cli.module_of(command))
 
 
 def check_words(command: str, words: list[str]) -> None:
