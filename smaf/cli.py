@@ -22,9 +22,20 @@ COMMANDS = {
     "train_seg": "stage 4: train a segmentation network on pseudo masks",
     "test_seg": "stage 4: segment a list, with CRF where asked, and evaluate",
     "predict": "masks of any photographs, with the weights that ship",
+    "export": "masks to annotation tools, to be corrected there",
+    "import": "corrected masks back into the data set",
     "evaluate": "mIoU and more against true masks",
     "demo": "init, run and predict on rendered photographs, with a report",
 }
+
+
+# Entry scripts that cannot be called like their commands
+_SCRIPTS = {"import": "import_masks"}
+
+
+def script(command: str) -> str:
+    """The module of a command's entry script."""
+    return f"smaf.{_SCRIPTS.get(command, command)}"
 
 
 def main() -> int:
@@ -33,7 +44,7 @@ def main() -> int:
     if arguments and arguments[0] in COMMANDS:
         stop_at_once()
         end_with_launcher()
-        return run_command(importlib.import_module(f"smaf.{arguments[0]}").main, arguments[1:])
+        return run_command(importlib.import_module(script(arguments[0])).main, arguments[1:])
     about = (smaf.__doc__ or "").splitlines()[0].removeprefix("SMAF: ")
     lines = [f"smaf {smaf.__version__}: {about}", "", "usage: smaf COMMAND [options]", ""] + [
         f"  {name:<13} {what}" for name, what in COMMANDS.items()

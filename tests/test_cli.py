@@ -38,7 +38,7 @@ def test_help_names_every_command(
     out = capsys.readouterr().out
     for name, what in cli.COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(what)}$", out, flags=re.MULTILINE)
-        assert importlib.util.find_spec(f"smaf.{name}"), name
+        assert importlib.util.find_spec(cli.script(name)), name
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +69,7 @@ def test_command_is_handed_its_options(
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_shows_the_default_of_every_option(name: str) -> None:
-    done = run(importlib.import_module(f"smaf.{name}").main, "--help")
+    done = run(importlib.import_module(cli.script(name)).main, "--help")
     assert done.status == 0 and done.err == ""
     entries = re.split(r"^  (?=-)", done.out, flags=re.MULTILINE)[1:]
     named = {entry.split()[0].rstrip(","): " ".join(entry.split()) for entry in entries}

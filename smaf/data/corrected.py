@@ -1,0 +1,3 @@
+"""Where a data set keeps masks that somebody has corrected."""
+
+CORRECTED = "CorrectedMasks"
