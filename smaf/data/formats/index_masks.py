@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from smaf.core.errors import InputError
 from smaf.core.images import MASK_SUFFIXES, write_mask
+from smaf.core.record import RECORD
 from smaf.data.formats.format import (
+    CLASS_LIST,
     Annotated,
     Export,
     annotated_mask,
@@ -12,6 +14,9 @@ from smaf.data.formats.format import (
     write_class_list,
 )
 from smaf.data.formats.place import FIX, Place
+
+
+_BESIDE = {CLASS_LIST, RECORD}
 
 
 class IndexMasks:
@@ -35,8 +40,7 @@ class IndexMasks:
     def claims(self, place: Place) -> bool:
         """A folder of PNGs, but for `classes.txt` and a run's record."""
         others = [name for name in place.names if not name.lower().endswith(MASK_SUFFIXES)]
-        texts = all(name.lower().endswith((".txt", "run.json")) for name in others)
-        return place.is_folder and texts and len(others) < len(place.names)
+        return place.is_folder and len(others) < len(place.names) and {*others} <= _BESIDE
 
     def read(self, place: Place) -> list[Annotated]:
         """A mask a photograph; folders below may mirror those of the photographs."""

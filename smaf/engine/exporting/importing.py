@@ -53,7 +53,9 @@ class ImportPlan(Options):
         "run, or folder of predictions, that was exported: corrected masks are compared with its "
         "masks, and pixels that it ignores (255) stay so where no object covers them",
     )
-    changed: bool = option(False, "write only the masks that differ from those of --run")
+    only_changed: bool = option(
+        False, "write only the masks that differ from those of --run", name="changed"
+    )
 
 
 @dataclass
@@ -105,7 +107,7 @@ def import_masks(data: DataRoot, source: Path, plan: ImportPlan) -> Imported:
     checked before the first mask is written. Raises :class:`InputError` for photographs and classes
     that the data set does not have, for pictures of another size, and for damaged files.
     """
-    if plan.changed and plan.run is None:
+    if plan.only_changed and plan.run is None:
         raise InputError("--changed: name the run whose masks were exported with --run")
     place = Place.at(source)
     form = format_of(place) if plan.format is None else FORMATS[plan.format]
@@ -133,7 +135,7 @@ def _write_one(image_id: str, read: _Read | None, reading: _Reading, done: Impor
         known = before != IGNORE if reading.run is not None else np.ones(before.shape, dtype=bool)
         differing = int((before != read.mask)[known].sum())
         done.pixels += int(known.sum())
-    if reading.plan.changed and not differing:
+    if reading.plan.only_changed and not differing:
         done.unchanged += 1
         return
     write_mask(path, read.mask)
