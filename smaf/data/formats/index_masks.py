@@ -15,7 +15,6 @@ from smaf.data.formats.format import (
 )
 from smaf.data.formats.place import FIX, Place
 
-
 _BESIDE = {CLASS_LIST, RECORD}
 
 

@@ -56,6 +56,5 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     """A data set and its run for one test."""
-    data, folder = made
-    data_copy = shutil.copytree(data, tmp_path / "data")
-    return data_copy, make_run(data_copy, tmp_path / "run")
+    data = shutil.copytree(made[0], tmp_path / "data")
+    return data, make_run(data, tmp_path / "run")
