@@ -24,9 +24,10 @@ _COLUMNS = ("mask_file_name", "label_file_name", "annotation_file_name")
 
 
 class HuggingFace:
-    """`train/metadata.jsonl`, a line a photograph: `file_name`, `mask_file_name` and `labels`.
+    """`train/metadata.jsonl`, a line a photograph: `file_name`, `mask_file_name`, `labels`.
 
-    `datasets.load_dataset("imagefolder", data_dir=…)` makes columns image, mask and labels of them.
+    `datasets.load_dataset("imagefolder", data_dir=…)` makes columns image, mask and labels of them;
+    labels are a text, `cat;dog`, since lists that are all empty would have another type.
     `classes.txt` names the masks' values; without it they are those of the data set's masks. A mask
     without a class says that all is background.
     """
@@ -46,7 +47,7 @@ class HuggingFace:
             mask, name = picture.mask(), f"{MASKS}/{picture.image_id}.png"
             write_mask(folder / name, mask)
             shown = [export.classes[region.class_index] for region in export.regions(mask)]
-            row = {"file_name": picture.file, "mask_file_name": name, "labels": shown}
+            row = {"file_name": picture.file, "mask_file_name": name, "labels": ";".join(shown)}
             lines.setdefault(picture.split, []).append(json.dumps(row, ensure_ascii=False))
         for split, rows in lines.items():
             write_text(export.folder / _FOLDERS[split] / FILE, "\n".join(rows) + "\n")

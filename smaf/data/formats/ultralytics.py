@@ -67,8 +67,9 @@ class YoloSeg:
     """YOLO's outlines: `labels/train/<id>.txt`, a row `class x1 y1 …` in 0..1 for each polygon.
 
     Classes count from 0, without background. The polygons of a class are together exactly its
-    region: a part with holes is cut in rows, since a polygon holds no hole. An empty file says that
-    all is background. Of polygons that overlap the later one wins.
+    region: a part with holes is cut in pieces, since a polygon holds no hole (Ultralytics itself
+    draws the line, too, so that its regions are a pixel wider). An empty file says that all is
+    background. Of polygons that overlap the later one wins.
     """
 
     name = "yolo-seg"
@@ -120,8 +121,8 @@ def _write_yaml(export: Export, names: Sequence[str], more: str) -> None:
         "names:",
         *(f"  {n}: {json.dumps(name, ensure_ascii=False)}" for n, name in enumerate(names)),
     ]
-    path = "path: . # the folder of this file; write it in full where Ultralytics looks elsewhere"
-    write_text(export.folder / FILE, "\n".join([path, *lines]) + "\n")
+    where = "# no path: Ultralytics then looks beside this file"
+    write_text(export.folder / FILE, "\n".join([where, *lines]) + "\n")
 
 
 def _rows(picture: Picture, export: Export) -> Iterator[str]:
