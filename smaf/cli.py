@@ -28,14 +28,12 @@ COMMANDS = {
     "demo": "init, run and predict on rendered photographs, with a report",
 }
 
-
-# Entry scripts that cannot be called like their commands
-_SCRIPTS = {"import": "import_masks"}
+_MODULES = {"import": "import_masks"}  # entry scripts that cannot be called like their commands
 
 
 def script(command: str) -> str:
     """The module of a command's entry script."""
-    return f"smaf.{_SCRIPTS.get(command, command)}"
+    return f"smaf.{_MODULES.get(command, command)}"
 
 
 def main() -> int:

@@ -45,6 +45,7 @@ class Cvat:
         (export.folder / IMAGES).mkdir()
         top = ElementTree.Element("annotations")
         ElementTree.SubElement(top, "version").text = "1.1"
+        _add_meta(top, export)
         for number, picture in enumerate(export.pictures):
             picture.put(export.folder / IMAGES / picture.file)
             _add(top, number, picture, export)
@@ -73,6 +74,19 @@ class Cvat:
                 found for name in files for found in _read(place.read(name), f"{place}, {name}")
             ]
         return cvat_masks.read(place)
+
+
+def _add_meta(top: ElementTree.Element, export: Export) -> None:
+    """CVAT passes it over; other readers of its XML (Datumaro) ask for the labels there."""
+    task = ElementTree.SubElement(ElementTree.SubElement(top, "meta"), "task")
+    about = {"name": "smaf", "size": str(len(export.pictures)), "mode": "annotation"}
+    for key, value in about.items():
+        ElementTree.SubElement(task, key).text = value
+    labels = ElementTree.SubElement(task, "labels")
+    for name in export.classes:
+        label = ElementTree.SubElement(labels, "label")
+        ElementTree.SubElement(label, "name").text = name
+        ElementTree.SubElement(label, "attributes")
 
 
 def _add(top: ElementTree.Element, number: int, picture: Picture, export: Export) -> None:
