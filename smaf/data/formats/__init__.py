@@ -42,4 +42,5 @@ def format_of(place: Place) -> Format:
     raise InputError(
         f"{place} {f'may be {several}' if found else 'is of no format that is known'}: name it "
         f"with --from, one of {', '.join(FORMATS)}"
+        + (" (archives are CVAT's alone: unpack others)" if place.suffix == ".zip" else "")
     )

@@ -27,7 +27,7 @@ def flat(points: Any) -> list[float]:
     try:
         numbers = [float(value) for point in points for value in point]
         fit = all(len(point) == 2 for point in points)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("its points are no list of x, y") from error
     if not fit or not np.isfinite(numbers).all():
         raise ValueError("its points are no list of x, y")

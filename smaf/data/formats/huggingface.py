@@ -7,7 +7,7 @@ import posixpath
 
 from smaf.core.errors import InputError
 from smaf.core.fields import parse_json
-from smaf.core.files import write_text
+from smaf.core.files import read_lines, write_text
 from smaf.core.images import write_mask
 from smaf.data.formats.format import (
     Annotated,
@@ -72,9 +72,7 @@ class HuggingFace:
 
 def _read(place: Place, file: str, names: tuple[str, ...] | None) -> list[Annotated]:
     found = []
-    for number, line in enumerate(place.read(file).decode("utf-8-sig").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(read_lines(place.file(file), "metadata", FIX), start=1):
         where = f"{place}, {file}, line {number}"
         row = parse_json(line, where, FIX)
         name = row.get("file_name") if isinstance(row, dict) else None

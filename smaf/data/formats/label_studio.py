@@ -24,6 +24,7 @@ from smaf.data.formats.place import FIX, Place
 log = logging.getLogger("smaf")
 FILE, CONFIG, IMAGES = "tasks.json", "config.xml", "images"
 _FROM, _TO, _KEY = "brush", "image", "image"
+_AREAS = ("brushlabels", "polygonlabels")
 _LOCAL = "/data/local-files/?d="  # what Label Studio serves of its document root
 _FIX = f'{FIX}, as "JSON"'
 
@@ -141,19 +142,19 @@ def _annotated(task: dict[str, Any], annotation: dict[str, Any], where: str) -> 
     results = annotation.get("result")
     if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
         raise InputError(f"{where}: result is no list: {_FIX}")
-    kinds = {str(one.get("type")) for one in results} - {"brushlabels", "polygonlabels"}
-    areas = [one for one in results if one.get("type") in {"brushlabels", "polygonlabels"}]
+    kinds = {str(one.get("type")) for one in results} - {*_AREAS}
+    areas = [one for one in results if one.get("type") in _AREAS]
     if kinds:
         log.warning(
             "warning: %s: results that are no areas are left out (%s)", where, sorted(kinds)
         )
-    sizes = {(one.get("original_width"), one.get("original_height")) for one in areas}
+    sizes = [(one.get("original_width"), one.get("original_height")) for one in areas]
     fit = all(type(side) is int and side > 0 for size in sizes for side in size)
-    if len(sizes) > 1 or not fit:
+    if not fit or any(size != sizes[0] for size in sizes):
         raise InputError(
-            f"{where}: original_width and original_height are {sorted(map(str, sizes))}: {_FIX}"
+            f"{where}: original_width and original_height are {str(sizes)[:80]}: {_FIX}"
         )
-    size = next(iter(sizes), None)
+    size = sizes[0] if sizes else None
     name = _photograph(task.get("data"), where)
     looked_at = bool(annotation["looked_at"])
     return Annotated(name, f"{where} ({name:.200})", size, partial(_layers, areas), looked_at)

@@ -86,8 +86,13 @@ class Place:
         with self._archive() as archive:
             member = archive.getinfo(name)
             if member.file_size > _MOST_BYTES:
-                raise InputError(f"{printable(self.path)}: {name} is larger than 1 GiB: {FIX}")
-            return archive.read(member)
+                raise InputError(f"{self}: {name} is larger than 1 GiB: {FIX}")
+            try:
+                return archive.read(member)
+            except Exception as error:  # a damaged archive raises nearly anything
+                raise InputError(
+                    f"archive {self}: {name} cannot be read ({str(error)[:80]}): {FIX}"
+                ) from error
 
     @cached_property
     def json(self) -> Any:
@@ -98,7 +103,7 @@ class Place:
         try:
             archive = zipfile.ZipFile(self.path)
             check_members(archive, compressed=True)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # a damaged archive raises nearly anything
             raise InputError(
                 f"archive {printable(self.path)} cannot be read ({str(error)[:200]}): {FIX}"
             ) from error
