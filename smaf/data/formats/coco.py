@@ -121,7 +121,7 @@ class _Objects(NamedTuple):
 
 
 def _read(path: Path) -> list[Annotated]:
-    split = read_split(path, by_file=True)
+    split = read_split(path, by_file=True, may_be_empty=True)
     bare = next(iter(sorted(split.unmasked)), None)
     if bare is not None:
         raise InputError(

@@ -70,9 +70,10 @@ class Export:
         for value in np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist():
             if not 0 < value < IGNORE:
                 continue
-            ys, xs = np.nonzero(mask == value)
-            x, y = int(xs.min()), int(ys.min())
-            pixels = mask[y : int(ys.max()) + 1, x : int(xs.max()) + 1] == value
+            whole = mask == value
+            ys, xs = np.flatnonzero(whole.any(axis=1)), np.flatnonzero(whole.any(axis=0))
+            x, y = int(xs[0]), int(ys[0])
+            pixels = whole[y : int(ys[-1]) + 1, x : int(xs[-1]) + 1]
             parts = connected_parts(pixels, x=x, y=y) if self.split else [Part(x, y, pixels)]
             for part in parts:
                 yield Region(value - 1, part.x, part.y, part.pixels)

@@ -90,6 +90,16 @@ def test_real_masks_come_back(form: str, animals: Path, tmp_path: Path) -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_but_background_comes_back(form: str, tmp_path: Path) -> None:
+    empty = np.zeros((4, 5), dtype=np.uint8)
+    one = read(write(form, tmp_path / "out", {"a": empty}), form)
+    if form == "label-studio":  # a task's prediction without a region
+        assert set(one) == {"a"}
+    assert not draw(one["a"], (4, 5)).any()
+    assert one["a"].looked_at == (form in {"ultralytics", "yolo-seg", "huggingface", "masks"})
+
+
 def test_a_tolerance_leaves_out_points(tmp_path: Path) -> None:
     y, x = np.mgrid[:80, :100]
     disc = ((x - 50) ** 2 + (y - 40) ** 2 < 900).astype(np.uint8)
