@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +23,7 @@ from smaf.data.prepare.coco_masks import Region as Outline
 from smaf.data.prepare.coco_masks import decode_region, encode_region
 
 FILE = "_annotations.coco.json"  # what Roboflow looks for
+_SMALL = 8  # times that an object is smaller than its picture
 _FOLDERS = {"train": "train", "val": "valid"}  # as Roboflow calls the lists
 
 
@@ -90,22 +93,41 @@ def _annotation(region: Region, size: tuple[int, int], export: Export) -> dict[s
         "category_id": region.class_index + 1,
         "segmentation": _polygons(region, export.tolerance)
         if export.polygons
-        else encode(region.whole(size)),
+        else encode(region, size),
         "area": region.area,
         "bbox": region.box,
         "iscrowd": 0,
     }
 
 
-def encode(region: np.ndarray) -> dict[str, Any]:
-    """COCO's run lengths of a region (H, W) bool, down the columns, in pycocotools' code.
+def encode(region: Region, size: tuple[int, int]) -> dict[str, Any]:
+    """COCO's run lengths of an object in a picture (width, height), in pycocotools' code.
+
+    They go down the columns. Of a small object its own pixels alone are looked at.
 
     Example:
-        >>> encode(np.array([[False, True, True], [False, False, True]]))
+        >>> pixels = np.array([[False, True, True], [False, False, True]])
+        >>> encode(Region(0, 0, 0, pixels), (3, 2))
         {'size': [2, 3], 'counts': '2111'}
     """
-    code = mask_api.encode(np.asfortranarray(region, dtype=np.uint8))
-    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
+    width, height = size
+    if _SMALL * region.pixels.size > width * height:
+        code = mask_api.encode(np.asfortranarray(region.whole(size), dtype=np.uint8))
+    else:
+        runs = {"size": [height, width], "counts": _runs(region, size)}
+        code = mask_api.frPyObjects(runs, height, width)
+    return {"size": [height, width], "counts": code["counts"].decode("ascii")}
+
+
+def _runs(region: Region, size: tuple[int, int]) -> list[int]:
+    """Lengths of runs down the columns: of 0 first, then of 1, and so on."""
+    columns, rows = np.nonzero(region.pixels.T)
+    places = (columns + region.x) * size[1] + rows + region.y
+    firsts = places[np.diff(places, prepend=-2) != 1]
+    ends = places[np.diff(places, append=-2) != 1] + 1
+    bounds = np.stack([firsts, ends], axis=1).ravel()
+    lengths = np.diff(bounds, prepend=0, append=size[0] * size[1]).tolist()
+    return lengths if lengths[-1] else lengths[:-1]
 
 
 def _polygons(region: Region, tolerance: float) -> list[list[float]]:
@@ -140,6 +162,7 @@ def _read(path: Path) -> list[Annotated]:
 
 
 def _layers(objects: _Objects, shape: tuple[int, int]) -> Iterator[Layer]:
-    for region in objects.regions:
-        code = encode_region(region.segmentation, shape)
-        yield Layer(objects.names[region.class_index], decode_region(code))
+    """Objects of one class that follow each other are drawn at once: they may be thousands."""
+    for index, group in groupby(objects.regions, key=attrgetter("class_index")):
+        codes = [encode_region(region.segmentation, shape) for region in group]
+        yield Layer(objects.names[index], decode_region(mask_api.merge(codes)))

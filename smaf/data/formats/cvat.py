@@ -46,7 +46,8 @@ class Cvat:
         top = ElementTree.Element("annotations")
         ElementTree.SubElement(top, "version").text = "1.1"
         _add_meta(top, export)
-        for number, picture in enumerate(export.pictures):
+        # in the order of a task's frames, by which old releases of CVAT find them
+        for number, picture in enumerate(sorted(export.pictures, key=lambda one: one.file)):
             picture.put(export.folder / IMAGES / picture.file)
             _add(top, number, picture, export)
         ElementTree.indent(top)

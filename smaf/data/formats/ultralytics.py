@@ -7,6 +7,8 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from smaf.core.errors import InputError
@@ -208,7 +210,14 @@ def _read_rows(path: Path, names: Sequence[str]) -> Annotated:
 
 
 def _layers(rows: list[tuple[str, list[float]]], shape: tuple[int, int]) -> Iterator[Layer]:
+    """Rows of one class that follow each other are drawn at once: they may be thousands."""
     height, width = shape
-    for name, shares in rows:
-        numbers = [share * (height if n % 2 else width) for n, share in enumerate(shares)]
-        yield Layer(name, draw_polygons([inside(numbers, (width, height))], shape))
+    for name, group in groupby(rows, key=itemgetter(0)):
+        lines = [
+            inside(
+                [share * (height if n % 2 else width) for n, share in enumerate(shares)],
+                (width, height),
+            )
+            for _, shares in group
+        ]
+        yield Layer(name, draw_polygons(lines, shape))

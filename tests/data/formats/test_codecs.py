@@ -18,6 +18,7 @@ from smaf.data.formats.brush import decode_brush, encode_brush
 from smaf.data.formats.coco import encode
 from smaf.data.formats.cvat import pixels_of, run_lengths
 from smaf.data.formats.drawing import draw_polygons, flat, inside, outline, simplified
+from smaf.data.formats.format import Region
 from smaf.data.formats.outlines import connected_parts, polygons
 from smaf.data.prepare.coco_masks import decode_region
 
@@ -28,9 +29,19 @@ MASK = np.array([[False, True, True], [False, False, True]])
 
 def test_cocos_code_goes_down_the_columns() -> None:
     """Columns 00 10 11: two of 0, one, one of 0, two; the fourth less the second is 1."""
-    code = encode(MASK)
+    code = encode(Region(0, 0, 0, MASK), (3, 2))
     assert code == {"size": [2, 3], "counts": "2111"}
     np.testing.assert_array_equal(decode_region({**code, "counts": code["counts"].encode()}), MASK)
+
+
+def test_cocos_code_of_small_objects_is_that_of_large_ones() -> None:
+    rng = np.random.default_rng(2)
+    for x, y in ((0, 0), (37, 26), (12, 9), (0, 26), (37, 0)):
+        pixels = noise(rng, (4, 3)) > 0
+        pixels[0, 0] = pixels[-1, -1] = True
+        region = Region(0, x, y, pixels)
+        whole = np.asfortranarray(region.whole((40, 30)), dtype=np.uint8)
+        assert encode(region, (40, 30))["counts"] == mask_api.encode(whole)["counts"].decode()
 
 
 def test_cvats_code_goes_along_the_rows_and_begins_with_zeros() -> None:
