@@ -24,12 +24,14 @@ COMMANDS = {
     "train_seg": "stage 4: train a segmentation network on pseudo masks",
     "test_seg": "stage 4: segment a list, with CRF where asked, and evaluate",
     "predict": "masks of any photographs, with the weights that ship",
+    "export": "masks to annotation tools, to be corrected there",
+    "import": "corrected masks back into the data set",
     "evaluate": "mIoU and more against true masks",
     "demo": "init, run and predict on rendered photographs, with a report",
 }
 
-
-_MODULES = {"report": "gen_report"}  # where a package, or Python itself, has the command's name
+# Where a package, or Python itself, has the command's name
+_MODULES = {"report": "gen_report", "import": "import_masks"}
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import codecs
 import json
 import os
 import re
+import shutil
 import sys
 import time
 import unicodedata
@@ -183,17 +184,29 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = False) -> None:
         temporary.write_bytes(data)
 
 
+def link_or_copy(source: Path, path: Path) -> None:
+    """Put the file `source` at `path`, too, whole or not at all.
+
+    As a second name of the same file; as a copy where the system has no such links there.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            os.link(os.path.realpath(source), temporary)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, temporary)
+
+
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write `text` to `path` as UTF-8, whole or not at all; `durable` as in :func:`atomic_path`."""
     write_bytes(path, text.encode("utf-8"), durable=durable)
 
 
-def write_json(path: Path, value: Any, *, durable: bool = False) -> None:
-    """Write `value` to `path` as indented JSON, whole or not at all.
+def write_json(path: Path, value: Any, *, durable: bool = False, indent: int | None = 2) -> None:
+    """Write `value` to `path` as JSON, indented or in one line, whole or not at all.
 
     Bytes of names that are no UTF-8 are escaped.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     write_text(
         path,
         re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
@@ -122,6 +123,28 @@ def open_image(
         return ImageFile(
             path, what, upright, image.format or "", bits, frames, lossless, white_is_zero
         )
+
+
+class Stand(NamedTuple):
+    """How a picture stands: its (width, height) upright, and the turn that makes it so, if any."""
+
+    size: tuple[int, int]
+    turn: Image.Transpose | None
+
+
+def stand_of(path: Path, what: str) -> Stand:
+    """How the picture in a file of `what` stands, by the file's head; a TIFF is read whole.
+
+    Raises :class:`InputError` where it is missing, no image or too large.
+    """
+    require_file(path, what, "put it there or take its id off the list")
+    with loading(path, what), Image.open(path, formats=_kinds()) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise _too_large(f"is {image.width}×{image.height} pixels", path, what)
+        if image.format == "TIFF":  # Pillow turns it
+            image.load()
+        turn = _turn(image)
+        return Stand(image.size[::-1] if turn in _ON_ITS_SIDE else image.size, turn)
 
 
 @contextmanager

@@ -223,16 +223,17 @@ def _regions(
     return regions, frozenset(unmasked)
 
 
-def read_split(path: Path, *, by_file: bool = False) -> Split:
+def read_split(path: Path, *, by_file: bool = False, may_be_empty: bool = False) -> Split:
     """Read and check an annotation file. Shapes of regions are checked when they are painted.
 
-    `by_file` as in :class:`Split`.
+    `by_file` as in :class:`Split`. A file without any annotation is an :class:`InputError`, unless
+    it `may_be_empty`.
     """
     data = read_json(path, "annotation file", FIX)
     names, position = _classes(data, path)
     images = _images(data, path, by_file=by_file)
     regions, unmasked = _regions(data, path, images, position)
-    if not regions:
+    if not regions and not may_be_empty:
         raise InputError(f"annotation file {path} has no annotations: {FIX}")
     empty = len(images) - len(regions)
     if by_file:

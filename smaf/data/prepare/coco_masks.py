@@ -152,7 +152,7 @@ def encode_region(segmentation: Any, shape: tuple[int, int]) -> dict[str, Any]:
     return mask_api.merge(polygons)
 
 
-def _decode(code: dict[str, Any]) -> np.ndarray:
+def decode_region(code: dict[str, Any]) -> np.ndarray:
     """(H, W) bool of pycocotools' run-length code.
 
     Its own decoder takes arrays in a way that NumPy is about to give up.
@@ -173,7 +173,7 @@ def paint_mask(regions: Sequence[Region], shape: tuple[int, int]) -> np.ndarray:
     for region, code in sorted(
         codes, key=lambda pair: (not pair[0].crowd, -int(mask_api.area(pair[1])))
     ):
-        mask[_decode(code)] = IGNORE if region.crowd else region.class_index + 1
+        mask[decode_region(code)] = IGNORE if region.crowd else region.class_index + 1
     return np.ascontiguousarray(mask)
 
 

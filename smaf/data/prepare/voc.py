@@ -6,8 +6,6 @@ All are made from the annotations and masks that it does ship.
 from __future__ import annotations
 
 import logging
-import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import IMAGE_SUFFIXES, MASK_SUFFIXES, read_mask
 from smaf.core.names import class_index, is_background
 from smaf.core.parallel import map_parallel
+from smaf.core.xml_text import parse_xml
 from smaf.data.layout import MASK_FOLDERS
 from smaf.data.lists import read_ids
 from smaf.data.prepare.preparing import (
@@ -62,18 +61,7 @@ def read_xml_label(path: Path, names: Sequence[str]) -> np.ndarray:
     no name or one that is not in `names`.
     """
     fix = "replace the file, or delete it to take the label from the mask"
-    try:
-        # decoded here and parsed as text: another encoding could hide a declaration from the test
-        # below
-        text = path.read_text(encoding="utf-8-sig")
-        if re.search(r"<!(DOCTYPE|ENTITY)", text, flags=re.IGNORECASE):
-            raise InputError(
-                f"annotation {path} declares a document type or entities, which VOC files do not: "
-                f"{fix}"
-            )
-        tree = ElementTree.fromstring(text)
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
-        raise InputError(f"annotation {path} is not valid XML in UTF-8 ({error}): {fix}") from error
+    tree = parse_xml(path.read_bytes(), f"annotation {path}", fix)
     if tree.tag != "annotation":
         raise InputError(
             f"annotation {path} is not VOC's: it begins with <{tree.tag}>, expected <annotation>: "

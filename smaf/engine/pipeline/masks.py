@@ -6,13 +6,12 @@ Photographs that have a corrected mask get that one, where the run takes them.
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from smaf.core.files import atomic_path, output_folder, plain_name
+from smaf.core.files import link_or_copy, output_folder, plain_name
 from smaf.core.images import write_mask
 from smaf.engine.outputs import corrected_digest
 from smaf.engine.pipeline.scope import Scope
@@ -102,8 +101,4 @@ def _place(mask: Path, target: Path) -> None:
     """Put a mask at `target`, whole or not at all."""
     if target.is_file() and target.samefile(mask):
         return
-    with atomic_path(target) as temporary:
-        try:
-            os.link(mask, temporary)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(mask, temporary)
+    link_or_copy(mask, target)

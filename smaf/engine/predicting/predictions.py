@@ -80,7 +80,7 @@ class Predictions:
         self.folder, self._photographs, self._labels = output_folder(folder), photographs, labels
         self._facts = {**facts, "settings": json.loads(json.dumps(dict(settings)))}
         self.names = all_names(folder, photographs)
-        record = self._read()
+        record = read_predictions(self.folder)
         earlier: dict[str, Entry] = (
             {} if record is None else {entry["mask"]: entry for entry in record["photographs"]}
         )
@@ -155,16 +155,6 @@ class Predictions:
         write_json(self.folder / PREDICTIONS, value)
         self._written = time.monotonic()
         self._cost = self._written - started
-
-    def _read(self) -> dict[str, Any] | None:
-        path = self.folder / PREDICTIONS
-        if not os.path.lexists(path):
-            return None
-        record = read_json(path, "record", _FIX)
-        entries = record.get("photographs") if isinstance(record, dict) else None
-        if not isinstance(entries, list) or not all(map(_is_entry, entries)):
-            raise InputError(f"record {path} is not one of `smaf predict`: {_FIX}")
-        return dict(record)
 
     def _changed(self, record: Mapping[str, Any]) -> str:
         """Which settings differ from those of the record, in words."""
@@ -264,6 +254,22 @@ class Predictions:
                 (self.folder / entry["mask"]).unlink(missing_ok=True)
                 for name in (entry["overlay"], *entry.get("cams", ())):
                     (self.folder / name).unlink(missing_ok=True)
+
+
+def read_predictions(folder: Path) -> dict[str, Any] | None:
+    """The record `predictions.json` of a folder; None where it has none.
+
+    Its list `photographs` has an entry for each mask: `photograph`, `mask` and `overlay`, the
+    latter two within the folder. Raises :class:`InputError` where it is no such record.
+    """
+    path = folder / PREDICTIONS
+    if not os.path.lexists(path):
+        return None
+    record = read_json(path, "record", _FIX)
+    entries = record.get("photographs") if isinstance(record, dict) else None
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise InputError(f"record {path} is not one of `smaf predict`: {_FIX}")
+    return dict(record)
 
 
 def _is_entry(entry: Any) -> bool:

@@ -15,6 +15,7 @@ from saliency_graphs import mean_graph
 from small_set import PICTURES, TRAIN, good, make_set, needs_export, run, stamps, write_list
 
 import smaf
+from smaf import export, import_masks
 from smaf import run as command
 from smaf.core.errors import InputError
 from smaf.core.images import read_mask
@@ -364,3 +365,18 @@ def test_rehearsed_and_exported(recipe: Path, tmp_path: Path) -> None:
     masks = [smaf.load(str(at.network.with_suffix(s)))(photo).mask for s in (".onnx", ".pth")]
     assert masks[0].shape == (44, 60) and np.mean(masks[0] != masks[1]) < 0.02
     assert np.mean(masks[1] != read_mask(at.network_masks / "p6.png")) < 0.02
+
+
+def test_its_masks_go_to_an_annotation_tool_and_come_back(
+    finished: RunPlaces, tmp_path: Path
+) -> None:
+    data = shutil.copytree(finished.data_root, tmp_path / "data")
+    out = tmp_path / "out"
+    good(run(export.main, finished.logdir, "--to", "coco", "--polygons", "--out", out))
+    good(run(import_masks.main, out, "--into", data, "--empty", "background"))
+    assert {path.stem for path in (data / "CorrectedMasks").iterdir()} == set(PICTURES)
+    for image_id in PICTURES:
+        np.testing.assert_array_equal(
+            read_mask(data / f"CorrectedMasks/{image_id}.png"),
+            read_mask(finished.masks / f"{image_id}.png"),
+        )

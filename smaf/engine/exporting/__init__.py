@@ -1,0 +1,1 @@
+"""Masks out to annotation tools (`smaf export`), and corrected ones back (`smaf import`)."""

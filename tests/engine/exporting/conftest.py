@@ -1,0 +1,5 @@
+"""Fixtures of runs."""
+
+from runs import made, own
+
+__all__ = ["made", "own"]

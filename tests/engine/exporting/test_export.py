@@ -1,0 +1,166 @@
+"""`smaf export`: what is exported of which run, and where photographs lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from runs import make_run, smaf_export
+from small_set import CLASSES, PICTURES, good
+
+from smaf.core.images import read_mask, write_mask
+from smaf.data.formats import FORMATS
+
+Made = tuple[Path, Path]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_all_masks_of_a_run(form: str, made: Made, tmp_path: Path) -> None:
+    done = good(smaf_export(made[1], "--to", form, "--out", tmp_path / "out"))
+    lines = done.out.splitlines()
+    assert lines[0] == f"exported 8 masks of {made[1]} to {tmp_path / 'out'}, as {form}"
+    told = f"8 photographs have ignored pixels (255), which {form} cannot say"
+    assert len(lines) == 1 if FORMATS[form].ignores else lines[1].startswith(told)
+    photographs = {p.stem: p for p in (tmp_path / "out").rglob("*.jpg")}
+    assert set(photographs) == (set() if form == "masks" else set(PICTURES))
+    for path in photographs.values():  # a second name of the same file
+        assert path.samefile(made[0] / "JPEGImages" / path.name)
+
+
+def test_coco_as_pycocotools_reads_it(made: Made, tmp_path: Path) -> None:
+    good(smaf_export(made[1], "--to", "coco", "--out", tmp_path / "out"))
+    for folder, ids in {"train": list(PICTURES)[:6], "valid": ["p6", "p7"]}.items():
+        coco = COCO(tmp_path / "out" / folder / "_annotations.coco.json")
+        assert [one["file_name"] for one in coco.loadImgs(coco.getImgIds())] == [
+            f"{i}.jpg" for i in ids
+        ]
+        assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == list(CLASSES)
+        for image in coco.loadImgs(coco.getImgIds()):
+            mask = read_mask(made[1] / "pseudo_mask" / image["file_name"].replace("jpg", "png"))
+            drawn = np.zeros(mask.shape, dtype=np.uint8)
+            for one in coco.loadAnns(coco.getAnnIds(image["id"])):
+                region = coco.annToMask(one)
+                x, y, w, h = one["bbox"]
+                assert one["area"] == region.sum() and one["iscrowd"] == 0
+                assert region[y : y + h, x : x + w].sum() == one["area"]
+                assert region[y].any() and region[y + h - 1].any()
+                drawn[region > 0] = one["category_id"]
+            np.testing.assert_array_equal(drawn, np.where(mask == 255, 0, mask))
+
+
+def test_a_list_and_parts(made: Made, tmp_path: Path) -> None:
+    words = ("--list", "val", "--split", "--out", tmp_path / "out")
+    good(smaf_export(made[1], "--to", "coco", *words))
+    value = json.loads((tmp_path / "out/valid/_annotations.coco.json").read_text())
+    assert [image["file_name"] for image in value["images"]] == ["p6.jpg", "p7.jpg"]
+    # the cut rows make two parts of each of p6's one and p7's two objects
+    assert [a["image_id"] for a in value["annotations"]] == [1, 1, 2, 2, 2, 2]
+    assert not (tmp_path / "out/train").exists()
+
+
+def test_the_most_uncertain_come_first(own: Made, tmp_path: Path) -> None:
+    (own[1] / "quality.csv").write_text(
+        "image,quality,scales\np0,0.9,1\np1,0.2,\np2,,1\np3,0.1,1\np4,0.5,1\n"
+    )
+    words = ("--only", "uncertain:3", "--out", tmp_path / "out")
+    good(smaf_export(own[1], "--to", "coco", *words))
+    value = json.loads((tmp_path / "out/train/_annotations.coco.json").read_text())
+    assert [image["file_name"] for image in value["images"]] == ["p3.jpg", "p1.jpg", "p4.jpg"]
+
+
+def test_a_run_of_some_classes_is_named_by_them(own: Made, tmp_path: Path) -> None:
+    run = make_run(own[0], tmp_path / "some", ("tent", "ball"))
+    good(smaf_export(run, "--to", "masks", "--out", tmp_path / "out"))
+    assert (tmp_path / "out/classes.txt").read_text().split() == ["background", "tent", "ball"]
+    assert set(np.unique(read_mask(tmp_path / "out/p4.png"))) == {0, 1, 255}  # the box is 255
+
+
+def test_true_masks_by_their_folder(made: Made, tmp_path: Path) -> None:
+    folder = made[0] / "SegmentationClassAug"
+    words = ("--masks", folder, "--out", tmp_path / "out")
+    good(smaf_export(made[1], "--to", "masks", *words))
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/p3.png"), read_mask(folder / "p3.png"))
+    # a folder of masks is a run, too, where the data set is named
+    words = ("--data_root", made[0], "--out", tmp_path / "again")
+    good(smaf_export(folder, "--to", "masks", *words))
+    assert (tmp_path / "again/classes.txt").read_text().split() == ["background", *CLASSES]
+
+
+def test_predictions(made: Made, tmp_path: Path) -> None:
+    folder, photographs = tmp_path / "predictions", made[0] / "JPEGImages"
+    entries = []
+    for name in ("p0", "p1"):
+        mask = read_mask(made[1] / f"pseudo_mask/{name}.png")
+        write_mask(folder / f"set/{name}.png", mask)
+        photo = str(photographs / f"{name}.jpg")
+        entries.append({"photograph": photo, "mask": f"set/{name}.png", "overlay": "x.jpg"})
+    record = {"classes": ["background", *CLASSES], "photographs": entries}
+    (folder / "predictions.json").write_text(json.dumps(record))
+    good(smaf_export(folder, "--to", "cvat", "--out", tmp_path / "out"))
+    assert sorted(os.listdir(tmp_path / "out/images")) == ["set__p0.jpg", "set__p1.jpg"]
+
+
+def test_a_photograph_that_exif_turns_is_written_upright(own: Made, tmp_path: Path) -> None:
+    path = own[0] / "JPEGImages/p0.jpg"
+    upright = Image.open(path)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: turned by 90 degrees to stand
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=100)
+    good(smaf_export(own[1], "--to", "cvat", "--out", tmp_path / "out"))
+    written = Image.open(tmp_path / "out/images/p0.jpg")
+    assert written.size == (60, 48) and 0x0112 not in written.getexif()
+    error = np.abs(np.asarray(written, dtype=int) - np.asarray(upright, dtype=int))
+    assert error.mean() < 6
+
+
+def test_copies_and_an_earlier_export(made: Made, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    good(smaf_export(made[1], "--to", "labelme", "--out", out, "--copy_photos"))
+    assert not (out / "p0.jpg").samefile(made[0] / "JPEGImages/p0.jpg")
+    assert (out / "p0.jpg").read_bytes() == (made[0] / "JPEGImages/p0.jpg").read_bytes()
+    done = smaf_export(made[1], "--to", "coco", "--out", out)
+    assert done.status == 2 and "holds an export: name a new folder, or replace" in done.lines[-1]
+    good(smaf_export(made[1], "--to", "coco", "--out", out, "--overwrite"))
+    assert not (out / "p0.json").exists() and (out / "train").is_dir()
+    assert [name for name in os.listdir(tmp_path) if name.startswith(".smaf")] == []
+
+
+BAD = [
+    ("no --data_root", ("--to", "coco"), "does not say which data set it is of"),
+    ("no quality", ("--to", "coco", "--only", "uncertain:2"), "`smaf report` estimates"),
+    ("only what", ("--to", "coco", "--only", "worst"), "--only worst: expected uncertain:50"),
+    ("polygons", ("--to", "cvat", "--polygons"), "--polygons means nothing in cvat: leave it out"),
+    ("split", ("--to", "masks", "--split"), "--split means nothing in masks: leave it out, or"),
+    ("tolerance", ("--to", "coco", "--tolerance", "1"), "--tolerance is of polygons, coco is"),
+    ("list", ("--to", "coco", "--list", "none"), "none.txt does not exist"),
+    ("no masks", ("--to", "coco", "--masks", "."), "has no masks <id>.png"),
+    ("no format", ("--to", "voc"), "invalid choice: 'voc'"),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "told"), BAD, ids=[case[0] for case in BAD])
+def test_bad_calls_are_one_line(
+    name: str, words: tuple[str, ...], told: str, own: Made, tmp_path: Path
+) -> None:
+    run = own[1]
+    if name == "no --data_root":
+        (run / "run.json").write_text('[{"settings": {}}]')
+    if name == "no masks":
+        (tmp_path / "none").mkdir()
+        words = (*words[:-1], str(tmp_path / "none"))
+    done = smaf_export(run, *words, "--out", tmp_path / "out")
+    assert done.status == 2 and len(done.lines) == 1
+    assert done.lines[0].startswith("error: ") and told in done.lines[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_another_size_leaves_nothing_behind(own: Made, tmp_path: Path) -> None:
+    write_mask(own[1] / "pseudo_mask/p5.png", np.zeros((9, 9), dtype=np.uint8))
+    done = smaf_export(own[1], "--to", "yolo-seg", "--out", tmp_path / "new/out")
+    assert done.status == 2 and "p5.png is 9×9 pixels, its photograph" in done.lines[-1]
+    assert os.listdir(tmp_path / "new") == []
