@@ -6,6 +6,7 @@ import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -178,34 +179,36 @@ def _numbers(values: dict[str, str], keys: tuple[str, ...], where: str) -> list[
 
 
 def _layers(shapes: list[_Shape], shape: tuple[int, int]) -> Iterator[Layer]:
-    for kind, values in shapes:
-        draw = _mask if kind == "mask" else _polygon
-        yield Layer(values.get("label", ""), draw(values, shape))
+    """Objects of one label that follow each other are drawn at once: they may be thousands."""
+    for label, group in groupby(shapes, key=lambda one: one.values.get("label", "")):
+        region = np.zeros(shape, dtype=bool)
+        for kind, values in group:
+            draw = _mask if kind == "mask" else _polygon
+            draw(values, region)
+        yield Layer(label, region)
 
 
-def _mask(values: dict[str, str], shape: tuple[int, int]) -> np.ndarray:
+def _mask(values: dict[str, str], region: np.ndarray) -> None:
     try:
         left, top, width, height = (
             int(values.get(key, "")) for key in ("left", "top", "width", "height")
         )
     except ValueError:
         raise ValueError("the box of a mask is not given in whole numbers") from None
-    if min(left, top) < 0 or min(width, height) < 1 or left + width > shape[1]:
+    if min(left, top) < 0 or min(width, height) < 1 or left + width > region.shape[1]:
         raise ValueError("the box of a mask lies beyond the picture")
-    if top + height > shape[0]:
+    if top + height > region.shape[0]:
         raise ValueError("the box of a mask lies beyond the picture")
-    region = np.zeros(shape, dtype=bool)
-    region[top : top + height, left : left + width] = pixels_of(
-        values.get("rle", ""), (width, height)
-    )
-    return region
+    pixels = pixels_of(values.get("rle", ""), (width, height))
+    region[top : top + height, left : left + width] |= pixels
 
 
-def _polygon(values: dict[str, str], shape: tuple[int, int]) -> np.ndarray:
+def _polygon(values: dict[str, str], region: np.ndarray) -> None:
     try:
         numbers = [
             float(n) for point in values.get("points", "").split(";") for n in point.split(",")
         ]
     except ValueError:
         raise ValueError("the points of a polygon are no numbers") from None
-    return draw_polygons([inside(numbers, shape[::-1])], shape)
+    height, width = region.shape
+    region |= draw_polygons([inside(numbers, (width, height))], (height, width))

@@ -6,6 +6,7 @@ import logging
 import posixpath
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -111,25 +112,33 @@ def _read(path: Path) -> Annotated:
 
 
 def _layers(shapes: list[dict[str, Any]], shape: tuple[int, int]) -> Iterator[Layer]:
+    """Shapes of one label that follow each other are drawn at once: they may be thousands."""
     draw = {"mask": _mask, "rectangle": _rectangle}
-    for one in shapes:
-        make = draw.get(str(one.get("shape_type")), _polygon)
-        yield Layer(str(one.get("label")), make(one, shape))
+    for label, group in groupby(shapes, key=lambda one: str(one.get("label"))):
+        region = np.zeros(shape, dtype=bool)
+        for one in group:
+            draw.get(str(one.get("shape_type")), _polygon)(one, region)
+        yield Layer(label, region)
 
 
-def _polygon(one: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    return draw_polygons([inside(flat(one.get("points")), shape[::-1])], shape)
+def _draw(numbers: list[float], region: np.ndarray) -> None:
+    height, width = region.shape
+    region |= draw_polygons([inside(numbers, (width, height))], (height, width))
 
 
-def _rectangle(one: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    numbers = inside(flat(one.get("points")), shape[::-1])
+def _polygon(one: dict[str, Any], region: np.ndarray) -> None:
+    _draw(flat(one.get("points")), region)
+
+
+def _rectangle(one: dict[str, Any], region: np.ndarray) -> None:
+    numbers = flat(one.get("points"))
     if len(numbers) != 4:
         raise ValueError("a rectangle has two points")
     x0, y0, x1, y1 = numbers
-    return draw_polygons([[x0, y0, x1, y0, x1, y1, x0, y1]], shape)
+    _draw([x0, y0, x1, y0, x1, y1, x0, y1], region)
 
 
-def _mask(one: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
+def _mask(one: dict[str, Any], region: np.ndarray) -> None:
     numbers = flat(one.get("points"))
     pixels = binary_of(str(one.get("mask")))
     if len(numbers) != 4:
@@ -138,8 +147,6 @@ def _mask(one: dict[str, Any], shape: tuple[int, int]) -> np.ndarray:
     height, width = pixels.shape
     if (right - left + 1, bottom - top + 1) != (width, height):
         raise ValueError(f"a mask of {width}×{height} pixels does not fit its corners")
-    if min(left, top) < 0 or right >= shape[1] or bottom >= shape[0]:
+    if min(left, top) < 0 or right >= region.shape[1] or bottom >= region.shape[0]:
         raise ValueError("a mask lies beyond the picture")
-    region = np.zeros(shape, dtype=bool)
-    region[top : bottom + 1, left : right + 1] = pixels
-    return region
+    region[top : bottom + 1, left : right + 1] |= pixels
