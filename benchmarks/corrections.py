@@ -25,7 +25,8 @@ where it lies in a run's folder (`--copy_to_run` puts it there):
                "network_known": 75.4,    and labels known
                "seconds": 900.0}, …]}    of the call that finished the point
 
-One row a point that is done; `rows` may be shorter than `n` while the curve is made.
+The report takes no other entries. One row a point that is done; `rows` may be shorter than `n`
+while the curve is made.
 
     python benchmarks/corrections.py --data_root DATA --classes metadata/animals.txt --run
     smaf/logdir/animals/seed_1337 --out smaf/logdir/animals/corrections
@@ -34,7 +35,6 @@ One row a point that is done; `rows` may be shorter than `n` while the curve is 
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -48,37 +48,13 @@ from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.record import RunRecord, checksum
-from smaf.core.tables import read_table
 from smaf.data.layout import CORRECTED_FOLDER, DataRoot, open_data
 from smaf.data.pointers import POINTERS, write_pointers
 from smaf.engine.outputs import SEGMENTER, Places
+from smaf.engine.pipeline.report import QUALITY
+from smaf.engine.reporting.correction_curve import CORRECTIONS, LOWEST, SAMPLE, SCORES
+from smaf.engine.reporting.quality import read_quality
 from smaf.engine.stages.gen_pm import MaskPlan
-
-COLUMNS = {
-    "masks": "stage 3 + CRF",
-    "network": "network, labels unknown",
-    "network_known": "network, labels known",
-}
-
-
-def read_quality(path: Path) -> dict[str, float]:
-    """Image id → quality, higher is better; rows with an empty cell are left out."""
-    fix = "make it again, or delete it"
-    table = read_table(path, "quality table", fix)
-    names = list(table[0].cells) if table else []
-    if not {"image", "quality"} <= set(names):
-        raise InputError(f"quality table {path} must have the columns image and quality: {fix}")
-    image, quality = names.index("image"), names.index("quality")
-    found = {}
-    for row in table[1:]:
-        cell = row.cells[quality] if quality < len(row.cells) else ""
-        try:
-            value = float(cell or "nan")
-        except ValueError as error:
-            raise InputError(f"quality table {path}, line {row.line}: {cell!r}: {fix}") from error
-        if math.isfinite(value):
-            found[row.cells[image]] = value
-    return found
 
 
 def worst_first(
@@ -214,10 +190,10 @@ class Point:
 
 def table(rows: Sequence[dict[str, float]]) -> str:
     """A Markdown table: a row a point."""
-    titles = ["corrected photographs", *COLUMNS.values()]
+    titles = ["corrected photographs", *SCORES.values()]
     lines = ["| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
     for row in rows:
-        cells = [f"{row['n']}", *(f"{row[key]:.1f}" for key in COLUMNS)]
+        cells = [f"{row['n']}", *(f"{row[key]:.1f}" for key in SCORES)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -252,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parsed(argv)
     data = open_data(args.data_root, classes=args.classes)
     ids, out = data.ids(args.train_on), Path(args.out)
-    path = Path(args.quality or Path(args.run) / "quality.csv")
+    path = Path(args.quality or Path(args.run) / QUALITY)
     quality = read_quality(path) if args.quality or path.is_file() else {}
     judges = set(data.ids(args.report_on))
     order = worst_first(data, [i for i in ids if i not in judges], quality, args.seed)
@@ -266,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "list": args.report_on,
         "photographs": len(data.ids(args.report_on)),
         "trained_on": len(ids),
-        "chosen": "lowest quality" if quality else "a seeded sample",
+        "chosen": LOWEST if quality else SAMPLE,
         "seed": args.seed,
         "threshold": args.threshold,
     }
@@ -276,7 +252,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(out / f"n_{count}/corrected.txt", "".join(f"{i}\n" for i in order[:count]))
         rows.append(Point(args, data, order[:count]).row())
         for folder in (out, Path(args.run)) if args.copy_to_run else (out,):
-            write_json(folder / "corrections.json", {**about, "rows": rows})
+            write_json(folder / CORRECTIONS, {**about, "rows": rows})
         write_text(out / "corrections.md", table(rows) + "\n")
     print(table(rows))
 

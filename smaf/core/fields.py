@@ -114,6 +114,16 @@ class Fields:
             raise self.fault(key, f"a number between {low:g} and {high:g}")
         return float(value)
 
+    def numbers_of(self, keys: Iterable[str], low: float, high: float) -> dict[str, float]:
+        """Return entries that are each a number from `low` to `high`."""
+        found = {}
+        for key in keys:
+            value = self.values[key]
+            if not _is_number(value) or not low <= value <= high:
+                raise self.fault(key, f"a number from {low:g} to {high:g}")
+            found[key] = float(value)
+        return found
+
     def numbers(
         self, key: str, low: float, high: float, *, least: int, most: int
     ) -> tuple[float, ...]:

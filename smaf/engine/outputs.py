@@ -32,6 +32,7 @@ log = logging.getLogger("smaf")
 CLASSIFIER = "classifier.pth"
 EMA_CLASSIFIER = "classifier_ema.pth"
 SEGMENTER = "segmenter.pth"
+MIRRORED = "masks"  # of a run: its masks in the photographs' folders, corrected ones as they are
 # What other commands make of a folder's results
 _DERIVED = ("evaluation_*.json", "evaluation_*.png", "results.tgz")
 # Checksums of a list's ids, of their labels, and of their corrected masks

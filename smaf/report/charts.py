@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from smaf.report.svg import GRID, INK, SERIES, SOFT, plain_text, svg_of
 
 _FONT = 10.0
+_LETTER, _HANDLE = 5.0, 36.0  # points in a legend: a letter; what stands beside a name
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,17 @@ def bars(name: str, alt: str, groups: Sequence[str], series: Mapping[str, Sequen
 
 
 @plain_text()
-def curves(name: str, alt: str, lines: Sequence[Curve], *, x: str, y: str) -> str:
-    """Curves in one chart, `x` and `y` say what the axes are; the best point is marked by a dot."""
+def curves(
+    name: str, alt: str, lines: Sequence[Curve], *, x: str, y: str, whole: bool = False
+) -> str:
+    """Curves in one chart, `x` and `y` say what the axes are; the best point is marked by a dot.
+
+    `whole`: the xs are a few whole numbers, each of which is marked.
+    """
     figure, axes = _new((5.4, 3.0))
     for number, line in enumerate(lines):
         colour = SERIES[number % len(SERIES)]
-        mark = "." if len(line.xs) < 3 else ""
+        mark = "." if whole or len(line.xs) < 3 else ""
         axes.plot(line.xs, line.ys, marker=mark, color=colour, lw=1.6, label=line.name)
         if line.best is not None:
             at = int(np.argmin(np.abs(np.asarray(line.xs) - line.best)))
@@ -65,6 +72,8 @@ def curves(name: str, alt: str, lines: Sequence[Curve], *, x: str, y: str) -> st
     axes.set_xlabel(x, color=SOFT, fontsize=_FONT)
     axes.set_ylabel(y, color=SOFT, fontsize=_FONT)
     axes.margins(x=0.02, y=0.08)
+    if whole:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(color=GRID, linewidth=0.8)
     _finish(figure, axes, legend=True)
     return svg_of(figure, name, alt)
@@ -100,4 +109,8 @@ def _finish(figure: Figure, axes: Axes, *, legend: bool) -> None:
         axes.spines[side].set_color(GRID)
     axes.tick_params(color=GRID, labelcolor=SOFT, labelsize=9)
     if legend:
-        figure.legend(loc="outside upper left", frameon=False, fontsize=9, labelcolor=INK, ncols=3)
+        names = axes.get_legend_handles_labels()[1]
+        wide = max(map(len, names), default=0) * _LETTER + _HANDLE
+        columns = max(1, min(3, int(72 * figure.get_figwidth() / wide)))
+        style = {"frameon": False, "fontsize": 9, "labelcolor": INK}
+        figure.legend(loc="outside upper left", ncols=columns, **style)

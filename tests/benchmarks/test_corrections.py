@@ -14,6 +14,7 @@ from small_set import make_set, stamps
 from smaf.core.errors import InputError
 from smaf.data.layout import open_data
 from smaf.data.pointers import write_files, write_pointers
+from smaf.engine.reporting.correction_curve import read_corrections
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "corrections.py"
 
@@ -31,20 +32,13 @@ def corrections() -> ModuleType:
 def test_the_worst_come_first(corrections: ModuleType, tmp_path: Path) -> None:
     root = make_set(tmp_path / "set")
     (root / "SegmentationClassAug/p3.png").unlink()
-    (tmp_path / "quality.csv").write_text(
-        "image,quality,crf\np0,0.9,1\np1,0.2,\np2,,0.1\np3,0.0,1\np4,0.2,1\np6,0.1,1\n"
-    )
-    quality = corrections.read_quality(tmp_path / "quality.csv")
-    assert quality == {"p0": 0.9, "p1": 0.2, "p3": 0.0, "p4": 0.2, "p6": 0.1}
+    quality = {"p0": 0.9, "p1": 0.2, "p3": 0.0, "p4": 0.2, "p6": 0.1}
     data = open_data(root)
     ids = data.ids("train")
     assert corrections.worst_first(data, ids, quality, 0) == ["p1", "p4", "p0"]
     drawn = corrections.worst_first(data, ids, {}, 7)
     assert sorted(drawn) == ["p0", "p1", "p2", "p4", "p5"]
     assert corrections.worst_first(data, ids, {}, 7) == drawn
-    (tmp_path / "quality.csv").write_text("image,worth\np0,1\n")
-    with pytest.raises(InputError, match="must have the columns image and quality"):
-        corrections.read_quality(tmp_path / "quality.csv")
 
 
 def test_a_point_has_a_data_set_of_its_own(corrections: ModuleType, tmp_path: Path) -> None:
@@ -79,6 +73,9 @@ def test_the_curve(
     found = json.loads((run / "corrections.json").read_text())
     assert found == json.loads((tmp_path / "out/corrections.json").read_text())
     rows = found.pop("rows")
+    curve = read_corrections(run / "corrections.json")  # as the report does
+    assert curve.counts == (0, 2) and curve.told().startswith("mIoU on the 2 photographs of list v")
+    assert curve.mious["masks"] == tuple(row["masks"] / 100 for row in rows)
     assert found == {
         "n": [0, 2],
         "list": "val",

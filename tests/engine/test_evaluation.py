@@ -17,6 +17,7 @@ from small_set import PICTURES, good, make_set, run, stage3, write_list
 from smaf import evaluate
 from smaf.core.fused_maps import write_fused
 from smaf.core.images import write_mask
+from smaf.core.record import RunRecord
 from smaf.engine.evaluation import SWEEP_NOTE
 
 # Two pictures of 2×4 pixels; 255 is ignored
@@ -278,6 +279,30 @@ def test_the_true_masks_as_predictions_are_told(hand: Path, tmp_path: Path) -> N
         )
     )
     assert sum("compared with themselves" in line for line in done.lines) == 1
+
+
+def test_corrected_masks_of_a_run_are_told(hand: Path, tmp_path: Path) -> None:
+    """Those in a run's `masks/`, where the run took some of this list: never in another folder."""
+    folder = tmp_path / "run/masks"
+    for image_id in TRUTH:
+        write_mask(folder / f"{image_id}.png", np.array(PRED[image_id]))
+    told = f"warning: {folder} has corrected masks, 1 of them of list two: these are scored here"
+
+    def lines() -> list[str]:
+        done = good(run(evaluate.main, "--data_root", hand, "--list", "two", "--pred_dir", folder))
+        return [line for line in done.lines if line.startswith(told)]
+
+    write_mask(hand / "CorrectedMasks/p0.png", np.array(TRUTH["p0"]))
+    assert lines() == []  # no run's
+    RunRecord(folder.parent, {"corrected": False}).write(finished=True)
+    assert lines() == []
+    RunRecord(folder.parent, {"corrected": True}).write(finished=True)
+    (line,) = lines()
+    assert line.endswith("not the method's, which are in pseudo_mask/ beside it")
+    (hand / "CorrectedMasks/p0.png").rename(hand / "CorrectedMasks/p5.png")
+    assert lines() == []
+    (folder.parent / "run.json").write_text("not a record")
+    assert lines() == []
 
 
 def test_masks_and_maps_of_another_class_list_are_refused(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import shutil
@@ -23,16 +22,15 @@ from smaf.core.errors import InputError, MissingInputError, printable
 from smaf.core.files import atomic_path, link_or_copy, output_folder, plain_name, write_json
 from smaf.core.image_files import stand_of
 from smaf.core.images import read_image
-from smaf.core.names import name_key
 from smaf.core.options import NOT_NEGATIVE, Options, option
-from smaf.core.tables import read_table
 from smaf.data.formats import FORMATS
 from smaf.data.formats.format import Export, Picture
 from smaf.engine.exporting.run_masks import RunMasks
+from smaf.engine.pipeline.report import QUALITY
+from smaf.engine.reporting.quality import read_quality
 
 log = logging.getLogger("smaf")
 MARK = ".smaf_export.json"  # says that a folder is an export, which another one may replace
-QUALITY = "quality.csv"
 _VAL = "val"
 _JPEG = (".jpg", ".jpeg")
 
@@ -155,22 +153,7 @@ def _uncertain(ids: Sequence[str], path: Path) -> list[str]:
             f"--only uncertain: {printable(path)} does not exist: `smaf report` estimates the "
             "quality of a run's masks and writes it"
         )
-    rows = read_table(path, "table of quality", "make it again with `smaf report`")
-    keys = [name_key(cell) for cell in rows[0].cells] if rows else []
-    if "image" not in keys or "quality" not in keys:
-        raise InputError(f"{printable(path)} must have the columns image and quality")
-    image, quality = keys.index("image"), keys.index("quality")
-    known: dict[str, float] = {}
-    for row in rows[1:]:
-        text = row.cells[quality] if quality < len(row.cells) else ""
-        try:
-            value = float(text) if text else math.nan
-        except ValueError:
-            raise InputError(
-                f"{printable(path)}, line {row.line}: quality {text!r:.80}, expected a number"
-            ) from None
-        if not math.isnan(value):
-            known[plain_name(row.cells[image])] = value
+    known = read_quality(path)
     found = [image_id for image_id in ids if plain_name(image_id) in known]
     if not found:
         raise InputError(f"{printable(path)} has no quality of any mask that is exported")

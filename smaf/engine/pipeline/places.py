@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from smaf.engine.outputs import SEGMENTER, Places
+from smaf.engine.outputs import MIRRORED, SEGMENTER, Places
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RunPlaces(Places):
     @property
     def mirrored(self) -> Path:
         """The pseudo masks again, in the folders of the photographs."""
-        return self.logdir / "masks"
+        return self.logdir / MIRRORED
 
     @property
     def scores(self) -> Path:

@@ -6,6 +6,7 @@ from typing import Any
 
 from smaf.core.errors import InputError, printable
 from smaf.core.record import RunRecord
+from smaf.engine.outputs import corrected_digest
 from smaf.engine.pipeline import thresholds
 from smaf.engine.pipeline.record import facts_of
 from smaf.engine.pipeline.scope import Scope
@@ -28,7 +29,9 @@ def basis(run: Scope) -> Any:
     """What the page shows."""
     folders = (run.at.student_maps, run.at.masks, run.at.network_masks)
     scores = run.notes.result("scores")
-    return [[made(folder) for folder in folders], list(run.lists.photographs), scores]
+    shown = [[made(folder) for folder in folders], list(run.lists.photographs), scores]
+    corrected = run.lists.corrected
+    return [*shown, corrected_digest(run.data, corrected)] if corrected else shown
 
 
 def write(run: Scope) -> dict[str, Any]:

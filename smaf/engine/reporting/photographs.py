@@ -46,6 +46,7 @@ def layers_of(runs: Sequence[ReportedRun], cards: Sequence[Card]) -> list[Layer]
         Layer("crf", "mask + CRF"),
         Layer("network", "network"),
         Layer("truth", "truth"),
+        Layer("corrected", "corrected"),
         Layer("saliency", "saliency", smooth=True),
         *(Layer(f"run{n}", f"mask of {run.name}") for n, run in enumerate(runs[1:], 1)),
     ]
@@ -117,6 +118,7 @@ def _layers(
         "fused": lambda: plane(at.student_maps),
         **{key: partial(_mask, path, size) for key, path in masks.items()},
         "truth": lambda: _or_none(lambda: mask_uri(run.data.mask(image_id, size=size))),
+        "corrected": lambda: _or_none(lambda: mask_uri(run.data.corrected(image_id, size=size))),
         "saliency": lambda: _or_none(lambda: grey_uri(run.data.saliency(image_id))),
     }
 

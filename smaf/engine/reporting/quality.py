@@ -1,9 +1,10 @@
-"""The estimates of a run's masks: made without true masks, written to `quality.csv`."""
+"""The estimates of a run's masks: made without true masks; `quality.csv`, written and read."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from smaf.core.class_maps import BACKGROUND
-from smaf.core.files import write_text
+from smaf.core.errors import InputError
+from smaf.core.fields import shown
+from smaf.core.files import plain_name, write_text
 from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import read_mask
+from smaf.core.names import name_key
+from smaf.core.tables import read_table
 from smaf.engine.reporting.runs import ReportedRun
 from smaf.ops.quality import (
     estimated_quality,
@@ -25,6 +30,7 @@ from smaf.ops.quality import (
 from smaf.ops.views import cams_to_mask
 
 _COLUMNS = ("image", "quality", "scales", "crf", "saliency")
+_FIX = "make it again with `smaf report`"
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,36 @@ def write_quality(path: Path, estimates: Mapping[str, Estimate]) -> None:
         values = (found.quality, found.scales, found.crf, found.saliency)
         writer.writerow([image_id, *("" if value is None else f"{value:.4f}" for value in values)])
     write_text(path, stream.getvalue())
+
+
+def read_quality(path: Path) -> dict[str, float]:
+    """Image id → quality, 0..1, higher is better, of such a table; empty cells are left out.
+
+    Raises :class:`InputError` where the table does not have the columns image and quality, and for
+    a quality that is no number from 0 to 1.
+    """
+    rows = read_table(path, "table of quality", _FIX)
+    keys = [name_key(cell) for cell in rows[0].cells] if rows else []
+    if not {"image", "quality"} <= set(keys):
+        raise InputError(f"table of quality {path} must have the columns image and quality: {_FIX}")
+    image, quality = keys.index("image"), keys.index("quality")
+    found: dict[str, float] = {}
+    for row in rows[1:]:
+        cells = dict(enumerate(row.cells))  # empty ones at the end of a row are not there
+        if cell := cells.get(quality):
+            where = f"table of quality {path}, line {row.line}"
+            found[plain_name(cells.get(image, ""))] = _fraction(cell, where)
+    return found
+
+
+def _fraction(cell: str, where: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"{where}: quality {shown(cell)}, expected a number from 0 to 1: {_FIX}")
+    return value
 
 
 def ranked(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:

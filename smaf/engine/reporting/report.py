@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smaf.engine.pipeline.report import MOST, NAME, QUALITY
+from smaf.engine.reporting.correction_curve import corrections_section, curves_of
 from smaf.engine.reporting.photographs import cards_of, chosen, estimates_of, layers_of
 from smaf.engine.reporting.quality import Estimate, ranked, write_quality
 from smaf.engine.reporting.rungs import rungs_of
@@ -38,6 +39,8 @@ def report(
     """
     first = runs[0]
     path = first.at.logdir / NAME if path is None else path
+    # read first: what is wrong in a file is told before minutes are spent
+    corrections = corrections_section(curves_of(runs), several=len(runs) > 1)
     ids = first.ids("photographs")
     estimates = estimates_of(first, ids, num_workers=num_workers)
     write_quality(first.at.logdir / QUALITY, estimates)
@@ -51,7 +54,8 @@ def report(
     ladders = {run.name: rungs_of(run) for run in runs}
     trainings = training_section({run.name: trainings_of(run) for run in runs})
     sections = [
-        *score_sections(ladders),
+        *score_sections(ladders, runs),
+        *([corrections] if corrections else []),
         *([trainings] if trainings else []),
         settings_section(runs),
     ]
@@ -75,6 +79,8 @@ def _lines(run: ReportedRun, several: bool) -> list[str]:
         f"{settings.get('recipe')}{', a quick first look' if settings.get('quick') else ''}. "
         f"The masks' background threshold is {threshold:g}, from {source}."
     ]
+    if run.corrected:
+        lines.append(_corrected(run))
     if not lists["scored"] and not lists["thresholds"]:
         lines.append("There are no scores: no photograph has a true mask.")
     elif not lists["scored"]:
@@ -82,6 +88,19 @@ def _lines(run: ReportedRun, several: bool) -> list[str]:
             "There are no scores of photographs that were not trained on: none has a true mask."
         )
     return lines
+
+
+def _corrected(run: ReportedRun) -> str:
+    """Which photographs have corrected masks, and what learned them."""
+    stages = "stages 2 and 4" if run.saliency else "stage 4"  # plain CAM has no self-training
+    one = run.corrected == 1
+    have = "photograph has a mask" if one else "photographs have masks"
+    learned = f"{stages} learned {'it' if one else 'them'}"
+    if not run.learned:
+        learned = f"{'it is' if one else 'they are'} not trained on and taught nothing"
+    elif run.learned < run.corrected:
+        learned = f"{stages} learned {run.learned:,} of them, as many as are trained on"
+    return f"{run.corrected:,} {have} that people corrected: {learned}."
 
 
 def _about(

@@ -18,6 +18,7 @@ from smaf.engine.stages.evaluate import THRESHOLDS
 
 log = logging.getLogger("smaf")
 CRF, NETWORK = "pseudo masks, with CRF", "network, labels unknown"
+NETWORK_KNOWN = "network, labels known"
 # The run's lists whose true masks are looked at
 SIDES = {"scored": "photographs not trained on", "thresholds": "photographs trained on"}
 
@@ -63,7 +64,7 @@ def _rungs(run: ReportedRun, side: str, chosen: dict[str, float]) -> Iterator[Ru
     last = "self-trained" if run.saliency else kind
     maps = {f"{kind}, fused maps": run.at.fused, f"{last}, fused maps": run.at.student_maps}
     masks = {CRF: run.at.masks, NETWORK: run.at.network_masks}
-    masks["network, labels known"] = run.at.network_masks_known
+    masks[NETWORK_KNOWN] = run.at.network_masks_known
     for title, folder in maps.items():
         yield from _tried(folder, partial(_of_maps, run, side, title, chosen))
     for title, folder in masks.items():

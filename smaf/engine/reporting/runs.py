@@ -45,6 +45,21 @@ class ReportedRun:
         """Whether saliency maps took part; else masks come from plain CAM."""
         return bool(self.settings.get("saliency", True))
 
+    @property
+    def corrected(self) -> int:
+        """How many photographs have corrected masks that the run took."""
+        return self._count("corrected_masks")
+
+    @property
+    def learned(self) -> int:
+        """How many photographs' corrected masks it was trained on."""
+        return self._count("corrected_masks_trained_on")
+
+    def _count(self, key: str) -> int:
+        """A number of its data set; 0 where an older record does not have it."""
+        found = self.entry.get("data_set", {}).get(key, 0)
+        return found if isinstance(found, int) else 0
+
     def ids(self, name: str) -> list[str]:
         """The ids of one of the run's lists; none where it has no such list."""
         path = self.at.list(name)

@@ -18,11 +18,12 @@ Ladders = Mapping[str, Sequence[Rung]]  # run → its rungs
 Cell = str | float | None
 
 
-def score_sections(ladders: Ladders) -> list[Section]:
-    """Ladder, classes, confusion and thresholds, as far as there are true masks."""
+def score_sections(ladders: Ladders, runs: Sequence[ReportedRun]) -> list[Section]:
+    """Ladder, classes, confusion and thresholds of `runs`, as far as there are true masks."""
     if not any(ladders.values()):
         return []
-    sections = [_ladder(ladders), _per_class(ladders), _confusion(ladders), _sweeps(ladders)]
+    notes = [_score_note(runs)]
+    sections = [_ladder(ladders, notes), _per_class(ladders), _confusion(ladders), _sweeps(ladders)]
     return [section for section in sections if section is not None]
 
 
@@ -32,7 +33,7 @@ def _of(ladders: Ladders, side: str) -> dict[str, list[Rung]]:
     return {run: rungs for run, rungs in found.items() if rungs}
 
 
-def _ladder(ladders: Ladders) -> Section:
+def _ladder(ladders: Ladders, notes: Sequence[str]) -> Section:
     charts, tables = [], []
     for side, name in SIDES.items():
         runs = _of(ladders, side)
@@ -49,11 +50,21 @@ def _ladder(ladders: Ladders) -> Section:
             _score_row(run if len(ladders) > 1 else "", rung) for run in runs for rung in runs[run]
         ]
         tables.append(Table(f"Scores on {name}, %", head, rows))
-    note = (
-        "Scores are of one confusion matrix over all photographs, as PASCAL VOC has it. Maps are "
-        "cut where they are best on photographs trained on. No network was trained on a true mask."
+    return Section("scores", "Scores", notes, charts, tables)
+
+
+def _score_note(runs: Sequence[ReportedRun]) -> str:
+    """How scores are made, and which masks networks were trained on."""
+    learned = {run.name: run.learned for run in runs if run.learned}
+    told = ", ".join(
+        f"{count:,} by {name}" if len(runs) > 1 else f"{count:,}" for name, count in learned.items()
     )
-    return Section("scores", "Scores", [note], charts, tables)
+    corrected = f"; masks that people corrected were learned: {told}" if told else ""
+    return (
+        "Scores are of one confusion matrix over all photographs, as PASCAL VOC has it. Maps are "
+        "cut where they are best on photographs trained on. No network was trained on a true mask"
+        f"{corrected}."
+    )
 
 
 def _told(series: Mapping[str, Sequence[float]], titles: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +15,7 @@ from smaf.core.class_maps import BACKGROUND
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.files import output_folder
 from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, Role, option
+from smaf.core.record import RunRecord
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.evaluation import (
@@ -23,8 +26,10 @@ from smaf.engine.evaluation import (
     write_evaluation,
     write_sweep,
 )
+from smaf.engine.outputs import MIRRORED
 from smaf.engine.plans import StagePlan, listed_as
 
+log = logging.getLogger("smaf")
 THRESHOLDS = tuple(round(float(t), 2) for t in np.arange(0.02, 0.81, 0.02))  # of a sweep
 
 
@@ -120,6 +125,8 @@ def _scores(data: DataRoot, plan: EvaluationPlan, path: Path) -> Scores:
     common: dict[str, Any] = {"list_name": plan.list_name, "num_workers": plan.num_workers}
     if plan.cam_dir is None:
         result = evaluate_masks(data, pred_dir=plan.folder, **common)
+        if distributed.rank() == 0:
+            _tell_corrected(data, plan)
         distributed.first_alone(lambda: write_evaluation(path, result))
         return Scores(result, path)
     thresholds = THRESHOLDS if plan.sweep else (plan.threshold,)
@@ -129,3 +136,21 @@ def _scores(data: DataRoot, plan: EvaluationPlan, path: Path) -> Scores:
         return Scores(best, path, tuple(results))
     distributed.first_alone(lambda: write_evaluation(path, results[0]))
     return Scores(results[0], path)
+
+
+def _tell_corrected(data: DataRoot, plan: EvaluationPlan) -> None:
+    """Warn where masks of the list are what people corrected: a run's `masks/` has them."""
+    folder = plan.folder.absolute()
+    if folder.name != MIRRORED:
+        return
+    with suppress(InputError):  # another file of that name, or a damaged one: not this command's
+        run = RunRecord(folder.parent, {}).previous()
+        corrected = data.corrected_ids(data.ids(plan.list_name))
+        if run is not None and run["settings"].get("corrected") and corrected:
+            log.warning(
+                "warning: %s has corrected masks, %d of them of list %s: these are scored here, "
+                "not the method's, which are in pseudo_mask/ beside it",
+                plan.folder,
+                len(corrected),
+                plan.list_name,
+            )

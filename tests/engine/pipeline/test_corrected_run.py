@@ -82,6 +82,9 @@ def test_corrections_of_a_finished_run(
         f"{out}: corrected masks changed: all from train_fusion on is made again",
     ]
     assert "masks/ has 2 corrected masks as they are" in lines
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "2 photographs have masks that people corrected: stages 2 and 4 learned 1 of" in page
+    assert '"title": "corrected"' in page
     assert of(at, STAY) == first
     entry = record(at)
     about = entry["data_set"]
@@ -117,6 +120,7 @@ def test_corrections_of_a_finished_run(
     assert of(at, (*STAY, *LEARNED)) == [*first, *learned]
     assert (read_mask(at.mirrored / "p6.png") == data.corrected("p6")).all()
     assert record(at)["scores"] == entry["scores"]
+    assert (out / "report.html").read_text(encoding="utf-8") != page  # its gallery has the new one
 
     correct(root, "p0", 2)
     (root / "CorrectedMasks/p6.png").unlink()

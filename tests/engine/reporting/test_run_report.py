@@ -23,6 +23,7 @@ from smaf.engine.reporting.quality import Estimate, ranked
 from smaf.engine.reporting.rungs import CRF, NETWORK, rungs_of
 from smaf.engine.reporting.runs import open_runs
 from smaf.engine.reporting.trainings import read_curves
+from smaf.report.thumbnails import mask_uri
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def test_two_runs_side_by_side(made: RunPlaces, tmp_path: Path) -> None:
     out = tmp_path / "both.html"
     good(run(gen_report.main, made.logdir, other.logdir, "--out", out, "--num_workers", 0))
     text = out.read_text(encoding="utf-8")
+    assert "people corrected" not in text and '"corrected"' not in text
     assert "SMAF report: first, second" in text and "Settings that differ" in text
     differing = text.split("<h3>Settings that differ</h3>")[1].split("</table>")[0]
     assert re.findall(r"<th scope=\"row\">(.*?)</th>", differing) == ["seed"]
@@ -115,6 +117,37 @@ def test_two_runs_side_by_side(made: RunPlaces, tmp_path: Path) -> None:
     assert pictures[6]["run1"] != pictures[6]["crf"] and pictures[0]["run1"] == pictures[0]["crf"]
     assert f"first: {CRF}" in text and f"second: {CRF}" in text
     assert not (other.logdir / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("taken", "learned", "saliency", "told"),
+    [
+        (37, 37, True, "37 photographs have masks that people corrected: stages 2 and 4 learned"),
+        (1, 1, False, "1 photograph has a mask that people corrected: stage 4 learned it."),
+        (2, 1, True, "corrected: stages 2 and 4 learned 1 of them, as many as are trained on."),
+        (2, 0, True, "corrected: they are not trained on and taught nothing."),
+    ],
+)
+def test_what_people_corrected(
+    taken: int, learned: int, saliency: bool, told: str, made: RunPlaces
+) -> None:
+    """The introduction and the scores tell how many; the gallery shows them."""
+    (entry,) = json.loads((made.logdir / "run.json").read_text())
+    entry["data_set"] |= {"corrected_masks": taken, "corrected_masks_trained_on": learned}
+    entry["settings"]["saliency"] = saliency
+    (made.logdir / "run.json").write_text(json.dumps([entry]))
+    (reports,) = open_runs([made.logdir])
+    assert (reports.corrected, reports.learned) == (taken, learned)
+    mask = np.full((48, 60), 3, dtype=np.uint8)
+    write_mask(made.data_root / "CorrectedMasks/p0.png", mask)
+    good(run(gen_report.main, made.logdir, "--num_workers", 0))
+    page = made.logdir / "report.html"
+    text = page.read_text(encoding="utf-8")
+    note = f"; masks that people corrected were learned: {learned}." if learned else ".</p>"
+    assert told in text and f"No network was trained on a true mask{note}" in text
+    facts = block(page, "facts")
+    assert [card["name"] for card in facts["cards"] if "corrected" in card["layers"]] == ["p0"]
+    assert block(page, "pictures-0")[0]["corrected"] == mask_uri(mask)
 
 
 def test_without_true_masks(tmp_path: Path) -> None:
