@@ -42,11 +42,13 @@ function startGallery() {
     return blocks.get(number)[card.index % facts.chunk];
   }
 
-  async function load(uri) {
-    const image = new Image();
-    image.src = uri;
-    await image.decode();
-    return image;
+  function load(uri) { // not by decode(), which fails where the page is closed meanwhile
+    return new Promise((done, failed) => {
+      const image = new Image();
+      image.onload = () => done(image);
+      image.onerror = () => failed(new Error("a picture cannot be read"));
+      image.src = uri;
+    });
   }
 
   async function draw(canvas, card) {
