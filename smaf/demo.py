@@ -26,7 +26,7 @@ from smaf.engine.demo_report import Folders, Step, write_report
 from smaf.engine.outputs import Places
 
 # What differs from the light recipe, for small photographs and few steps
-_TRAINING = "--recipe light --resize_long 176 288 --crop 152 --batch_size 16"
+_TRAINING = "--recipe light --resize_long 176 288 --crop 152 --batch_size 12"
 _RECIPE = {
     "train_eps": f"{_TRAINING} --lr 2e-4",
     "gen_fusion": "--recipe light --long_side 256",
@@ -49,7 +49,7 @@ class DemoOptions(Options):
     report: str = option("demo_report.html", "the page with pictures")
     images: int = option(72, "photographs to train on, about", within=POSITIVE)
     test_images: int = option(28, "photographs to test on, about", within=POSITIVE)
-    steps: int = option(40, "steps of each training", within=POSITIVE)
+    steps: int = option(32, "steps of each training", within=POSITIVE)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     device: str = option("auto", "where to compute", choices=DEVICES)
     overwrite: bool = option(False, "train afresh; else a finished stage stays")
