@@ -112,6 +112,27 @@ def test_photographs_that_lie_elsewhere_go_by_their_own_names(own: Made, tmp_pat
     assert corrected(data, "p0").any()
 
 
+def test_a_photograph_in_a_folder_is_not_the_one_whose_id_is_its_name(
+    own: Made, tmp_path: Path
+) -> None:
+    data = own[0]
+    (data / "dataset.json").write_text(json.dumps({"photographs": "JPEGImages", "masks": None}))
+    (data / "JPEGImages/sub").mkdir()
+    (data / "JPEGImages/p0.jpg").rename(data / "JPEGImages/sub/p1.jpg")
+    rows = [f"{i},{i}.jpg" if i != "p0" else "p0,sub/p1.jpg" for i in PICTURES]
+    (data / "files.csv").write_text("image,photograph\n" + "\n".join(rows) + "\n")
+    # as `smaf run` lays its masks out
+    write_mask(tmp_path / "masks/sub/p1.png", run_mask(own, "p0"))
+    write_mask(tmp_path / "masks/p1.png", run_mask(own, "p1"))
+    good(smaf_import(tmp_path / "masks", data))
+    for image_id in ("p0", "p1"):
+        np.testing.assert_array_equal(corrected(data, image_id), run_mask(own, image_id))
+    # nor where its own photograph is on another list
+    (data / "ImageSets/Segmentation/one.txt").write_text("p1\n")
+    (tmp_path / "masks/p1.png").unlink()
+    assert "sub/p1" in smaf_import(tmp_path / "masks", data, "--list", "one").err
+
+
 def test_photographs_without_an_object(own: Made, tmp_path: Path) -> None:
     second = {"id": 2, "file_name": "p1.jpg", "width": 48, "height": 60}
     first = {"id": 1, "file_name": "p0.jpg", "width": 60, "height": 48}
