@@ -73,18 +73,21 @@ class RunMasks:
             raise ValueError(f"no photograph of {image_id}")
         return self.data.photo_path(image_id)
 
-    def mask(self, image_id: str) -> np.ndarray:
-        """A mask, (H, W) uint8, whose values are those of `classes`; 255 ignored."""
+    def mask(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
+        """A mask, (H, W) uint8, whose values are those of `classes`; 255 ignored.
+
+        With a `size` (W, H), another one is an :class:`InputError`.
+        """
         path = self.masks.get(image_id)
         if path is None:
             raise InputError(
                 f"{printable(self.folder)} has no mask of {image_id}: name another run"
             )
-        return ClassMap.of(self.classes).map_mask(read_mask(path), path)
+        return ClassMap.of(self.classes).map_mask(read_mask(path, size=size), path)
 
-    def source_mask(self, image_id: str) -> np.ndarray:
-        """A mask with the values of all the data set's classes, (H, W) uint8."""
-        return self._to_source[self.mask(image_id)]
+    def source_mask(self, image_id: str, *, size: tuple[int, int]) -> np.ndarray:
+        """A mask of a size (W, H) with the values of all the data set's classes, (H, W) uint8."""
+        return self._to_source[self.mask(image_id, size=size)]
 
     @cached_property
     def _to_source(self) -> np.ndarray:

@@ -226,6 +226,27 @@ def test_a_fault_in_the_last_photograph_leaves_the_others_unwritten(
     assert not (own[0] / "CorrectedMasks").exists()
 
 
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ("run/pseudo_mask/p3.png", "p3.png is 59×48 pixels, its photograph is 60×48"),
+        ("data/CorrectedMasks/p3.png", "p3.png is 59×48 pixels, its photograph is 60×48"),
+        ("data/CorrectedMasks/p3.bmp", "p3.bmp would be beside p3.png: move it away"),
+    ],
+)
+def test_what_is_compared_is_checked_before_the_first_mask_is_written(
+    there: str, told: str, own: Made, tmp_path: Path
+) -> None:
+    good(smaf_export(own[1], "--to", "coco", "--out", tmp_path / "out"))
+    other = own[0].parent / there
+    other.parent.mkdir(exist_ok=True)
+    Image.new("L", (59, 48)).save(other)
+    words = ("--run", own[1]) if there.startswith("run") else ()
+    done = smaf_import(tmp_path / "out", own[0], *words)
+    assert done.status == 2 and told in done.lines[-1]
+    assert not (own[0] / "CorrectedMasks/p0.png").exists()
+
+
 def test_two_files_of_one_photograph(own: Made, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_mask(tmp_path / f"m/{folder}/p0.png", np.ones((48, 60), dtype=np.uint8))
