@@ -49,7 +49,7 @@ class ExportPlan(Options):
     only: str | None = option(
         None,
         "uncertain:50 exports the 50 photographs whose masks are likely the worst, by the run's "
-        f"{QUALITY}",
+        f"{QUALITY}, without those that have a corrected mask",
     )
     polygons: bool = option(False, "coco: polygons instead of run lengths; holes are cut open")
     tolerance: float = option(
@@ -80,8 +80,9 @@ class ExportPlan(Options):
 def export_masks(run: Path, form: str, out: Path, *, plan: ExportPlan) -> str:
     """Write the masks of a run to the new folder `out`; return what was written, in lines.
 
-    `form` is a name of :data:`~smaf.data.formats.FORMATS`. Photographs that EXIF turns are written
-    upright, as masks are: tools do not agree on whether they turn them. Raises
+    `form` is a name of :data:`~smaf.data.formats.FORMATS`. Of a photograph that has a corrected
+    mask that one is written, so that the old one does not come back. Photographs that EXIF turns
+    are written upright, as masks are: tools do not agree on whether they turn them. Raises
     :class:`InputError`, and leaves nothing behind, where a photograph or mask is missing or of
     another size, and for options that the format does not take.
     """
@@ -105,11 +106,14 @@ def export_masks(run: Path, form: str, out: Path, *, plan: ExportPlan) -> str:
         )
         FORMATS[form].write(export)
         write_json(folder / MARK, {"format": form, "run": str(run), "photographs": len(ids)})
-    return _told(len(ids), run, form, out, ignored=len(making.ignored))
+    corrected = sum(image_id in source.corrected for image_id in ids)
+    return _told(len(ids), run, form, out, corrected=corrected, ignored=len(making.ignored))
 
 
-def _told(number: int, run: Path, form: str, out: Path, *, ignored: int) -> str:
+def _told(number: int, run: Path, form: str, out: Path, *, corrected: int, ignored: int) -> str:
     lines = [f"exported {number} masks of {printable(run)} to {printable(out)}, as {form}"]
+    if corrected:
+        lines.append(f"{corrected} of them are corrected masks of the data set")
     if ignored and not FORMATS[form].ignores:
         lines.append(
             f"{ignored} photographs have ignored pixels (255), which {form} cannot say: there they "
@@ -145,7 +149,10 @@ def _chosen(source: RunMasks, run: Path, plan: ExportPlan) -> list[str]:
                 f"{printable(source.folder)} has no mask of: name another list or run"
             )
     number = plan.uncertain()
-    return ids if number is None else _uncertain(ids, run / QUALITY)[:number]
+    if number is None:
+        return ids
+    left = [image_id for image_id in ids if image_id not in source.corrected]
+    return _uncertain(left, run / QUALITY)[:number]
 
 
 def _uncertain(ids: Sequence[str], path: Path) -> list[str]:
@@ -202,7 +209,7 @@ class _Making:
             suffix = ".png"
 
         def mask() -> np.ndarray:
-            values = self.source.mask(image_id)
+            values = self.source.newest(image_id)
             if values.shape[::-1] != stand.size:
                 raise InputError(
                     "mask {} is {}×{} pixels, its photograph {} {}×{}: make the masks again".format(

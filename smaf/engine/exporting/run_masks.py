@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class RunMasks:
         masks: id → mask.
         photographs: id → photograph, of predictions; others are the data set's.
         data: None where there are only predictions.
+        of_run: whether they are the masks that a folder of `smaf run` holds.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class RunMasks:
     masks: Mapping[str, Path]
     photographs: Mapping[str, Path]
     data: DataRoot | None
+    of_run: bool = False
 
     @staticmethod
     def of(run: Path, data: DataRoot | str | None = None, *, masks: Path | None = None) -> RunMasks:
@@ -63,7 +65,14 @@ class RunMasks:
                 "`smaf run`, of stage 3 or of `smaf predict`"
             )
         classes = _classes(folder) or (_classes(run) if masks is None else None)
-        return RunMasks(run, classes or opened.classes.source, found, {}, opened)
+        return RunMasks(
+            run,
+            classes or opened.classes.source,
+            found,
+            {},
+            opened,
+            masks is None and folder == below,
+        )
 
     def photograph(self, image_id: str) -> Path:
         """Where the photograph of a mask lies."""
@@ -84,6 +93,20 @@ class RunMasks:
                 f"{printable(self.folder)} has no mask of {image_id}: name another run"
             )
         return ClassMap.of(self.classes).map_mask(read_mask(path, size=size), path)
+
+    @cached_property
+    def corrected(self) -> frozenset[str]:
+        """The ids whose masks people corrected, in the data set of a folder of `smaf run`."""
+        if self.data is None or not self.of_run:
+            return frozenset()
+        return frozenset(self.data.corrected_ids(list(self.masks)))
+
+    def newest(self, image_id: str) -> np.ndarray:
+        """The corrected mask where there is one, else :meth:`mask`; in the same values."""
+        if self.data is None or image_id not in self.corrected:
+            return self.mask(image_id)
+        classes = ClassMap.of(self.data.classes.source, list(self.classes))
+        return replace(self.data, classes=classes).corrected(image_id)
 
     def source_mask(self, image_id: str, *, size: tuple[int, int]) -> np.ndarray:
         """A mask of a size (W, H) with the values of all the data set's classes, (H, W) uint8."""

@@ -73,6 +73,28 @@ def test_the_most_uncertain_come_first(own: Made, tmp_path: Path) -> None:
     assert [image["file_name"] for image in value["images"]] == ["p3.jpg", "p1.jpg", "p4.jpg"]
 
 
+def test_what_was_corrected_goes_out_as_it_was_corrected(own: Made, tmp_path: Path) -> None:
+    mine = np.full((48, 60), 3, dtype=np.uint8)
+    mine[:, :30] = 1
+    write_mask(own[0] / "CorrectedMasks/p3.png", mine)
+    done = good(smaf_export(own[1], "--to", "masks", "--out", tmp_path / "out"))
+    assert done.out.splitlines()[1] == "1 of them are corrected masks of the data set"
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/p3.png"), mine)
+    # in the values of a run of some classes
+    some = make_run(own[0], tmp_path / "some", (CLASSES[2], CLASSES[0]))
+    good(smaf_export(some, "--to", "masks", "--out", tmp_path / "named"))
+    np.testing.assert_array_equal(read_mask(tmp_path / "named/p3.png"), np.where(mine == 3, 1, 2))
+    # who asks for what is uncertain gets others
+    (own[1] / "quality.csv").write_text("image,quality\np3,0.1\np1,0.2\np0,0.9\n")
+    words = ("--only", "uncertain:1", "--out", tmp_path / "next")
+    assert len(good(smaf_export(own[1], "--to", "masks", *words)).out.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "next").glob("*.png")] == ["p1.png"]
+    # a folder of masks is written as it is
+    words = ("--masks", own[1] / "pseudo_mask", "--out", tmp_path / "made")
+    good(smaf_export(own[1], "--to", "masks", *words))
+    assert set(np.unique(read_mask(tmp_path / "made/p3.png"))) != {1, 3}
+
+
 def test_a_run_of_some_classes_is_named_by_them(own: Made, tmp_path: Path) -> None:
     run = make_run(own[0], tmp_path / "some", ("tent", "ball"))
     good(smaf_export(run, "--to", "masks", "--out", tmp_path / "out"))
