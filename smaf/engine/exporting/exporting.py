@@ -242,15 +242,16 @@ def _put(path: Path, turned: bool, copy: bool, target: Path) -> None:
 @contextmanager
 def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give an empty folder beside `out`, which becomes `out` after the block."""
+    shown, out = printable(out), Path(os.path.realpath(out))
+    here = Path.cwd().resolve()
+    if out in (here, *here.parents):
+        raise InputError(f"--out {shown} is the folder that this runs in: name a new one")
     if out.exists() and not (out.is_dir() and not os.listdir(out)):
         if not (out / MARK).is_file():
-            raise InputError(
-                f"--out {printable(out)} holds other files than an export: name a new folder"
-            )
+            raise InputError(f"--out {shown} holds other files than an export: name a new folder")
         if not overwrite:
             raise InputError(
-                f"--out {printable(out)} holds an export: name a new folder, or replace it with "
-                "--overwrite"
+                f"--out {shown} holds an export: name a new folder, or replace it with --overwrite"
             )
     output_folder(out.parent)
     temporary = out.with_name(f".smaf-{uuid.uuid4().hex[:8]}.part")

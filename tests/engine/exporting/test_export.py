@@ -152,6 +152,18 @@ def test_copies_and_an_earlier_export(made: Made, tmp_path: Path) -> None:
     assert [name for name in os.listdir(tmp_path) if name.startswith(".smaf")] == []
 
 
+def test_no_export_takes_the_place_of_the_folder_that_it_runs_in(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", ".."):
+        done = smaf_export(made[1].absolute(), "--to", "masks", "--out", out)
+        told = f"error: --out {out} is the folder that this runs in: name a new one"
+        assert done.status == 2 and done.lines == [told]
+    assert os.listdir(tmp_path) == ["here"]
+
+
 BAD = [
     ("no --data_root", ("--to", "coco"), "does not say which data set it is of"),
     ("no quality", ("--to", "coco", "--only", "uncertain:2"), "`smaf report` estimates"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as mask_api
-from runs import corrected, smaf_export, smaf_import
+from runs import corrected, make_run, smaf_export, smaf_import
 from small_set import CLASSES, PICTURES, good
 
 from smaf.core.images import read_mask, write_mask
@@ -64,6 +64,16 @@ def test_classes_go_by_name_and_values_are_the_data_sets(own: Made, tmp_path: Pa
     good(smaf_import(coco(own, tmp_path), own[0]))
     expected = np.zeros((48, 60))
     expected[3:8, 2:6] = 3
+    np.testing.assert_array_equal(corrected(own[0], "p0"), expected)
+
+
+@pytest.mark.parametrize("part", ["train", "train/metadata.jsonl"])
+def test_one_list_of_an_export_has_the_classes_of_all(part: str, own: Made, tmp_path: Path) -> None:
+    some = make_run(own[0], tmp_path / "some", ("tent", "ball"))
+    good(smaf_export(some, "--to", "huggingface", "--out", tmp_path / "out"))
+    good(smaf_import(tmp_path / "out" / part, own[0]))
+    mask = run_mask(own, "p0")
+    expected = np.where(mask == CLASSES.index("box") + 1, 255, mask)
     np.testing.assert_array_equal(corrected(own[0], "p0"), expected)
 
 
