@@ -56,7 +56,7 @@ class Photographs:
         for one in (last, stem) if suffix.lower() in IMAGE_SUFFIXES else (last,):
             if one in self._ids:
                 return self._ids[one]
-        listed = [one for file in self._index.find(name) if (one := self._listed(file))]
+        listed = [i for file in self._index.find(name) if (i := self._listed(file)) is not None]
         return listed[0] if len(listed) == 1 else None
 
     def _listed(self, file: str) -> str | None:

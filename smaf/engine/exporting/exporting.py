@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -152,11 +152,21 @@ def _chosen(source: RunMasks, run: Path, plan: ExportPlan) -> list[str]:
     if number is None:
         return ids
     left = [image_id for image_id in ids if image_id not in source.corrected]
-    return _uncertain(left, run / QUALITY)[:number]
+    if source.quality is not None:
+        return _lowest(left, source.quality, "the record of predictions")[:number]
+    return _lowest(left, _quality(run / QUALITY), printable(run / QUALITY))[:number]
 
 
-def _uncertain(ids: Sequence[str], path: Path) -> list[str]:
+def _lowest(ids: Sequence[str], known: Mapping[str, float], where: str) -> list[str]:
     """Those of `ids` whose quality is known, the lowest first."""
+    found = [image_id for image_id in ids if plain_name(image_id) in known]
+    if not found:
+        raise InputError(f"{where} has no quality of any mask that is exported")
+    return sorted(found, key=lambda image_id: known[plain_name(image_id)])
+
+
+def _quality(path: Path) -> dict[str, float]:
+    """Id in composed Unicode → quality, of a run's table."""
     if not path.is_file():
         raise MissingInputError(
             f"--only uncertain: {printable(path)} does not exist: `smaf report` estimates the "
@@ -178,10 +188,7 @@ def _uncertain(ids: Sequence[str], path: Path) -> list[str]:
             ) from None
         if not math.isnan(value):
             known[plain_name(row.cells[image])] = value
-    found = [image_id for image_id in ids if plain_name(image_id) in known]
-    if not found:
-        raise InputError(f"{printable(path)} has no quality of any mask that is exported")
-    return sorted(found, key=lambda image_id: known[plain_name(image_id)])
+    return known
 
 
 def _val_ids(source: RunMasks) -> frozenset[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from smaf.core.classes import IGNORE, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError, printable
+from smaf.core.files import plain_name
 from smaf.core.images import read_mask
 from smaf.core.names import class_index
 from smaf.core.record import RunRecord
@@ -33,6 +34,8 @@ class RunMasks:
         photographs: id → photograph, of predictions; others are the data set's.
         data: None where there are only predictions.
         of_run: whether they are the masks that a folder of `smaf run` holds.
+        quality: id in composed Unicode → estimate, as far as a record of predictions has some; None
+            where it is no folder of predictions.
     """
 
     folder: Path
@@ -41,6 +44,7 @@ class RunMasks:
     photographs: Mapping[str, Path]
     data: DataRoot | None
     of_run: bool = False
+    quality: Mapping[str, float] | None = None
 
     @staticmethod
     def of(run: Path, data: DataRoot | str | None = None, *, masks: Path | None = None) -> RunMasks:
@@ -139,6 +143,11 @@ def _predicted(run: Path, record: Mapping[str, Any], data: DataRoot | str | None
         {ids[mask]: run / mask for mask in there},
         {ids[mask]: photographs[mask] for mask in there},
         open_data(data) if isinstance(data, str) else data,
+        quality={
+            plain_name(ids[entry["mask"]]): float(entry["quality"])
+            for entry in record["photographs"]
+            if entry["mask"] in ids and isinstance(entry.get("quality"), int | float)
+        },
     )
 
 

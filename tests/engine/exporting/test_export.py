@@ -120,11 +120,16 @@ def test_predictions(made: Made, tmp_path: Path) -> None:
         mask = read_mask(made[1] / f"pseudo_mask/{name}.png")
         write_mask(folder / f"set/{name}.png", mask)
         photo = str(photographs / f"{name}.jpg")
-        entries.append({"photograph": photo, "mask": f"set/{name}.png", "overlay": "x.jpg"})
+        quality = {"p0": 0.7, "p1": 0.4}[name]
+        entry = {"photograph": photo, "mask": f"set/{name}.png", "overlay": "x.jpg"}
+        entries.append({**entry, "quality": quality})
     record = {"classes": ["background", *CLASSES], "photographs": entries}
     (folder / "predictions.json").write_text(json.dumps(record))
     good(smaf_export(folder, "--to", "cvat", "--out", tmp_path / "out"))
     assert sorted(os.listdir(tmp_path / "out/images")) == ["set__p0.jpg", "set__p1.jpg"]
+    words = ("--only", "uncertain:1", "--out", tmp_path / "worst")  # by their own record
+    good(smaf_export(folder, "--to", "cvat", *words))
+    assert os.listdir(tmp_path / "worst/images") == ["set__p1.jpg"]
 
 
 def test_a_photograph_that_exif_turns_is_written_upright(own: Made, tmp_path: Path) -> None:
