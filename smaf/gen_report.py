@@ -17,9 +17,9 @@ from typing import ClassVar
 
 from smaf.core.command import make_parser, run_command
 from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, add_options, option, plan_from
-from smaf.engine.pipeline.report import MOST
 from smaf.engine.reporting.report import report
 from smaf.engine.reporting.runs import open_runs
+from smaf.report.page import MOST
 
 log = logging.getLogger("smaf")
 

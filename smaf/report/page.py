@@ -19,6 +19,7 @@ from smaf.core.files import atomic_path
 from smaf.report.pictures import mask_colours
 
 GENERATOR = '<meta name="generator" content="SMAF">'  # by which a page is known again
+MOST = 2_000  # photographs of a page, which browsers still open at once
 _CHUNK = 40  # photographs whose pictures lie in one block, which is read when one of them is seen
 
 
