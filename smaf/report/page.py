@@ -113,6 +113,16 @@ class Page:
     gallery: Gallery = field(default_factory=lambda: Gallery((), ()))
 
 
+def is_replaceable(path: Path) -> bool:
+    """Whether a page may be written to `path`: nothing is there, or a page of this project."""
+    if not path.exists():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return GENERATOR.encode() in file.read(2_000)
+
+
 def write_page(path: Path, page: Page) -> None:
     """Write the page to `path`, whole or not at all."""
     import jinja2  # a tenth of a second that only pages need

@@ -12,7 +12,17 @@ from PIL import Image
 from smaf.core.errors import InputError, printable
 from smaf.core.images import read_image, read_mask
 from smaf.engine.predicting.result_files import PREDICTIONS, REPORT
-from smaf.report.page import GENERATOR, MOST, Card, Gallery, Layer, Page, Section, Table, write_page
+from smaf.report.page import (
+    MOST,
+    Card,
+    Gallery,
+    Layer,
+    Page,
+    Section,
+    Table,
+    is_replaceable,
+    write_page,
+)
 from smaf.report.thumbnails import fitted, mask_uri, photo_uri
 
 _LAYERS = (Layer("mask", "mask"), Layer("cam", "map", smooth=True))
@@ -20,8 +30,7 @@ _LAYERS = (Layer("mask", "mask"), Layer("cam", "map", smooth=True))
 
 def check_page(folder: Path) -> None:
     """Raise :class:`InputError` where `report.html` in the folder is not one of this project."""
-    path = folder / REPORT
-    if path.is_file() and GENERATOR.encode() not in path.read_bytes()[:2_000]:
+    if not is_replaceable(folder / REPORT):
         raise InputError(
             f"--out {printable(folder)} holds {REPORT}, which this project did not write: choose "
             "another folder"
