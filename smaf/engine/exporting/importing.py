@@ -205,7 +205,7 @@ class _Reading:
         if size != stand.size and stand.turn is not None:
             mask = np.asarray(Image.fromarray(mask).transpose(stand.turn))
         if self.run is not None and not self.form.ignores:
-            ignored = self.run.source_mask(image_id, size=stand.size) == IGNORE
+            ignored = self.run.ignored(image_id, size=stand.size)
             mask[ignored & (mask == 0)] = IGNORE
         return _Read(mask, overlap)
 

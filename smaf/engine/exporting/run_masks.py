@@ -105,8 +105,15 @@ class RunMasks:
             return frozenset()
         return frozenset(self.data.corrected_ids(list(self.masks)))
 
+    def ignored(self, image_id: str, *, size: tuple[int, int]) -> np.ndarray:
+        """The pixels (H, W) bool that the mask, of a size (W, H), or the corrected one ignores."""
+        ignored = self.source_mask(image_id, size=size) == IGNORE
+        if self.data is not None and image_id in self.corrected:
+            ignored |= self.data.corrected(image_id, size=size) == IGNORE
+        return np.asarray(ignored)
+
     def newest(self, image_id: str) -> np.ndarray:
-        """The corrected mask where there is one, else :meth:`mask`; in the same values."""
+        """The mask that is exported: the corrected one, else :meth:`mask`; in the same values."""
         if self.data is None or image_id not in self.corrected:
             return self.mask(image_id)
         classes = ClassMap.of(self.data.classes.source, list(self.classes))

@@ -257,6 +257,16 @@ def test_what_is_compared_is_checked_before_the_first_mask_is_written(
     assert not (own[0] / "CorrectedMasks/p0.png").exists()
 
 
+def test_what_a_corrected_mask_ignores_stays_ignored(own: Made, tmp_path: Path) -> None:
+    mine = np.full((48, 60), 2, dtype=np.uint8)
+    mine[:, :20], mine[:, 50:] = 0, 255
+    write_mask(own[0] / "CorrectedMasks/p3.png", mine)
+    good(smaf_export(own[1], "--to", "coco", "--out", tmp_path / "out"))
+    good(smaf_import(tmp_path / "out", own[0], "--run", own[1]))
+    unsure = (mine == 0) & (run_mask(own, "p3") == 255)  # by the run
+    np.testing.assert_array_equal(corrected(own[0], "p3"), np.where(unsure, 255, mine))
+
+
 def test_two_files_of_one_photograph(own: Made, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         write_mask(tmp_path / f"m/{folder}/p0.png", np.ones((48, 60), dtype=np.uint8))
