@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smaf.engine.pipeline.report import NAME, QUALITY
+from smaf.engine.reporting.corrections import corrections_section
 from smaf.engine.reporting.photographs import cards_of, chosen, estimates_of, layers_of
 from smaf.engine.reporting.quality import Estimate, ranked, write_quality
 from smaf.engine.reporting.rungs import rungs_of
@@ -52,7 +53,7 @@ def report(
     trainings = training_section({run.name: trainings_of(run) for run in runs})
     sections = [
         *score_sections(ladders),
-        *([trainings] if trainings else []),
+        *(section for section in (trainings, corrections_section(first)) if section),
         settings_section(runs),
     ]
     names = ", ".join(run.name for run in runs)

@@ -157,6 +157,22 @@ def test_curves_of_tensorboard(tmp_path: Path) -> None:
     assert read_curves(tmp_path / "bad") == {}
 
 
+def test_what_corrections_are_worth(made: RunPlaces) -> None:
+    file, page = made.logdir / "corrections.json", made.logdir / "report.html"
+    row = {"masks": 80.7, "network": 66.2, "network_known": 75.4, "seconds": 1.0}
+    about = {"list": "val", "photographs": 225, "trained_on": 1038, "chosen": "lowest quality"}
+    value = {**about, "rows": [{"n": 0, **row}, {"n": 20, **row, "masks": 82.0}]}
+    file.write_text(json.dumps(value))
+    good(run(gen_report.main, made.logdir, "--num_workers", 0))
+    text = page.read_text(encoding="utf-8")
+    assert "mIoU on 225 photographs of list val, after true masks of n of 1,038" in text
+    assert '<th scope="row">20</th>' in text and "<td>82.0</td>" in text
+    assert 'id="corrections-' in text  # the chart
+    file.write_text('{"rows": [{"n": 1}]}')
+    done = run(gen_report.main, made.logdir, "--num_workers", 0)
+    assert done.status == 2 and "corrections.json is no curve of corrections" in done.lines[-1]
+
+
 def test_more_photographs_than_the_page_takes() -> None:
     estimates = {
         "a": Estimate(scales=0.9),
