@@ -152,6 +152,8 @@ def _chosen(source: RunMasks, run: Path, plan: ExportPlan) -> list[str]:
     if number is None:
         return ids
     left = [image_id for image_id in ids if image_id not in source.corrected]
+    if not left:
+        raise InputError(f"--only uncertain: all {len(ids)} photographs have a corrected mask")
     if source.quality is not None:
         return _lowest(left, source.quality, "the record of predictions")[:number]
     return _lowest(left, _quality(run / QUALITY), printable(run / QUALITY))[:number]

@@ -43,7 +43,9 @@ def corrections_section(run: ReportedRun) -> Section | None:
     numbers = [row["n"] for row in rows]
     lines = [Curve(title, numbers, [row[key] for row in rows]) for key, title in _LINES.items()]
     svg = curves("corrections", about, lines, x="corrected photographs", y="mIoU, %")
-    cells = [[f"{row['n']:g}", *(row[key] / 100 for key in _LINES)] for row in rows]
+    cells: list[list[str | float | None]] = [
+        [f"{row['n']:g}", *(row[key] / 100 for key in _LINES)] for row in rows
+    ]
     table = Table("mIoU, %", ["corrected", *_LINES.values()], cells)
     return Section("corrections", "Corrections", [note], [Chart(about, svg)], [table])
 

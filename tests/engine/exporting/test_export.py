@@ -89,6 +89,9 @@ def test_what_was_corrected_goes_out_as_it_was_corrected(own: Made, tmp_path: Pa
     words = ("--only", "uncertain:1", "--out", tmp_path / "next")
     assert len(good(smaf_export(own[1], "--to", "masks", *words)).out.splitlines()) == 1
     assert [path.name for path in (tmp_path / "next").glob("*.png")] == ["p1.png"]
+    (own[0] / "ImageSets/Segmentation/one.txt").write_text("p3\n")
+    done = smaf_export(own[1], "--to", "masks", *words[:2], "--list", "one")
+    assert done.status == 2 and "all 1 photographs have a corrected mask" in done.lines[-1]
     # a folder of masks is written as it is
     words = ("--masks", own[1] / "pseudo_mask", "--out", tmp_path / "made")
     good(smaf_export(own[1], "--to", "masks", *words))
