@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from smaf.core.command import make_parser, run_command
+from smaf.core.errors import InputError, printable
 from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, add_options, option, plan_from
-from smaf.engine.pipeline.report import MOST
 from smaf.engine.reporting.report import report
 from smaf.engine.reporting.runs import open_runs
+from smaf.report.page import MOST, is_replaceable
 
 log = logging.getLogger("smaf")
 
@@ -56,15 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Carry out the command with the words `argv`, by default those of the command line."""
     args = build_parser().parse_args(argv)
     options = plan_from(ReportOptions(), args)
+    out = None if options.out is None else Path(options.out)
+    if out is not None and not is_replaceable(out):
+        raise InputError(f"--out {printable(out)} is no page of this project: name a new file")
     runs = open_runs(
         [Path(run) for run in args.runs], data_root=options.data_root, labels=options.labels
     )
-    made = report(
-        runs,
-        None if options.out is None else Path(options.out),
-        most=options.photographs,
-        num_workers=options.num_workers,
-    )
+    made = report(runs, out, most=options.photographs, num_workers=options.num_workers)
     ranks = "" if made.rank != made.rank else f"; quality ranks them by {made.rank:.2f} (Spearman)"
     log.info("wrote %s: %d photographs%s", made.path, made.photographs, ranks)
 

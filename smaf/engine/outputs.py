@@ -166,8 +166,8 @@ def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
 
 def corrected_digest(data: DataRoot, ids: Sequence[str]) -> str:
     """What tells corrected masks from others: which of `ids` have one, and what the files hold."""
-    files = {i: data.corrected_path(i).read_bytes() for i in data.corrected_ids(ids)}
-    return checksum([[image_id, checksum(content)] for image_id, content in files.items()])
+    found = data.corrected_ids(ids)
+    return checksum([[i, checksum(data.corrected_path(i).read_bytes())] for i in found])
 
 
 class OutputRun:

@@ -19,6 +19,7 @@ from smaf.core.files import atomic_path
 from smaf.report.pictures import mask_colours
 
 GENERATOR = '<meta name="generator" content="SMAF">'  # by which a page is known again
+MOST = 2_000  # photographs of a page, which browsers still open at once
 _CHUNK = 40  # photographs whose pictures lie in one block, which is read when one of them is seen
 
 
@@ -110,6 +111,16 @@ class Page:
     intro: Sequence[str] = ()
     sections: Sequence[Section] = ()
     gallery: Gallery = field(default_factory=lambda: Gallery((), ()))
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether a page may be written to `path`: nothing is there, or a page of this project."""
+    if not path.exists():
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return GENERATOR.encode() in file.read(2_000)
 
 
 def write_page(path: Path, page: Page) -> None:

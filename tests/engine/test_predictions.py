@@ -24,6 +24,7 @@ from smaf.engine.predicting.overlay import MAX_OVERLAY, draw_overlay, write_over
 from smaf.engine.predicting.photo_labels import Labels
 from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predict import predict
+from smaf.engine.predicting.predictions_page import write_predictions_page
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.result_files import Photograph, Pictures, cam_names
 
@@ -529,6 +530,13 @@ def test_a_page_of_predictions(tmp_path: Path) -> None:
     assert cards["x/a"]["classes"] == [0] and cards["b"]["classes"] == []
     assert cards["x/a"]["layers"] == ["mask", "cam"] and cards["b"]["layers"] == ["mask"]
     assert 0 < cards["x/a"]["quality"] <= 1 and cards["b"]["quality"] is None
+    # of more than a page takes those of the lowest quality; none is the highest
+    entries = json.loads((out / "predictions.json").read_text())["photographs"]
+    write_predictions_page(out, entries, ["red"], "colours", most=1)
+    text = (out / "report.html").read_text(encoding="utf-8")
+    facts = json.loads(text.split('id="facts">')[1].split("</script>")[0])
+    assert [card["name"] for card in facts["cards"]] == ["x/a"]
+    assert "1 of 2 photographs are shown, those of the lowest" in text
     (n / "b.png").unlink()
     assert go(n, out=out, pictures=Pictures(report=True))[1] == 0
     text = (out / "report.html").read_text(encoding="utf-8")

@@ -191,4 +191,5 @@ def write_class_list(folder: Path, classes: Sequence[str]) -> None:
 
 def listed_classes(place: Place) -> tuple[str, ...] | None:
     """The names in a folder's `classes.txt`; None where it has none."""
-    return read_class_names(place.file(CLASS_LIST)) if CLASS_LIST in place.names else None
+    path = place.file(CLASS_LIST)
+    return read_class_names(path) if place.is_folder and path.is_file() else None

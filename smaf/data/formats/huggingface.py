@@ -59,15 +59,22 @@ class HuggingFace:
 
     def read(self, place: Place) -> list[Annotated]:
         """The lines of each `metadata.jsonl` that name a mask."""
+        files = place.named(FILE)
         if not place.is_folder:
-            place = Place(place.path.parent)
-        names = listed_classes(place)
-        found = [one for file in place.named(FILE) for one in _read(place, file, names)]
+            place, files = Place(place.path.parent), [FILE]
+        names = listed_classes(place) or listed_classes(_above(place))
+        found = [one for file in files for one in _read(place, file, names)]
         if not found:
             raise InputError(
                 f"{place}: no line of {FILE} names a mask ({', '.join(_COLUMNS)}): {FIX}"
             )
         return found
+
+
+def _above(place: Place) -> Place:
+    """What was exported, with the class list of all lists, where a place is one list of it."""
+    folder = place.path.absolute()
+    return Place(folder.parent) if folder.name in _FOLDERS.values() else place
 
 
 def _read(place: Place, file: str, names: tuple[str, ...] | None) -> list[Annotated]:

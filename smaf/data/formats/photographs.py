@@ -33,8 +33,9 @@ def listed_ids(data: DataRoot, name: str | None) -> list[str]:
 class Photographs:
     """Looks up ids of a data set by ids, and by names and paths of photographs.
 
-    An id comes first, then the photograph's own path, or a part of it. What tools add to names is
-    taken off where nothing is found with it: Roboflow's `_jpg.rf.<hash>`, Label Studio's `<hash>-`.
+    A path that agrees with a photograph's own one in its folder, too, comes first, then an id, then
+    the photograph's name. What tools add to names is taken off where nothing is found with it:
+    Roboflow's `_jpg.rf.<hash>`, Label Studio's `<hash>-`.
     """
 
     def __init__(self, data: DataRoot, ids: Iterable[str]) -> None:
@@ -47,20 +48,31 @@ class Photographs:
 
     def _find(self, name: str) -> str | None:
         parts = path_parts(name)
+        files = self._index.find(name) if len(parts) > 1 and self._in_folders else []
+        if len(files) == 1 and "/" in files[0]:  # `b/a.jpg` is not the photograph of the id `a`
+            return self._listed(files[0])
         last = plain_name(parts[-1]) if parts else ""
         stem, suffix = os.path.splitext(last)
         for one in (last, stem) if suffix.lower() in IMAGE_SUFFIXES else (last,):
             if one in self._ids:
                 return self._ids[one]
-        files = self._index.find(name)
-        return self._files[files[0]] if len(files) == 1 else None
+        listed = [i for file in self._index.find(name) if (i := self._listed(file)) is not None]
+        return listed[0] if len(listed) == 1 else None
+
+    def _listed(self, file: str) -> str | None:
+        return self._ids.get(plain_name(self._files[file]))
 
     @cached_property
     def _files(self) -> dict[str, str]:
-        """Photograph, below the folder that all share, → id."""
+        """Photograph, below the folder that all share, → id; also of those on no list."""
         pointers = self._data.pointers
         known = {} if pointers is None else pointers.photographs
-        return {known.get(i, f"{i}.jpg"): i for i in self._ids.values()}
+        own = {f"{i}.jpg": i for i in self._ids.values() if i not in known}
+        return own | {file: image_id for image_id, file in known.items()}
+
+    @cached_property
+    def _in_folders(self) -> bool:
+        return any("/" in file for file in self._files)
 
     @cached_property
     def _index(self) -> FileIndex:

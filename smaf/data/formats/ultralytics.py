@@ -22,6 +22,7 @@ from smaf.data.formats.place import FIX, Place
 
 FILE, IMAGES, MASKS, LABELS = "data.yaml", "images", "masks", "labels"
 _YAML = (".yaml", ".yml")
+_QUOTED = re.compile(r"""\s+(\d{1,9})\s*:\s*(?:("(?:[^"\\]|\\.)*")|'((?:[^']|'')*)')\s*""")
 
 
 class Ultralytics:
@@ -167,6 +168,8 @@ def _masks_dir(text: str) -> str | None:
 
 def _names(text: str, place: Place) -> list[str]:
     """The names in the order of their numbers; a first one that is background is kept."""
+    if quoted := _quoted_names(text):
+        return quoted
     try:
         names = listed_names(text)
     except ValueError as error:
@@ -179,6 +182,19 @@ def _names(text: str, place: Place) -> list[str]:
     if not names or first is None:
         raise InputError(f"{place}: {FILE} has no names: {FIX}")
     return [first[1].strip(), *names] if is_background(first[1].strip()) else names
+
+
+def _quoted_names(text: str) -> list[str]:
+    """The names of lines `0: "name"`, as :func:`_write_yaml` has them; else none."""
+    block = re.search(r"^names\s*:[ \t]*\n((?:[ \t]+\S.*(?:\n|\Z))+)", text, flags=re.MULTILINE)
+    rows = [_QUOTED.fullmatch(line) for line in block[1].splitlines()] if block else []
+    found = [row for row in rows if row]
+    if len(found) < len(rows) or [int(row[1]) for row in found] != list(range(len(found))):
+        return []
+    try:
+        return [json.loads(row[2]) if row[2] else row[3].replace("''", "'") for row in found]
+    except ValueError:  # an escape that JSON does not have
+        return []
 
 
 def _is_rows(name: str) -> bool:

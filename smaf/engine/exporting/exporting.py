@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +47,7 @@ class ExportPlan(Options):
     only: str | None = option(
         None,
         "uncertain:50 exports the 50 photographs whose masks are likely the worst, by the run's "
-        f"{QUALITY}",
+        f"{QUALITY}, without those that have a corrected mask",
     )
     polygons: bool = option(False, "coco: polygons instead of run lengths; holes are cut open")
     tolerance: float = option(
@@ -78,8 +78,9 @@ class ExportPlan(Options):
 def export_masks(run: Path, form: str, out: Path, *, plan: ExportPlan) -> str:
     """Write the masks of a run to the new folder `out`; return what was written, in lines.
 
-    `form` is a name of :data:`~smaf.data.formats.FORMATS`. Photographs that EXIF turns are written
-    upright, as masks are: tools do not agree on whether they turn them. Raises
+    `form` is a name of :data:`~smaf.data.formats.FORMATS`. Of a photograph that has a corrected
+    mask that one is written, so that the old one does not come back. Photographs that EXIF turns
+    are written upright, as masks are: tools do not agree on whether they turn them. Raises
     :class:`InputError`, and leaves nothing behind, where a photograph or mask is missing or of
     another size, and for options that the format does not take.
     """
@@ -103,11 +104,14 @@ def export_masks(run: Path, form: str, out: Path, *, plan: ExportPlan) -> str:
         )
         FORMATS[form].write(export)
         write_json(folder / MARK, {"format": form, "run": str(run), "photographs": len(ids)})
-    return _told(len(ids), run, form, out, ignored=len(making.ignored))
+    corrected = sum(image_id in source.corrected for image_id in ids)
+    return _told(len(ids), run, form, out, corrected=corrected, ignored=len(making.ignored))
 
 
-def _told(number: int, run: Path, form: str, out: Path, *, ignored: int) -> str:
+def _told(number: int, run: Path, form: str, out: Path, *, corrected: int, ignored: int) -> str:
     lines = [f"exported {number} masks of {printable(run)} to {printable(out)}, as {form}"]
+    if corrected:
+        lines.append(f"{corrected} of them are corrected masks of the data set")
     if ignored and not FORMATS[form].ignores:
         lines.append(
             f"{ignored} photographs have ignored pixels (255), which {form} cannot say: there they "
@@ -143,21 +147,32 @@ def _chosen(source: RunMasks, run: Path, plan: ExportPlan) -> list[str]:
                 f"{printable(source.folder)} has no mask of: name another list or run"
             )
     number = plan.uncertain()
-    return ids if number is None else _uncertain(ids, run / QUALITY)[:number]
+    if number is None:
+        return ids
+    left = [image_id for image_id in ids if image_id not in source.corrected]
+    if not left:
+        raise InputError(f"--only uncertain: all {len(ids)} photographs have a corrected mask")
+    if source.quality is not None:
+        return _lowest(left, source.quality, "the record of predictions")[:number]
+    return _lowest(left, _quality(run / QUALITY), printable(run / QUALITY))[:number]
 
 
-def _uncertain(ids: Sequence[str], path: Path) -> list[str]:
+def _lowest(ids: Sequence[str], known: Mapping[str, float], where: str) -> list[str]:
     """Those of `ids` whose quality is known, the lowest first."""
+    found = [image_id for image_id in ids if plain_name(image_id) in known]
+    if not found:
+        raise InputError(f"{where} has no quality of any mask that is exported")
+    return sorted(found, key=lambda image_id: known[plain_name(image_id)])
+
+
+def _quality(path: Path) -> dict[str, float]:
+    """Id in composed Unicode → quality, of a run's table."""
     if not path.is_file():
         raise MissingInputError(
             f"--only uncertain: {printable(path)} does not exist: `smaf report` estimates the "
             "quality of a run's masks and writes it"
         )
-    known = read_quality(path)
-    found = [image_id for image_id in ids if plain_name(image_id) in known]
-    if not found:
-        raise InputError(f"{printable(path)} has no quality of any mask that is exported")
-    return sorted(found, key=lambda image_id: known[plain_name(image_id)])
+    return {plain_name(image_id): value for image_id, value in read_quality(path).items()}
 
 
 def _val_ids(source: RunMasks) -> frozenset[str]:
@@ -185,7 +200,7 @@ class _Making:
             suffix = ".png"
 
         def mask() -> np.ndarray:
-            values = self.source.mask(image_id)
+            values = self.source.newest(image_id)
             if values.shape[::-1] != stand.size:
                 raise InputError(
                     "mask {} is {}×{} pixels, its photograph {} {}×{}: make the masks again".format(
@@ -218,15 +233,16 @@ def _put(path: Path, turned: bool, copy: bool, target: Path) -> None:
 @contextmanager
 def _new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give an empty folder beside `out`, which becomes `out` after the block."""
+    shown, out = printable(out), Path(os.path.realpath(out))
+    here = Path.cwd().resolve()
+    if out in (here, *here.parents):
+        raise InputError(f"--out {shown} is the folder that this runs in: name a new one")
     if out.exists() and not (out.is_dir() and not os.listdir(out)):
         if not (out / MARK).is_file():
-            raise InputError(
-                f"--out {printable(out)} holds other files than an export: name a new folder"
-            )
+            raise InputError(f"--out {shown} holds other files than an export: name a new folder")
         if not overwrite:
             raise InputError(
-                f"--out {printable(out)} holds an export: name a new folder, or replace it with "
-                "--overwrite"
+                f"--out {shown} holds an export: name a new folder, or replace it with --overwrite"
             )
     output_folder(out.parent)
     temporary = out.with_name(f".smaf-{uuid.uuid4().hex[:8]}.part")

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError
 from smaf.core.image_files import Stand, stand_of
-from smaf.core.images import read_mask, write_mask
+from smaf.core.images import MASK_SUFFIXES, find_images, read_mask, write_mask
 from smaf.core.names import class_index, find_class, is_background, name_key
 from smaf.core.options import Options, option
 from smaf.data.formats import FORMATS, format_of
@@ -115,8 +115,15 @@ def import_masks(data: DataRoot, source: Path, plan: ImportPlan) -> Imported:
     compared = "what was there" if plan.run is None else f"the masks of {plan.run}"
     reading = _Reading(data, form, plan, run)
     done = Imported(f"{form.name} {place}", data.corrected_folder, compared)
+    for image_id, path in find_images(
+        [data.corrected_folder], found, suffixes=MASK_SUFFIXES
+    ).items():
+        if path.suffix != ".png":
+            raise InputError(f"{path} would be beside {image_id}.png: move it away")
     for image_id, one in tqdm(found.items(), desc="checking"):
-        reading.mask(image_id, one)
+        read = reading.mask(image_id, one)
+        if read is not None:
+            reading.before(image_id, read.mask.shape)
     for image_id, one in tqdm(found.items(), desc="writing"):
         _write_one(image_id, reading.mask(image_id, one), reading, done)
     return done
@@ -127,8 +134,7 @@ def _write_one(image_id: str, read: _Read | None, reading: _Reading, done: Impor
     if read is None:
         done.skipped += 1
         return
-    path = done.folder / f"{image_id}.png"
-    before = reading.before(image_id, path)
+    before = reading.before(image_id, read.mask.shape)
     differing = 0
     if before is not None:
         known = before != IGNORE if reading.run is not None else np.ones(before.shape, dtype=bool)
@@ -137,7 +143,7 @@ def _write_one(image_id: str, read: _Read | None, reading: _Reading, done: Impor
     if reading.plan.only_changed and not differing:
         done.unchanged += 1
         return
-    write_mask(path, read.mask)
+    write_mask(done.folder / f"{image_id}.png", read.mask)
     done.differing[image_id] = differing
     done.overlapping += read.overlap
 
@@ -199,14 +205,21 @@ class _Reading:
         if size != stand.size and stand.turn is not None:
             mask = np.asarray(Image.fromarray(mask).transpose(stand.turn))
         if self.run is not None and not self.form.ignores:
-            mask[(self.run.source_mask(image_id) == IGNORE) & (mask == 0)] = IGNORE
+            ignored = self.run.ignored(image_id, size=stand.size)
+            mask[ignored & (mask == 0)] = IGNORE
         return _Read(mask, overlap)
 
-    def before(self, image_id: str, path: Path) -> np.ndarray | None:
-        """What a mask is compared with: that of the run, or the one that is there already."""
+    def before(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray | None:
+        """What a mask (H, W) is compared with: that of the run, or the one that is there already.
+
+        None: there is none. Raises :class:`InputError` for one of another size, and for a damaged
+        one.
+        """
+        size = (shape[1], shape[0])
         if self.run is not None:
-            return self.run.source_mask(image_id)
-        return read_mask(path) if path.is_file() else None
+            return self.run.source_mask(image_id, size=size)
+        path = self.data.corrected_folder / f"{image_id}.png"
+        return read_mask(path, size=size) if path.is_file() else None
 
     def _is_background(self, one: Annotated) -> bool:
         return self.plan.empty == "background" or (self.plan.empty == "auto" and one.looked_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from smaf.core.classes import IGNORE, ClassMap, read_class_names
 from smaf.core.errors import InputError, MissingInputError, printable
+from smaf.core.files import plain_name
 from smaf.core.images import read_mask
 from smaf.core.names import class_index
 from smaf.core.record import RunRecord
@@ -32,6 +33,9 @@ class RunMasks:
         masks: id → mask.
         photographs: id → photograph, of predictions; others are the data set's.
         data: None where there are only predictions.
+        of_run: whether they are the masks that a folder of `smaf run` holds.
+        quality: id in composed Unicode → estimate, as far as a record of predictions has some; None
+            where it is no folder of predictions.
     """
 
     folder: Path
@@ -39,6 +43,8 @@ class RunMasks:
     masks: Mapping[str, Path]
     photographs: Mapping[str, Path]
     data: DataRoot | None
+    of_run: bool = False
+    quality: Mapping[str, float] | None = None
 
     @staticmethod
     def of(run: Path, data: DataRoot | str | None = None, *, masks: Path | None = None) -> RunMasks:
@@ -63,7 +69,14 @@ class RunMasks:
                 "`smaf run`, of stage 3 or of `smaf predict`"
             )
         classes = _classes(folder) or (_classes(run) if masks is None else None)
-        return RunMasks(run, classes or opened.classes.source, found, {}, opened)
+        return RunMasks(
+            run,
+            classes or opened.classes.source,
+            found,
+            {},
+            opened,
+            masks is None and folder == below,
+        )
 
     def photograph(self, image_id: str) -> Path:
         """Where the photograph of a mask lies."""
@@ -73,18 +86,42 @@ class RunMasks:
             raise ValueError(f"no photograph of {image_id}")
         return self.data.photo_path(image_id)
 
-    def mask(self, image_id: str) -> np.ndarray:
-        """A mask, (H, W) uint8, whose values are those of `classes`; 255 ignored."""
+    def mask(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
+        """A mask, (H, W) uint8, whose values are those of `classes`; 255 ignored.
+
+        With a `size` (W, H), another one is an :class:`InputError`.
+        """
         path = self.masks.get(image_id)
         if path is None:
             raise InputError(
                 f"{printable(self.folder)} has no mask of {image_id}: name another run"
             )
-        return ClassMap.of(self.classes).map_mask(read_mask(path), path)
+        return ClassMap.of(self.classes).map_mask(read_mask(path, size=size), path)
 
-    def source_mask(self, image_id: str) -> np.ndarray:
-        """A mask with the values of all the data set's classes, (H, W) uint8."""
-        return self._to_source[self.mask(image_id)]
+    @cached_property
+    def corrected(self) -> frozenset[str]:
+        """The ids whose masks people corrected, in the data set of a folder of `smaf run`."""
+        if self.data is None or not self.of_run:
+            return frozenset()
+        return frozenset(self.data.corrected_ids(list(self.masks)))
+
+    def ignored(self, image_id: str, *, size: tuple[int, int]) -> np.ndarray:
+        """The pixels (H, W) bool that the mask, of a size (W, H), or the corrected one ignores."""
+        ignored = self.source_mask(image_id, size=size) == IGNORE
+        if self.data is not None and image_id in self.corrected:
+            ignored |= self.data.corrected(image_id, size=size) == IGNORE
+        return np.asarray(ignored)
+
+    def newest(self, image_id: str) -> np.ndarray:
+        """The mask that is exported: the corrected one, else :meth:`mask`; in the same values."""
+        if self.data is None or image_id not in self.corrected:
+            return self.mask(image_id)
+        classes = ClassMap.of(self.data.classes.source, list(self.classes))
+        return replace(self.data, classes=classes).corrected(image_id)
+
+    def source_mask(self, image_id: str, *, size: tuple[int, int]) -> np.ndarray:
+        """A mask of a size (W, H) with the values of all the data set's classes, (H, W) uint8."""
+        return self._to_source[self.mask(image_id, size=size)]
 
     @cached_property
     def _to_source(self) -> np.ndarray:
@@ -113,6 +150,11 @@ def _predicted(run: Path, record: Mapping[str, Any], data: DataRoot | str | None
         {ids[mask]: run / mask for mask in there},
         {ids[mask]: photographs[mask] for mask in there},
         open_data(data) if isinstance(data, str) else data,
+        quality={
+            plain_name(ids[entry["mask"]]): float(entry["quality"])
+            for entry in record["photographs"]
+            if entry["mask"] in ids and isinstance(entry.get("quality"), int | float)
+        },
     )
 
 

@@ -20,10 +20,15 @@ _KEY, _COUNT = "corrected", "trained_on"  # in the run's notes
 def check(run: Scope) -> None:
     """Read all corrected masks of the run once, before hours are spent, and tell how many.
 
-    Raises :class:`InputError` for one that does not serve, and where there is none; and where the
-    run was made with corrected masks, but shall now go on without.
+    Raises :class:`InputError` for one that does not serve, and where there is none, unless the run
+    was made with some that are gone; and where the run was made with corrected masks, but shall now
+    go on without.
     """
-    if not run.plan.corrected and run.notes.result(_KEY).get(_COUNT):
+    taught = run.notes.result(_KEY).get(_COUNT)
+    if taught and run.plan.corrected and not run.lists.corrected:
+        log.info("none of the %d corrected masks that were trained on is left", taught)
+        return
+    if taught and not run.plan.corrected:
         raise InputError(
             f"{run.at.logdir} was made with corrected masks: add --corrected, or use --overwrite "
             "to start afresh, or another output folder"

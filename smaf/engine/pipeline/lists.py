@@ -47,11 +47,13 @@ class Lists:
         return tuple(i for i in self.corrected if i in trained)
 
     def write(self, at: RunPlaces) -> None:
-        """Write the lists to the run's folder, where they are not there already."""
+        """Write the lists to the run's folder, where they are not there already; none is empty."""
         for name in ("train", "photographs", "thresholds", "scored", "segmented"):
             text = "".join(f"{image_id}\n" for image_id in getattr(self, name))
             path = at.list(name)
-            if text and not (path.is_file() and path.read_bytes() == text.encode()):
+            if not text:
+                path.unlink(missing_ok=True)  # of a run that had such photographs
+            elif not (path.is_file() and path.read_bytes() == text.encode()):
                 write_text(path, text)
 
 

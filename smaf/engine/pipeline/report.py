@@ -11,9 +11,9 @@ from smaf.engine.pipeline import thresholds
 from smaf.engine.pipeline.record import facts_of
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import OwnStep, made
+from smaf.report.page import MOST
 
 NAME, QUALITY = "report.html", "quality.csv"
-MOST = 2_000  # photographs of the page
 _SECONDS = 0.08  # a photograph
 
 

@@ -11,8 +11,18 @@ from PIL import Image
 
 from smaf.core.errors import InputError, printable
 from smaf.core.images import read_image, read_mask
-from smaf.engine.predicting.result_files import REPORT
-from smaf.report.page import GENERATOR, Card, Gallery, Layer, Page, Section, Table, write_page
+from smaf.engine.predicting.result_files import PREDICTIONS, REPORT
+from smaf.report.page import (
+    MOST,
+    Card,
+    Gallery,
+    Layer,
+    Page,
+    Section,
+    Table,
+    is_replaceable,
+    write_page,
+)
 from smaf.report.thumbnails import fitted, mask_uri, photo_uri
 
 _LAYERS = (Layer("mask", "mask"), Layer("cam", "map", smooth=True))
@@ -20,8 +30,7 @@ _LAYERS = (Layer("mask", "mask"), Layer("cam", "map", smooth=True))
 
 def check_page(folder: Path) -> None:
     """Raise :class:`InputError` where `report.html` in the folder is not one of this project."""
-    path = folder / REPORT
-    if path.is_file() and GENERATOR.encode() not in path.read_bytes()[:2_000]:
+    if not is_replaceable(folder / REPORT):
         raise InputError(
             f"--out {printable(folder)} holds {REPORT}, which this project did not write: choose "
             "another folder"
@@ -29,14 +38,21 @@ def check_page(folder: Path) -> None:
 
 
 def write_predictions_page(
-    folder: Path, entries: Sequence[Mapping[str, Any]], classes: Sequence[str], weights: str
+    folder: Path,
+    entries: Sequence[Mapping[str, Any]],
+    classes: Sequence[str],
+    weights: str,
+    *,
+    most: int = MOST,
 ) -> Path:
     """Write `report.html` with each photograph of the record that is still there.
 
-    `entries` are those of `predictions.json`. The layers are the mask and, where it was drawn, the
+    `entries` are those of `predictions.json`; of more than `most` those of the lowest quality are
+    shown. The layers are the mask and, where it was drawn, the
     map of the class with the largest part of the mask.
     """
-    cards = [card for entry in entries if (card := _card(folder, entry, classes)) is not None]
+    taken = _lowest(entries, most)
+    cards = [card for entry in taken if (card := _card(folder, entry, classes)) is not None]
     shown = np.zeros(len(classes), dtype=np.int64)
     for card in cards:
         shown[list(card.classes)] += 1
@@ -45,14 +61,27 @@ def write_predictions_page(
         "classes", "Classes", [], [], [Table("Photographs with each class", ["class", ""], rows)]
     )
     intro = [f"Masks of {len(cards):,} photographs by {printable(weights)}."]
-    note = (
+    notes = [
         "Quality estimates how good a mask is without a true mask: how far the views that its maps "
         "are the mean of agree with it. Worst and best go by it."
-    )
+    ]
+    if len(taken) < len(entries):
+        notes.append(
+            f"{len(taken):,} of {len(entries):,} photographs are shown, those of the lowest "
+            f"quality; {PREDICTIONS} has all."
+        )
     layers = [layer for layer in _LAYERS if any(layer.key in card.pictures for card in cards)]
-    gallery = Gallery(cards, layers, "mask", [note])
+    gallery = Gallery(cards, layers, "mask", notes)
     write_page(folder / REPORT, Page("SMAF: predictions", classes, intro, [section], gallery))
     return folder / REPORT
+
+
+def _lowest(entries: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping[str, Any]]:
+    """At most `most` entries, in their order: those of the lowest quality."""
+    if len(entries) <= most:
+        return entries
+    order = sorted(range(len(entries)), key=lambda n: entries[n].get("quality", 2.0))
+    return [entries[n] for n in sorted(order[:most])]
 
 
 def _card(folder: Path, entry: Mapping[str, Any], classes: Sequence[str]) -> Card | None:

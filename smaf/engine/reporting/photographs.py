@@ -15,11 +15,10 @@ from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import read_mask
 from smaf.core.parallel import map_parallel
 from smaf.core.record import RunRecord
-from smaf.engine.pipeline.report import MOST
 from smaf.engine.reporting.quality import Estimate, estimate
 from smaf.engine.reporting.runs import ReportedRun
 from smaf.engine.stages.gen_pm import BEFORE_CRF
-from smaf.report.page import Card, Layer
+from smaf.report.page import MOST, Card, Layer
 from smaf.report.pictures import target_picture
 from smaf.report.thumbnails import (
     MAP_SIDE,

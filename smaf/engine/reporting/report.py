@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from smaf.engine.pipeline.report import MOST, NAME, QUALITY
+from smaf.engine.pipeline.report import NAME, QUALITY
 from smaf.engine.reporting.correction_curve import corrections_section, curves_of
 from smaf.engine.reporting.photographs import cards_of, chosen, estimates_of, layers_of
 from smaf.engine.reporting.quality import Estimate, ranked, write_quality
@@ -16,7 +16,7 @@ from smaf.engine.reporting.runs import ReportedRun
 from smaf.engine.reporting.sections import score_sections, settings_section, training_section
 from smaf.engine.reporting.trainings import trainings_of
 from smaf.ops.quality import spearman
-from smaf.report.page import Gallery, Page, write_page
+from smaf.report.page import MOST, Gallery, Page, write_page
 
 
 @dataclass(frozen=True)

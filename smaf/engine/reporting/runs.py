@@ -75,6 +75,11 @@ def open_runs(
     a folder that holds no finished run, and for runs of different classes.
     """
     names = _names(folders)
+    twice = next(
+        (folder for folder, name in zip(folders, names, strict=True) if names.count(name) > 1), None
+    )
+    if twice is not None:
+        raise InputError(f"run {printable(twice)} is named twice: name each run once")
     runs = [_open(f, n, data_root, labels) for f, n in zip(folders, names, strict=True)]
     first = runs[0].data.classes.names
     for run in runs[1:]:

@@ -257,6 +257,7 @@ def yolo(folder: Path, rows: str, names: str) -> Path:
         ("\n- cat\n- dog", 1),
         (" ['background', 'cat', 'dog']", 0),
         (' {0: "cat", 1: "dog"}', 1),
+        ("\n  0: 'cat'\n  1: 'dog'", 1),
     ],
 )
 def test_yolos_names(names: str, label: int, tmp_path: Path) -> None:

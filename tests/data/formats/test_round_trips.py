@@ -126,3 +126,11 @@ def test_what_is_no_format_is_told(tmp_path: Path) -> None:
         format_of(Place.at(tmp_path / "a.json"))
     with pytest.raises(InputError, match="does not exist: name the file or folder"):
         Place.at(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_names_of_classes_may_have_quotes_and_signs(form: str, tmp_path: Path) -> None:
+    classes = ('a "small" cat', "cow's & <b>", "c\\d")
+    made = masks()["ring"]
+    place = write(form, tmp_path / "out", {"ring": made}, classes=classes)
+    np.testing.assert_array_equal(draw(read(place, form)["ring"], made.shape, classes), made)

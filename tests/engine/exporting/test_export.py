@@ -73,6 +73,31 @@ def test_the_most_uncertain_come_first(own: Made, tmp_path: Path) -> None:
     assert [image["file_name"] for image in value["images"]] == ["p3.jpg", "p1.jpg", "p4.jpg"]
 
 
+def test_what_was_corrected_goes_out_as_it_was_corrected(own: Made, tmp_path: Path) -> None:
+    mine = np.full((48, 60), 3, dtype=np.uint8)
+    mine[:, :30] = 1
+    write_mask(own[0] / "CorrectedMasks/p3.png", mine)
+    done = good(smaf_export(own[1], "--to", "masks", "--out", tmp_path / "out"))
+    assert done.out.splitlines()[1] == "1 of them are corrected masks of the data set"
+    np.testing.assert_array_equal(read_mask(tmp_path / "out/p3.png"), mine)
+    # in the values of a run of some classes
+    some = make_run(own[0], tmp_path / "some", (CLASSES[2], CLASSES[0]))
+    good(smaf_export(some, "--to", "masks", "--out", tmp_path / "named"))
+    np.testing.assert_array_equal(read_mask(tmp_path / "named/p3.png"), np.where(mine == 3, 1, 2))
+    # who asks for what is uncertain gets others
+    (own[1] / "quality.csv").write_text("image,quality\np3,0.1\np1,0.2\np0,0.9\n")
+    words = ("--only", "uncertain:1", "--out", tmp_path / "next")
+    assert len(good(smaf_export(own[1], "--to", "masks", *words)).out.splitlines()) == 1
+    assert [path.name for path in (tmp_path / "next").glob("*.png")] == ["p1.png"]
+    (own[0] / "ImageSets/Segmentation/one.txt").write_text("p3\n")
+    done = smaf_export(own[1], "--to", "masks", *words[:2], "--list", "one")
+    assert done.status == 2 and "all 1 photographs have a corrected mask" in done.lines[-1]
+    # a folder of masks is written as it is
+    words = ("--masks", own[1] / "pseudo_mask", "--out", tmp_path / "made")
+    good(smaf_export(own[1], "--to", "masks", *words))
+    assert set(np.unique(read_mask(tmp_path / "made/p3.png"))) != {1, 3}
+
+
 def test_a_run_of_some_classes_is_named_by_them(own: Made, tmp_path: Path) -> None:
     run = make_run(own[0], tmp_path / "some", ("tent", "ball"))
     good(smaf_export(run, "--to", "masks", "--out", tmp_path / "out"))
@@ -98,11 +123,16 @@ def test_predictions(made: Made, tmp_path: Path) -> None:
         mask = read_mask(made[1] / f"pseudo_mask/{name}.png")
         write_mask(folder / f"set/{name}.png", mask)
         photo = str(photographs / f"{name}.jpg")
-        entries.append({"photograph": photo, "mask": f"set/{name}.png", "overlay": "x.jpg"})
+        quality = {"p0": 0.7, "p1": 0.4}[name]
+        entry = {"photograph": photo, "mask": f"set/{name}.png", "overlay": "x.jpg"}
+        entries.append({**entry, "quality": quality})
     record = {"classes": ["background", *CLASSES], "photographs": entries}
     (folder / "predictions.json").write_text(json.dumps(record))
     good(smaf_export(folder, "--to", "cvat", "--out", tmp_path / "out"))
     assert sorted(os.listdir(tmp_path / "out/images")) == ["set__p0.jpg", "set__p1.jpg"]
+    words = ("--only", "uncertain:1", "--out", tmp_path / "worst")  # by their own record
+    good(smaf_export(folder, "--to", "cvat", *words))
+    assert os.listdir(tmp_path / "worst/images") == ["set__p1.jpg"]
 
 
 def test_a_photograph_that_exif_turns_is_written_upright(own: Made, tmp_path: Path) -> None:
@@ -128,6 +158,18 @@ def test_copies_and_an_earlier_export(made: Made, tmp_path: Path) -> None:
     good(smaf_export(made[1], "--to", "coco", "--out", out, "--overwrite"))
     assert not (out / "p0.json").exists() and (out / "train").is_dir()
     assert [name for name in os.listdir(tmp_path) if name.startswith(".smaf")] == []
+
+
+def test_no_export_takes_the_place_of_the_folder_that_it_runs_in(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", ".."):
+        done = smaf_export(made[1].absolute(), "--to", "masks", "--out", out)
+        told = f"error: --out {out} is the folder that this runs in: name a new one"
+        assert done.status == 2 and done.lines == [told]
+    assert os.listdir(tmp_path) == ["here"]
 
 
 BAD = [

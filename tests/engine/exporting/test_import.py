@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as mask_api
-from runs import corrected, smaf_export, smaf_import
+from runs import corrected, make_run, smaf_export, smaf_import
 from small_set import CLASSES, PICTURES, good
 
 from smaf.core.images import read_mask, write_mask
@@ -67,6 +67,16 @@ def test_classes_go_by_name_and_values_are_the_data_sets(own: Made, tmp_path: Pa
     np.testing.assert_array_equal(corrected(own[0], "p0"), expected)
 
 
+@pytest.mark.parametrize("part", ["train", "train/metadata.jsonl"])
+def test_one_list_of_an_export_has_the_classes_of_all(part: str, own: Made, tmp_path: Path) -> None:
+    some = make_run(own[0], tmp_path / "some", ("tent", "ball"))
+    good(smaf_export(some, "--to", "huggingface", "--out", tmp_path / "out"))
+    good(smaf_import(tmp_path / "out" / part, own[0]))
+    mask = run_mask(own, "p0")
+    expected = np.where(mask == CLASSES.index("box") + 1, 255, mask)
+    np.testing.assert_array_equal(corrected(own[0], "p0"), expected)
+
+
 def test_run_lengths_plain_and_packed(own: Made, tmp_path: Path) -> None:
     counts = [2 * 48 + 3, 5, 43, 5, 43, 5, 43, 5, 54 * 48 + 40]
     code = mask_api.frPyObjects({"size": [48, 60], "counts": counts}, 48, 60)
@@ -110,6 +120,27 @@ def test_photographs_that_lie_elsewhere_go_by_their_own_names(own: Made, tmp_pat
     image = {"id": 1, "file_name": "first one.jpg", "width": 60, "height": 48}
     good(smaf_import(coco(own, tmp_path, images=[image]), data))
     assert corrected(data, "p0").any()
+
+
+def test_a_photograph_in_a_folder_is_not_the_one_whose_id_is_its_name(
+    own: Made, tmp_path: Path
+) -> None:
+    data = own[0]
+    (data / "dataset.json").write_text(json.dumps({"photographs": "JPEGImages", "masks": None}))
+    (data / "JPEGImages/sub").mkdir()
+    (data / "JPEGImages/p0.jpg").rename(data / "JPEGImages/sub/p1.jpg")
+    rows = [f"{i},{i}.jpg" if i != "p0" else "p0,sub/p1.jpg" for i in PICTURES]
+    (data / "files.csv").write_text("image,photograph\n" + "\n".join(rows) + "\n")
+    # as `smaf run` lays its masks out
+    write_mask(tmp_path / "masks/sub/p1.png", run_mask(own, "p0"))
+    write_mask(tmp_path / "masks/p1.png", run_mask(own, "p1"))
+    good(smaf_import(tmp_path / "masks", data))
+    for image_id in ("p0", "p1"):
+        np.testing.assert_array_equal(corrected(data, image_id), run_mask(own, image_id))
+    # nor where its own photograph is on another list
+    (data / "ImageSets/Segmentation/one.txt").write_text("p1\n")
+    (tmp_path / "masks/p1.png").unlink()
+    assert "sub/p1" in smaf_import(tmp_path / "masks", data, "--list", "one").err
 
 
 def test_photographs_without_an_object(own: Made, tmp_path: Path) -> None:
@@ -203,6 +234,37 @@ def test_a_fault_in_the_last_photograph_leaves_the_others_unwritten(
     done = smaf_import(tmp_path / "m", own[0])
     assert done.status == 2 and "has the value 9, but the data set has 3 classes" in done.lines[-1]
     assert not (own[0] / "CorrectedMasks").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ("run/pseudo_mask/p3.png", "p3.png is 59×48 pixels, its photograph is 60×48"),
+        ("data/CorrectedMasks/p3.png", "p3.png is 59×48 pixels, its photograph is 60×48"),
+        ("data/CorrectedMasks/p3.bmp", "p3.bmp would be beside p3.png: move it away"),
+    ],
+)
+def test_what_is_compared_is_checked_before_the_first_mask_is_written(
+    there: str, told: str, own: Made, tmp_path: Path
+) -> None:
+    good(smaf_export(own[1], "--to", "coco", "--out", tmp_path / "out"))
+    other = own[0].parent / there
+    other.parent.mkdir(exist_ok=True)
+    Image.new("L", (59, 48)).save(other)
+    words = ("--run", own[1]) if there.startswith("run") else ()
+    done = smaf_import(tmp_path / "out", own[0], *words)
+    assert done.status == 2 and told in done.lines[-1]
+    assert not (own[0] / "CorrectedMasks/p0.png").exists()
+
+
+def test_what_a_corrected_mask_ignores_stays_ignored(own: Made, tmp_path: Path) -> None:
+    mine = np.full((48, 60), 2, dtype=np.uint8)
+    mine[:, :20], mine[:, 50:] = 0, 255
+    write_mask(own[0] / "CorrectedMasks/p3.png", mine)
+    good(smaf_export(own[1], "--to", "coco", "--out", tmp_path / "out"))
+    good(smaf_import(tmp_path / "out", own[0], "--run", own[1]))
+    unsure = (mine == 0) & (run_mask(own, "p3") == 255)  # by the run
+    np.testing.assert_array_equal(corrected(own[0], "p3"), np.where(unsure, 255, mine))
 
 
 def test_two_files_of_one_photograph(own: Made, tmp_path: Path) -> None:

@@ -131,6 +131,25 @@ def test_corrections_of_a_finished_run(
     assert (at.mirrored / "p6.png").samefile(at.masks / "p6.png")
 
 
+@pytest.mark.slow
+def test_a_run_whose_corrections_are_all_gone_is_one_without(
+    finished: RunPlaces, recipe: Path, tmp_path: Path
+) -> None:
+    root, out = tmp_path / "set", tmp_path / "run"
+    shutil.copytree(finished.data_root, root)
+    shutil.copytree(finished.logdir, out)
+    at, data = RunPlaces(out, root), open_data(root)
+    correct(root, "p0", 1)
+    run_all(data, run_plan(recipe, corrected=True), out)
+    assert masks(at) != masks(finished)
+    shutil.rmtree(root / "CorrectedMasks")
+    run_all(data, run_plan(recipe, corrected=True), out)
+    assert masks(at) == masks(finished)
+    run_all(data, run_plan(recipe), out)  # nor is the option needed any more
+    with pytest.raises(InputError, match="no photograph of the list has a mask in"):
+        run_all(data, run_plan(recipe, corrected=True), out)
+
+
 def test_bad_corrections_stop_a_run_before_it_begins(
     finished: RunPlaces, recipe: Path, tmp_path: Path
 ) -> None:

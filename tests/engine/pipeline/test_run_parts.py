@@ -70,6 +70,14 @@ def test_lists(tmp_path: Path) -> None:
     assert lists_of(open_data(root), run.plan).scored == ()
 
 
+def test_a_list_that_became_empty_goes(tmp_path: Path) -> None:
+    at = RunPlaces(tmp_path / "run", tmp_path)
+    Lists(("a", "b"), ("a", "b"), thresholds=("b",)).write(at)
+    assert at.list("thresholds").read_text() == "b\n"
+    Lists(("a", "b"), ("a", "b"), corrected=("b",)).write(at)  # no threshold is chosen any more
+    assert not at.list("thresholds").exists() and at.list("train").read_text() == "a\nb\n"
+
+
 def test_the_method_and_what_is_left_out(tmp_path: Path) -> None:
     run = scope(tmp_path)
     assert [step.key for step in method(run)] == [

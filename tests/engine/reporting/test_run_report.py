@@ -218,5 +218,11 @@ def test_errors_are_one_line(made: RunPlaces, tmp_path: Path) -> None:
     line = fault(made.logdir, "--data_root", other)
     assert "has the classes ball, box, cone" in line and "--data_root" in line
     assert "--photographs 0: expected more than 0" in fault(made.logdir, "--photographs", 0)
+    (tmp_path / "mine.csv").write_text("mine")
+    for out in (tmp_path / "mine.csv", tmp_path):
+        assert f"--out {out} is no page of this project" in fault(made.logdir, "--out", out)
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+    twice = f"run {made.logdir} is named twice: name each run once"
+    assert twice in fault(made.logdir, made.logdir)
     second = make_run(tmp_path / "second", made.data_root, class_list=["ball", "box"])
     assert "report them one by one" in fault(made.logdir, second.logdir)
