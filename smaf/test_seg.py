@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from smaf.core.command import run_command
+from smaf.core.errors import InputError
 from smaf.engine import distributed
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 from smaf.engine.stages.test_seg import SegmentPlan, save_for_server, test_seg
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _segment(job: Job[SegmentPlan]) -> None:
     """Make the masks, an archive of them, and their scores, as the options say."""
+    if job.options.save_for_server and job.plan.uncertain != "none":
+        raise InputError("--save_for_server: VOC's server takes no 255: leave out --uncertain")
     data, list_name, first = job.data.open(), job.plan.list_name, distributed.rank() == 0
     masks, ids = test_seg(data, job.plan, job.output), data.ids(list_name)
     if job.options.save_for_server and first:

@@ -159,9 +159,15 @@ def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
     if declared.about.files:
         names = [f"{image_id}{declared.about.files}" for image_id in ids]
         return {f"{CONTENTS}--{name}": settings_digest(Path(value), names)} if value else {}
-    if value is not None and Path(value).is_file():
-        return {name: checksum(Path(value).read_bytes())}
-    return {name: value}
+    if isinstance(value, tuple):
+        return {name: [_held(one) for one in value]}
+    return {name: None if value is None else _held(value)}
+
+
+def _held(name: str | Path) -> str:
+    """The checksum of a file; a name that is none stands for itself."""
+    path = Path(name)
+    return checksum(path.read_bytes()) if path.is_file() else str(name)
 
 
 def corrected_digest(data: DataRoot, ids: Sequence[str]) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SizedMaps,
         cams_to_mask,
         mean_maps,
+        mean_of,
         normalise_maps,
         peak_scores,
         view_logits,
@@ -49,7 +50,7 @@ _PLACES = {
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
     "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
-    "views": "SizedMaps cams_to_mask mean_maps normalise_maps peak_scores view_logits",
+    "views": "SizedMaps cams_to_mask mean_maps mean_of normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
@@ -73,6 +74,7 @@ __all__ = [
     "eps_loss",
     "fuse_cams",
     "mean_maps",
+    "mean_of",
     "move_prototypes",
     "normalise_maps",
     "peak_scores",

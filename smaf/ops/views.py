@@ -178,6 +178,20 @@ def _strongest(values: np.ndarray, plane: np.ndarray, count: int) -> np.ndarray:
     return np.partition(values, -count)[-count:]
 
 
+def mean_of(several: Sequence[SizedMaps]) -> SizedMaps:
+    """The mean of the maps of several networks, which have one size.
+
+    Example:
+        >>> halves = [SizedMaps(np.full((1, 1, 1), v, dtype=np.float32), (1, 1)) for v in (0, 1)]
+        >>> mean_of(halves).maps.tolist()
+        [[[0.5]]]
+    """
+    if len(several) == 1:
+        return several[0]
+    total = np.sum([each.maps for each in several], axis=0)
+    return replace(several[0], maps=total / np.float32(len(several)))
+
+
 @dataclass(frozen=True)
 class ViewLogits:
     """This holds a network's logits of a photograph's views.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import tarfile
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,21 +18,29 @@ from tqdm import tqdm
 from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError, during
 from smaf.core.files import write_bytes
-from smaf.core.images import read_image, read_mask, write_mask
+from smaf.core.images import read_mask
 from smaf.core.options import FRACTION, Role, option, part
 from smaf.core.parallel import conveyor
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.distributed import process_group
-from smaf.engine.fused import read_ahead
+from smaf.engine.fused import check_fused, read_ahead
 from smaf.engine.outputs import Output, Places, image_run, settings_of
 from smaf.engine.plans import Compute, StagePlan, listed_as
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.predicting import Network, open_network
 from smaf.engine.predicting.torch_network import TorchNetwork
-from smaf.engine.stages.gen_pm import write_class_list
-from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, view_logits
+from smaf.engine.segmenting import (
+    UNCERTAIN,
+    Probabilities,
+    SegmentJob,
+    SegmentRule,
+    probabilities,
+    write_segmented,
+)
+from smaf.engine.stages.gen_pm import check_mask, write_class_list
+from smaf.ops import SizedMaps
 
 log = logging.getLogger("smaf")
 SERVER_FOLDER = "results/VOC2012/Segmentation/comp6_test_cls"
@@ -47,13 +54,26 @@ class SegmentPlan(StagePlan):
     command: ClassVar[str] = "test_seg"
 
     list_name: str = listed_as("val")
-    weights: str | Path | None = option(
+    weights: str | Path | tuple[str | Path, ...] | None = option(
         None,
         "stage 4's network, deeplab-pytorch's, shipped weights by name, .onnx or .pt2; default: "
-        "below --logdir",
+        "below --logdir. Of several networks the mean of their softmaxes is taken, each costs its "
+        "own time",
+        many="+",
         role=Role.CONTENTS,
     )
     crf: bool = option(False, "dense CRF on the softmax")
+    uncertain: str = option(
+        "none",
+        "mark pixels 255, which stage 4 ignores: where the masks of several networks disagree, or "
+        "where CRF disagrees with the mask before it",
+        choices=UNCERTAIN,
+    )
+    save_maps: bool = option(
+        False,
+        "also write class probabilities as fused maps <id>.npz, for train_fusion --soft_background "
+        "or refine_fusion --background 0.5; needs --label_filter logits",
+    )
     label_filter: str = option(
         "none",
         "logits: tell only the classes of the image-level labels apart, for photographs whose "
@@ -77,92 +97,78 @@ class SegmentPlan(StagePlan):
             raise InputError(
                 "--score and --label_filter logits: labels that are known need no score"
             )
+        if isinstance(self.weights, tuple) and len(self.weights) < 2:
+            object.__setattr__(self, "weights", next(iter(self.weights), None))
+        if self.uncertain == "networks" and not isinstance(self.weights, tuple):
+            raise InputError(
+                "--uncertain networks compares the masks of several: name two --weights or more"
+            )
+        if self.uncertain == "crf" and not self.crf:
+            raise InputError("--uncertain crf compares masks before and after CRF: add --crf")
+        if self.save_maps and not self.labels_decide:
+            raise InputError(
+                "--save_maps writes maps of the labelled classes: add --label_filter logits"
+            )
 
     @property
     def labels_decide(self) -> bool:
         """Whether the image-level labels take part."""
         return self.label_filter != "none"
 
+    @property
+    def networks(self) -> list[str]:
+        """The names of the weights."""
+        several = self.weights if isinstance(self.weights, tuple) else (self.weights,)
+        return [str(one) for one in several if one is not None]
+
+    @property
+    def rule(self) -> SegmentRule:
+        """What is made of the networks' mean."""
+        return SegmentRule(self.crf, self.uncertain, self.save_maps)
+
     def located(self, places: Places) -> SegmentPlan:
         """The plan with the files of a whole run where it names none."""
         return self.filled(weights=places.segmenter)
 
 
-def probabilities(
-    network: Network,
-    photo: Any,
-    views: Views,
-    classes: Sequence[int] | None = None,
-    score: float = 0.0,
-) -> tuple[list[int], SizedMaps]:
-    """Class indices and their maps in 0..1: the mean softmax over the views.
-
-    Background has what the maps leave to 1.
-    With `classes` these are taken, without, those whose score (:func:`smaf.ops.peak_scores`)
-    reaches `score`. With `views.label_filter` `"logits"` the softmax is over these and background.
-    """
-    logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, views=views)
-    if classes is None:
-        maps = logits.sized_maps()
-        if score <= 0:
-            return list(range(len(maps.maps))), maps
-        classes = np.flatnonzero(maps.peak_scores() >= score).tolist()
-    return list(classes), logits.sized_maps(classes)
+def _open(data: DataRoot, plan: SegmentPlan) -> list[Network]:
+    """The networks, which must all segment the data set's classes."""
+    networks = []
+    for weights in plan.networks:
+        network = open_network(weights, plan.compute.device, threads=plan.compute.threads)
+        if not network.segments:
+            raise InputError(
+                f"--weights {weights} hold a classifier: its masks are made by stage 3 (gen_pm), "
+                "or by `smaf predict`"
+            )
+        if network.class_names != data.classes.names:
+            raise InputError(
+                f"--weights {weights} have the classes {', '.join(network.class_names)}; the data "
+                f"set keeps {', '.join(data.classes.names)}: name the right --classes, or other "
+                "weights"
+            )
+        networks.append(network)
+    return networks
 
 
-def _mask(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
-    """(H, W) uint8: the most probable of the classes and background."""
-    return maps.mask(
-        lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
-    )
-
-
-def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Path) -> None:
-    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask.
-
-    Large photographs are refined at a smaller size.
-    """
-    with during(f"refining the mask of {photo_path}"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the size cap, which the parent tells once
-        photo = read_image(photo_path)
-        smaller = bounded_photo(photo)
-        maps = SizedMaps(half.astype(np.float32), smaller.size).full()
-        refined = crf_cams(smaller, dict(zip(classes, maps, strict=True)), background=None)
-        planes = (
-            np.stack(list(refined.values()))
-            if refined
-            else np.zeros((0, smaller.height, smaller.width))
-        )
-        write_mask(out, _mask(classes, SizedMaps(planes, photo.size)))
-
-
-def _check_network(network: Network, data: DataRoot) -> None:
-    if not network.segments:
-        raise InputError(
-            "--weights hold a classifier: its masks are made by stage 3 (gen_pm), or by `smaf "
-            "predict`"
-        )
-    if network.class_names != data.classes.names:
-        raise InputError(
-            f"--weights have the classes {', '.join(network.class_names)}; the data set keeps "
-            f"{', '.join(data.classes.names)}: name the right --classes, or other weights"
-        )
-
-
-def _precise(plan: SegmentPlan, network: Network, output: Output) -> tuple[SegmentPlan, Network]:
-    """The plan with its precision, and the network at it; `.onnx` and `.pt2` have their own."""
-    if not isinstance(network, TorchNetwork):
+def _precise(
+    plan: SegmentPlan, networks: Sequence[Network], output: Output
+) -> tuple[SegmentPlan, list[Network]]:
+    """The plan with its precision, and the networks at it; `.onnx` and `.pt2` have their own."""
+    first = next((n for n in networks if isinstance(n, TorchNetwork)), None)
+    if first is None:
         device = torch.device("cpu")
-        return with_precision(plan, output, device=device, trial=None), network
-    whole = network.whole
-    plan = with_precision(plan, output, device=network.device, trial=lambda: inference_trial(whole))
-    return plan, network.at(plan.compute.precision)
+        return with_precision(plan, output, device=device, trial=None), list(networks)
+    whole = first.whole
+    plan = with_precision(plan, output, device=first.device, trial=lambda: inference_trial(whole))
+    precision = plan.compute.precision
+    return plan, [n.at(precision) if isinstance(n, TorchNetwork) else n for n in networks]
 
 
 def _segmented(
-    network: Network, data: DataRoot, ids: Sequence[str], plan: SegmentPlan
-) -> Iterator[tuple[str, Image.Image, list[int], SizedMaps]]:
-    """(id, photograph, classes, their probabilities) of each image, with a progress bar."""
+    networks: Sequence[Network], data: DataRoot, ids: Sequence[str], plan: SegmentPlan
+) -> Iterator[tuple[str, Image.Image, Probabilities]]:
+    """(id, photograph, its class probabilities) of each image, with a progress bar."""
     photos = zip(ids, read_ahead(ids, data.photo), strict=True)
     quiet = distributed.rank() > 0
     bar = tqdm(photos, total=len(ids), unit="image", mininterval=1.0, disable=quiet)
@@ -170,60 +176,72 @@ def _segmented(
         with during(f"segmenting {data.photo_path(image_id)}"):
             known = np.flatnonzero(data.all_labels[image_id]) if plan.labels_decide else None
             shown = None if known is None else known.tolist()
-            classes, maps = probabilities(network, photo, plan.views, shown, plan.score)
-        yield image_id, photo, classes, maps
+            found = probabilities(networks, photo, plan.views, shown, plan.score)
+        yield image_id, photo, found
 
 
 def _make(
-    network: Network, data: DataRoot, ids: Sequence[str], plan: SegmentPlan, out: Path
+    networks: Sequence[Network], data: DataRoot, ids: Sequence[str], plan: SegmentPlan, out: Path
 ) -> None:
-    """Write the masks of `ids`; the CRF works beside the network."""
-    told = False
+    """Write the masks of `ids`; the CRF works beside the networks."""
+    told, rule = False, plan.rule
     with conveyor(plan.compute.num_workers if plan.crf else 0, tasks=len(ids)) as belt:
-        for image_id, photo, classes, maps in _segmented(network, data, ids, plan):
-            path = out / f"{image_id}.png"
-            if not plan.crf:
-                write_mask(path, _mask(classes, maps))
-                continue
-            if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
-                log.warning(
-                    "warning: the dense CRF of %s, and of others as large, works on %d pixels "
-                    "(size cap)",
-                    data.photo_path(image_id),
-                    MAX_VIEW_PIXELS,
-                )
-                told = True
-            half = maps.maps.astype(np.float16)
-            belt.put(_refine, data.photo_path(image_id), classes, half, path, size=half.nbytes)
+        for image_id, photo, found in _segmented(networks, data, ids, plan):
+            maps, size = found.mean(), 0
+            if plan.crf:  # the workers' input, halved
+                maps = SizedMaps(maps.maps.astype(np.float16), maps.whole)
+                size = maps.maps.nbytes
+                if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
+                    log.warning(
+                        "warning: the dense CRF of %s, and of others as large, works on %d pixels "
+                        "(size cap)",
+                        data.photo_path(image_id),
+                        MAX_VIEW_PIXELS,
+                    )
+                    told = True
+            doubted = found.doubted() if plan.uncertain == "networks" else None
+            job = SegmentJob(data.photo_path(image_id), out / f"{image_id}.png", doubted)
+            belt.put(write_segmented, rule, job, found.classes, maps, size=size)
+
+
+def _check(data: DataRoot, plan: SegmentPlan, folder: Path, image_id: str) -> None:
+    """Raise where the results of an image are not there and whole, or not of its labels."""
+    path = folder / f"{image_id}.png"
+    if plan.labels_decide:
+        check_mask(path, data, image_id)
+    else:
+        read_mask(path)
+    if plan.save_maps:
+        check_fused(path.with_suffix(".npz"), data, image_id)
 
 
 def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> Path:
     """Segment a list: write palette PNGs `<id>.png` to a folder; return the folder.
 
-    Their values are 0 for background and class index + 1. Where image-level labels decide
-    (`label_filter`), only their classes are told apart, else those whose score reaches the plan's.
-    Masks that are there and whole, of the same settings, are not made again. Raises
-    :class:`InputError` for data or weights that do not serve.
+    Their values are 0 for background and class index + 1, and 255 where the plan marks pixels as
+    uncertain. Where image-level labels decide (`label_filter`), only their classes are told apart,
+    else those whose score reaches the plan's. With `save_maps` class probabilities lie beside them,
+    `<id>.npz` as stages 1 and 2 know them. Results that are there and whole, of the same settings,
+    are not made again. Raises :class:`InputError` for data or weights that do not serve.
     """
     plan.require("weights")
     output = Output.of(output)
-    network = open_network(str(plan.weights), plan.compute.device, threads=plan.compute.threads)
-    _check_network(network, data)
+    networks = _open(data, plan)
     # nothing of the network is exchanged
     with plan.compute.limited(), process_group(torch.device("cpu")):
-        plan, network = _precise(plan, network, output)
+        plan, networks = _precise(plan, networks, output)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids)
+        data.require(ids, labels=plan.labels_decide)
         with image_run(
             output,
             settings,
             ids=ids,
-            results=("*.png",),
-            check=lambda i: read_mask(output.folder / f"{i}.png"),
+            results=("*.png", "*.npz"),
+            check=lambda i: _check(data, plan, output.folder, i),
             what="masks",
         ) as run:
             write_class_list(output.folder, data)
-            _make(network, data, run.todo, plan, output.folder)
+            _make(networks, data, run.todo, plan, output.folder)
     return output.folder
 
 
