@@ -29,12 +29,12 @@ from smaf.engine.outputs import Places
 _TRAINING = "--recipe light --resize_long 176 288 --crop 152 --batch_size 12"
 _RECIPE = {
     "train_eps": f"{_TRAINING} --lr 2e-4",
-    "gen_fusion": "--recipe light --long_side 256",
+    "gen_fusion": "--recipe light --long_side 224",
     "refine_fusion": "--recipe light --background 0.32",
     "train_fusion": f"{_TRAINING} --lr 1e-4",
-    "gen_pm": "--recipe light --long_side 256",
+    "gen_pm": "--recipe light --long_side 224",
     "train_seg": _TRAINING,
-    "test_seg": "--recipe light --long_side 256",
+    "test_seg": "--recipe light --long_side 224",
 }
 _ONE_VIEW: dict[str, Any] = {"scales": (1.0,), "flip": False}
 
@@ -47,9 +47,9 @@ class DemoOptions(Options):
 
     out: str = option("demo", "folder for the photographs, the data set and the run")
     report: str = option("demo_report.html", "the page with pictures")
-    images: int = option(72, "photographs to train on, about", within=POSITIVE)
-    test_images: int = option(28, "photographs to test on, about", within=POSITIVE)
-    steps: int = option(32, "steps of each training", within=POSITIVE)
+    images: int = option(64, "photographs to train on, about", within=POSITIVE)
+    test_images: int = option(24, "photographs to test on, about", within=POSITIVE)
+    steps: int = option(30, "steps of each training", within=POSITIVE)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     device: str = option("auto", "where to compute", choices=DEVICES)
     overwrite: bool = option(False, "train afresh; else a finished stage stays")
