@@ -48,7 +48,7 @@ class Extent:
     steps: int = 20
     crop: int = 152
     batch: int = 4
-    long_side: int | None = None  # None: the recipe's, as of the scales
+    long_side: int | None = None  # None: as the recipe has it, as are None scales
     scales: tuple[float, ...] | None = None
     fused: tuple[int, int] = (500, 375)
     classifier: tuple[int, int] = (8, 448)  # photographs a forward pass, crop

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -83,10 +83,7 @@ class Predictions:
             photographs, desc="looking for what is done", unit="photograph", delay=2.0, leave=False
         )
         self.todo = [photograph for photograph in bar if not self._has_mask(photograph)]
-        done = set(photographs) - set(self.todo)
-        self.redraw = [p for p in photographs if p in done and not self._has_overlay(p)]
-        for photograph in done:  # it may have moved since
-            self._entries[self.names[photograph.path][0]] |= self._named(photograph)
+        self.redraw = self._renamed(set(photographs) - set(self.todo))
         self._check_free(earlier, recorded=record is not None)
         if fresh:
             self._remove(earlier, changed)
@@ -117,6 +114,13 @@ class Predictions:
         }
         if time.monotonic() - self._written > max(1.0, _SHARE * self._cost):
             self.write()
+
+    def _renamed(self, done: Collection[Photograph]) -> list[Photograph]:
+        """Name what is `done` as it is called now; return that which lacks its overlay."""
+        there = [photograph for photograph in self._photographs if photograph in done]
+        for photograph in there:  # it may have moved since
+            self._entries[self.names[photograph.path][0]] |= self._named(photograph)
+        return [photograph for photograph in there if not self._has_overlay(photograph)]
 
     def _named(self, photograph: Photograph) -> Entry:
         """How the record names a photograph, and where it says that it lies."""
