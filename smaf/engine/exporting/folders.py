@@ -108,6 +108,14 @@ def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _below(export: Path, below: str) -> dict[str, str | None]:
+    """The files of an export in a folder `below` it, also those that are gone, and checksums."""
+    known = _recorded(export).get("files")
+    gone = dict.fromkeys(known if isinstance(known, dict) else {})
+    found, start = {**gone, **_files(export)}, "" if below == "." else f"{below}/"
+    return {name: value for name, value in found.items() if name.startswith(start)}
+
+
 class Importing:
     """Notes in an export that its changes have been imported, so that it may be replaced.
 
@@ -116,37 +124,29 @@ class Importing:
     """
 
     def __init__(self, source: Path) -> None:
-        top = source if source.is_dir() else source.absolute().parent
-        above = [top, *list(top.absolute().parents)[:_UP]]
-        self._export = next((folder for folder in above if (folder / MARK).is_file()), None)
-        self._files: dict[str, str | None] = {}
-        if self._export is not None:
-            self._files = self._read(source, self._export)
-
-    @staticmethod
-    def _read(source: Path, export: Path) -> dict[str, str | None]:
-        """The files that an import of `source` reads, and their checksums."""
-        if source.is_file() and source.suffix.lower() in _ALONE:
-            name = Path(os.path.realpath(source)).relative_to(os.path.realpath(export))
-            return {name.as_posix(): contents(source)}
+        alone = source.is_file() and source.suffix.lower() in _ALONE
         top = source if source.is_dir() else source.parent
-        below = Path(os.path.realpath(top)).relative_to(os.path.realpath(export)).as_posix()
-        start = "" if below == "." else f"{below}/"
-        known = _recorded(export).get("files")
-        gone = dict.fromkeys(known if isinstance(known, dict) else {})
-        return {
-            name: value
-            for name, value in {**gone, **_files(export)}.items()
-            if name.startswith(start)
-        }
+        top = Path(os.path.realpath(top))
+        above = [top, *list(top.parents)[:_UP]]
+        self._export = next((folder for folder in above if (folder / MARK).is_file()), None)
+        self._facts: dict[str, Any] = {}
+        self._files: dict[str, str | None] = {}
+        if self._export is None:
+            return
+        with suppress(InputError):  # a damaged record, which keeps its export from being replaced
+            self._facts = _recorded(self._export)
+            below = top.relative_to(self._export)
+            if alone:
+                self._files = {(below / source.name).as_posix(): contents(source)}
+            else:
+                self._files = _below(self._export, below.as_posix())
 
     def done(self) -> None:
         """Note it."""
-        if self._export is None:
+        if self._export is None or not self._facts:
             return
-        facts = _recorded(self._export)
-        known = facts.get("files")
+        known = self._facts.get("files")
         files = {**(known if isinstance(known, dict) else {}), **self._files}
         there = {name: value for name, value in files.items() if value is not None}
         with suppress(OSError):  # a folder that cannot be written to: its export stays refused
-            write_json(self._export / MARK, {**facts, "files": there})
+            write_json(self._export / MARK, {**self._facts, "files": there})

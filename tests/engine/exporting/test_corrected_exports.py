@@ -114,6 +114,27 @@ def test_files_in_folders_below(form: str, file: str, own: Made, tmp_path: Path)
     good(smaf_export(own[1], *words, "--overwrite"))
 
 
+def test_a_link_out_of_the_folder(own: Made, out: Path, tmp_path: Path) -> None:
+    """A link counts as the file that it leads to; a link to the export as the export."""
+    shutil.move(out / "p3.json", tmp_path / "p3.json")
+    (out / "p3.json").symlink_to(tmp_path / "p3.json")
+    correct(tmp_path / "p3.json")
+    refused(again(own, out), "p3.json")
+    good(smaf_import(out / "p3.json", own[0]))
+    correct(out / "p4.json")
+    (tmp_path / "link").symlink_to(out, target_is_directory=True)
+    refused(again(own, out), "p4.json")
+    good(smaf_import(tmp_path / "link", own[0]))
+    good(again(own, out))
+
+
+def test_a_damaged_record_of_an_export(own: Made, out: Path) -> None:
+    (out / MARK).write_text("{")
+    good(smaf_import(out, own[0]))
+    done = again(own, out)
+    assert done.status == 2 and f"record of an export {out / MARK} is not valid" in done.lines[-1]
+
+
 def test_an_export_of_an_earlier_version_goes_by_time(own: Made, out: Path) -> None:
     mark = out / MARK
     value = json.loads(mark.read_text())
