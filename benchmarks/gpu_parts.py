@@ -47,6 +47,9 @@ class Extent:
     photo: tuple[int, int] = (256, 192)
     steps: int = 20
     crop: int = 152
+    batch: int = 4
+    long_side: int | None = None  # None: as the recipe has it, as are None scales
+    scales: tuple[float, ...] | None = None
     fused: tuple[int, int] = (500, 375)
     classifier: tuple[int, int] = (8, 448)  # photographs a forward pass, crop
     segmenter: tuple[int, int] = (5, 321)
@@ -54,7 +57,20 @@ class Extent:
     precisions: tuple[str, ...] = PRECISIONS
 
 
-QUICK = Extent(4, (96, 72), 2, 64, (32, 24), (1, 32), (1, 33), 1, ("fp32",))
+QUICK = Extent(
+    photographs=4,
+    photo=(96, 72),
+    steps=2,
+    crop=40,
+    batch=2,
+    long_side=48,
+    scales=(1.0,),
+    fused=(32, 24),
+    classifier=(1, 32),
+    segmenter=(1, 33),
+    repeats=1,
+    precisions=("fp32",),
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,9 @@ class Place:
             steps=self.extent.steps,
             crop=crop,
             resize_long=(crop, 2 * crop),
-            batch_size=4,
+            batch_size=self.extent.batch,
+            long_side=self.extent.long_side,
+            scales=self.extent.scales,
             **shared,
         )
 
@@ -142,11 +160,16 @@ def compare_maps(place: Place) -> list[Entry]:
     """Fused maps of the test photographs by stage 0's classifier: device and CPU."""
     data = open_data(place.folder / "data")
     model = build_network(read_checkpoint(place.folder / "fp32" / "eps" / CLASSIFIER))
+    scales = place.extent.scales
+    views = PAPER_VIEWS if scales is None else Views(scales)
 
     def maps(device: torch.device, precision: str) -> list[np.ndarray]:
         model.to(device)
         with autocast(device, precision):
-            fused = (fuse_cams(model, data.photo(i), data.all_labels[i]) for i in data.ids("test"))
+            fused = (
+                fuse_cams(model, data.photo(i), data.all_labels[i], views=views)
+                for i in data.ids("test")
+            )
             return [plane for cams in fused for plane in cams.values()]
 
     there, checks = maps(torch.device("cpu"), "fp32"), []
@@ -162,7 +185,7 @@ def compare_losses(place: Place) -> list[Entry]:
     """The loss of each stage's first batch with the light network: device and CPU."""
     checks = []
     for stage in STAGES:
-        step = Step(stage, LIGHT, 4, place.extent.crop)
+        step = Step(stage, LIGHT, place.extent.batch, place.extent.crop)
 
         def loss(device: torch.device, precision: str, step: Step = step) -> float:
             model, loop = step.build(), replace(step.loop, accumulate=1)
@@ -202,7 +225,7 @@ def compare_launched(place: Place, processes: int) -> list[Entry]:
     """Stage 0's weights and stage 1's maps: of many processes, and of one with as large a batch."""
     options: Entry = {"list": "train", "backbone": LIGHT, "optimiser": "sgd", "lr": 0.001}
     many, one = place.folder / "many", place.folder / "one"
-    batch = 4 * processes
+    batch = place.extent.batch * processes
     launched(place, processes, "train_eps", out=many / "eps", **options)
     place.commands().run("train_eps", out=one / "eps", **{**options, "batch_size": batch})
     states = [read_checkpoint(classifier_in(folder / "eps")).state for folder in (many, one)]

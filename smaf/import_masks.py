@@ -13,7 +13,8 @@ from pathlib import Path
 from smaf.core.command import make_parser, run_command
 from smaf.core.options import add_options, plan_from
 from smaf.data.layout import open_data
-from smaf.engine.exporting.importing import ImportPlan, import_masks
+from smaf.engine.exporting.import_plan import ImportPlan
+from smaf.engine.exporting.importing import import_masks
 
 
 def build_parser() -> argparse.ArgumentParser:

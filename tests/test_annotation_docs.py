@@ -12,7 +12,7 @@ from smaf import export, import_masks
 from smaf.core.options import plan_from
 from smaf.data.formats import FORMATS
 from smaf.engine.exporting.exporting import ExportPlan
-from smaf.engine.exporting.importing import ImportPlan
+from smaf.engine.exporting.import_plan import ImportPlan
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "annotation_tools.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -32,6 +33,72 @@ def test_links_lead_somewhere(page: str) -> None:
         there = path.parent / file if file else path
         assert there.exists(), f"{page} links to {target}"
         assert not anchor or anchor in anchors(there), f"{page} links to {target}"
+
+
+def link_faults(text: str) -> list[str]:
+    """What is wrong in the form of a page's links; blocks and code in a line are no links."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    text = re.sub(r"`[^`\n]*`", "code", text)
+    faults = [f"broken Markdown: {found}" for found in re.findall(_BROKEN, text)]
+    for url in re.findall(r"\b\w+://[^\s<>()\[\]]*", text):
+        rest = url.removeprefix("https://")
+        doubtful = re.search(r"[\\\"|{}^]|//|\.\.", rest)
+        if rest == url or doubtful or not re.match(r"([\w-]+\.)+[a-z]{2,}(?=[/?#]|$)", rest):
+            faults.append(f"not https://host/…: {url}")
+    return faults
+
+
+# [words](), [words](a b), [words](… without an end, [words] (address), (words)[address]
+_BROKEN = re.compile(
+    r"\]\(\s*\)|\]\([^)\s]*[ \t][^)\"]*\)|\]\([^)\n]*$|\[[^]\n]+\]\s+\(\w+://[^)]*\)"
+    r"|\([^()\n]+\)\[\w+://[^]]*\]|\[\]\([^)]*\)",
+    re.M,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("[a](https://example.org/x?y=1#z), <https://example.org> and `http://localhost:8080`", 0),
+        ("[a](page.md#part) and ![a picture](a.png) (aside) [1, 2]", 0),
+        ("```bash\ncurl http://x\n```\n", 0),
+        ("[a](http://example.org)", 1),
+        ("[a](https://example)", 1),
+        ("[a](https:///example.org)", 1),
+        ("[a](https://example.org//x)", 1),
+        ("[a](ftp://example.org/x)", 1),
+        ("[a]()", 1),
+        ("[](https://example.org)", 1),
+        ("[a](https://example.org/a b)", 1),
+        ("[a](https://example.org/a", 1),
+        ("[a] (https://example.org)", 1),
+        ("(a)[https://example.org]", 1),
+        ("see http://example.org today", 1),
+    ],
+)
+def test_faults_in_the_form_of_links_are_found(text: str, count: int) -> None:
+    assert len(link_faults(text)) == count, link_faults(text)
+
+
+@pytest.mark.parametrize("page", [*LINKED, "CHANGELOG.md"])
+def test_external_links_have_the_form_of_links(page: str) -> None:
+    """Whether somebody answers there `bash script/docs.sh --links` asks, which needs the web."""
+    assert link_faults((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+def test_links_of_the_notebook_have_the_form_of_links() -> None:
+    cells = json.loads((ROOT / "docs/first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    assert texts and [fault for text in texts for fault in link_faults(text)] == []
+
+
+def test_links_in_docstrings_have_the_form_of_links() -> None:
+    """The reference is made of them."""
+    for path in (ROOT / "smaf").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                found = re.findall(r"https?://[^\s\"'`<>)]+", ast.get_docstring(node) or "")
+                assert [fault for url in found for fault in link_faults(url)] == [], path
 
 
 def texts() -> list[str]:

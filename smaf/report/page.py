@@ -71,22 +71,26 @@ class Card:
     """A photograph of the gallery.
 
     Args:
-        name: its id or path.
+        name: its file's name, with the folders below the one that all photographs share.
         size: (W, H) of its picture.
-        photo: its picture, a data URI of :mod:`smaf.report.thumbnails`.
+        photo: its picture, a data URI of :mod:`smaf.report.thumbnails`; None where there is none.
         classes: indices of the classes that it shows.
         pictures: layer key → data URI; a layer that it does not have is left out.
         quality: the estimate of its mask's quality, 0..1, where there is one.
         iou: the mean IoU of its shown classes, where there is a true mask.
+        also: another name that it goes by, such as its id; who looks for it finds the card, too.
+        fault: what is wrong with its files, in words.
     """
 
     name: str
     size: tuple[int, int]
-    photo: str
+    photo: str | None
     classes: Sequence[int]
     pictures: dict[str, str]
     quality: float | None = None
     iou: float | None = None
+    also: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,8 @@ def _facts(page: Page) -> dict[str, Any]:
                 "quality": _rounded(card.quality),
                 "iou": _rounded(card.iou),
                 "layers": list(card.pictures),
+                "also": card.also,
+                "fault": card.fault,
             }
             for card in gallery.cards
         ],

@@ -540,7 +540,7 @@ def test_a_page_of_predictions(tmp_path: Path) -> None:
     (n / "b.png").unlink()
     assert go(n, out=out, pictures=Pictures(report=True))[1] == 0
     text = (out / "report.html").read_text(encoding="utf-8")
-    assert "Masks of 1 photographs by colours" in text
+    assert "Masks of 2 photographs by colours" in text  # one without its photograph
     (out / "report.html").write_text("mine")
     done, calls = go(n, out=out, pictures=Pictures(report=True))
     assert done.status == 2 and calls == 0 and "report.html, which this project did" in done.err

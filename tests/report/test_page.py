@@ -77,7 +77,7 @@ def page() -> Page:
     folded = Table("All settings", ["", "run"], [["seed", "1337"]], folded=True)
     cards = [
         Card(f"p{n}", (4, 3), PIXEL, [n % 2], {"crf": PIXEL}, quality=n / 100) for n in range(90)
-    ] + [Card(EVIL, (4, 3), PIXEL, [], {}, iou=float("nan"))]
+    ] + [Card(EVIL, (4, 3), PIXEL, [], {}, iou=float("nan"), also=EVIL, fault=EVIL)]
     sections = [
         Section("scores", "Scores & more", ["one < two"], [chart], [table]),
         Section("rest", "Rest", (), (), [shades, folded]),
@@ -107,7 +107,8 @@ def test_pictures_lie_in_blocks_beside_the_facts(tmp_path: Path) -> None:
     cards = facts["cards"]
     assert isinstance(cards, list) and len(cards) == 91 and cards[7]["quality"] == 0.07
     assert cards[90] == {
-        "name": EVIL, "size": [4, 3], "classes": [], "quality": None, "iou": None, "layers": []
+        "name": EVIL, "size": [4, 3], "classes": [], "quality": None, "iou": None, "layers": [],
+        "also": EVIL, "fault": EVIL,
     }  # fmt: skip
     blocks = [read.data(f"pictures-{n}") for n in range(3)]
     assert [len(block) for block in blocks] == [40, 40, 11]

@@ -23,6 +23,8 @@ from smaf.data.prepare.coco_masks import Region as Outline
 from smaf.data.prepare.coco_masks import decode_region, encode_region
 
 FILE = "_annotations.coco.json"  # what Roboflow looks for
+_LISTS = {"images", "annotations", "categories"}
+_FIX = f"{FIX}, as COCO's instances with outlines, or mend the file"
 _SMALL = 8  # times that an object is smaller than its picture
 _FOLDERS = {"train": "train", "val": "valid"}  # as Roboflow calls the lists
 
@@ -72,11 +74,14 @@ class Coco:
         write_json(folder / FILE, value, indent=None)
 
     def claims(self, place: Place) -> bool:
-        """A JSON file with images and categories, or a folder with `_annotations.coco.json`."""
+        """A JSON file with two of COCO's lists, or a folder with `_annotations.coco.json`.
+
+        So a file that lacks one of them is told what it lacks.
+        """
         if place.is_folder:
             return bool(place.named(FILE))
         value = place.json
-        return isinstance(value, dict) and {"images", "categories"} <= value.keys()
+        return isinstance(value, dict) and len(_LISTS & value.keys()) > 1
 
     def read(self, place: Place) -> list[Annotated]:
         """The photographs of a file, or of each `_annotations.coco.json` in a folder."""
@@ -143,7 +148,7 @@ class _Objects(NamedTuple):
 
 
 def _read(path: Path) -> list[Annotated]:
-    split = read_split(path, by_file=True, may_be_empty=True)
+    split = read_split(path, by_file=True, may_be_empty=True, fix=_FIX)
     bare = next(iter(sorted(split.unmasked)), None)
     if bare is not None:
         raise InputError(

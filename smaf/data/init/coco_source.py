@@ -13,6 +13,8 @@ from smaf.data.init.matching import FileIndex
 from smaf.data.init.table_source import below
 from smaf.data.prepare.coco_annotations import Split, read_split
 
+_FIX = "have the tool that wrote it write COCO's instances again, or mend the file"
+
 
 def read_coco(
     folder: Path,
@@ -34,7 +36,7 @@ def read_coco(
     found: Labelled | None = None
     declared: tuple[str, ...] = ()
     for path in files:
-        split = read_split(path, by_file=True)
+        split = read_split(path, by_file=True, fix=_FIX)
         if found is None:
             declared = split.names
             found = Labelled(names or declared, {})

@@ -55,6 +55,10 @@ def annotation_files(root: Path) -> list[Path]:
     return [path for path in published if path.is_file()] or sorted(folder.glob("instances_*.json"))
 
 
+class _Fault(ValueError):
+    """What is wrong with a file, without what to do about it, which who reads it knows."""
+
+
 def _integer(record: dict[str, Any], key: str, where: str) -> int:
     """A whole number; some tools write it as 18.0 or "18"."""
     value = record.get(key)
@@ -63,7 +67,7 @@ def _integer(record: dict[str, Any], key: str, where: str) -> int:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-        raise InputError(f"{where}: {key} is {value!r:.80}, expected a whole number: {FIX}")
+        raise _Fault(f"{where}: {key} is {value!r:.80}, expected a whole number")
     return value
 
 
@@ -80,14 +84,14 @@ def _key(record: dict[str, Any], key: str, where: str) -> int | str:
 def _crowd(record: dict[str, Any], where: str) -> bool:
     value = record.get("iscrowd")
     if value not in (None, 0, 1, "0", "1"):
-        raise InputError(f"{where}: iscrowd is {value!r:.80}, expected 0 or 1: {FIX}")
+        raise _Fault(f"{where}: iscrowd is {value!r:.80}, expected 0 or 1")
     return value in (1, "1")
 
 
 def _records(data: Any, key: str, path: Path) -> list[dict[str, Any]]:
     records = data.get(key) if isinstance(data, dict) else None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"annotation file {path} has no list {key!r} of records: {FIX}")
+        raise _Fault(f"annotation file {path} has no list {key!r} of records")
     return records
 
 
@@ -102,14 +106,14 @@ def _classes(data: Any, path: Path) -> tuple[tuple[str, ...], dict[int, int | No
     for record in records:
         name = record.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise InputError(f"annotation file {path}: a category has the name {name!r:.80}: {FIX}")
+            raise _Fault(f"annotation file {path}: a category has the name {name!r:.80}")
         named[_integer(record, "id", f"annotation file {path}, category {name!r}")] = name.strip()
     if len(named) < len(records):
-        raise InputError(f"annotation file {path} must have each category id once: {FIX}")
+        raise _Fault(f"annotation file {path} must have each category id once")
     kept = [category for category in sorted(named) if not is_background(named[category])]
     names = tuple(named[category] for category in kept)
     if not names or len(names) > MAX_CLASSES:
-        raise InputError(f"annotation file {path} must have 1 to {MAX_CLASSES} categories: {FIX}")
+        raise _Fault(f"annotation file {path} must have 1 to {MAX_CLASSES} categories")
     check_names(names, f"annotation file {path}")
     return names, {
         **dict.fromkeys(named),
@@ -137,7 +141,7 @@ def _image_id(record: dict[str, Any], path: Path) -> str:
     name = str(record.get("file_name") or "")
     *folders, last = re.split(r"[/\\]", name)
     if ".." in folders or not os.path.splitext(last)[0].strip("."):
-        raise InputError(f"annotation file {path}: {name!r} is not an image id or file name: {FIX}")
+        raise _Fault(f"annotation file {path}: {name!r} is not an image id or file name")
     return check_id(os.path.splitext(last)[0], f"annotation file {path}")
 
 
@@ -145,7 +149,7 @@ def _file_name(record: dict[str, Any], path: Path) -> str:
     """The file name with its folders, as the file has it."""
     name = record.get("file_name")
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"annotation file {path}: an image has the file name {name!r:.80}: {FIX}")
+        raise _Fault(f"annotation file {path}: an image has the file name {name!r:.80}")
     return name
 
 
@@ -162,15 +166,13 @@ def _images(
         )
         height, width = (_integer(record, key, where) for key in ("height", "width"))
         if min(height, width) < 1 or height * width > MAX_PIXELS:
-            raise InputError(
+            raise _Fault(
                 f"{where}: a size of {width}×{height} pixels, expected 1 to {MAX_PIXELS / 1e6:.0f} "
-                f"million: {FIX}"
+                "million"
             )
         number = _key(record, "id", where)
         if number in images:
-            raise InputError(
-                f"{where} has the id {number!r:.80} of image {images[number][0]}, too: {FIX}"
-            )
+            raise _Fault(f"{where} has the id {number!r:.80} of image {images[number][0]}, too")
         other = files.setdefault(image_id, record["file_name"])
         if len(files) == len(images):
             raise InputError(
@@ -195,13 +197,9 @@ def _regions(
         where = f"annotation file {path}, annotation {record.get('id')!r:.80}"
         image, category = _key(record, "image_id", where), _integer(record, "category_id", where)
         if image not in images:
-            raise InputError(
-                f"{where} is of image {image!r:.80}, which the file does not list: {FIX}"
-            )
+            raise _Fault(f"{where} is of image {image!r:.80}, which the file does not list")
         if category not in position:
-            raise InputError(
-                f"{where} has category {category}, which the file does not list: {FIX}"
-            )
+            raise _Fault(f"{where} has category {category}, which the file does not list")
         index = position[category]
         if index is None:
             raise InputError(
@@ -210,9 +208,8 @@ def _regions(
             )
         segmentation = record.get("segmentation")
         if not isinstance(segmentation, list | dict | None):
-            raise InputError(
-                f"{where}: segmentation is {segmentation!r:.80}, expected polygons or run lengths: "
-                f"{FIX}"
+            raise _Fault(
+                f"{where}: segmentation is {segmentation!r:.80}, expected polygons or run lengths"
             )
         if not has_outline(segmentation):
             segmentation = None
@@ -223,18 +220,23 @@ def _regions(
     return regions, frozenset(unmasked)
 
 
-def read_split(path: Path, *, by_file: bool = False, may_be_empty: bool = False) -> Split:
+def read_split(
+    path: Path, *, by_file: bool = False, may_be_empty: bool = False, fix: str = FIX
+) -> Split:
     """Read and check an annotation file. Shapes of regions are checked when they are painted.
 
     `by_file` as in :class:`Split`. A file without any annotation is an :class:`InputError`, unless
-    it `may_be_empty`.
+    it `may_be_empty`. `fix` says what to do about a file that is not as it must be.
     """
-    data = read_json(path, "annotation file", FIX)
-    names, position = _classes(data, path)
-    images = _images(data, path, by_file=by_file)
-    regions, unmasked = _regions(data, path, images, position)
-    if not regions and not may_be_empty:
-        raise InputError(f"annotation file {path} has no annotations: {FIX}")
+    data = read_json(path, "annotation file", fix)
+    try:
+        names, position = _classes(data, path)
+        images = _images(data, path, by_file=by_file)
+        regions, unmasked = _regions(data, path, images, position)
+        if not regions and not may_be_empty:
+            raise _Fault(f"annotation file {path} has no annotations")
+    except _Fault as error:
+        raise InputError(f"{error}: {fix}") from error
     empty = len(images) - len(regions)
     if by_file:
         regions = {image_id: regions.get(image_id, []) for image_id, _ in images.values()}

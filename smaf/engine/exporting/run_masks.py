@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from smaf.data.formats.format import CLASS_LIST
 from smaf.data.init.ids import make_ids
 from smaf.data.layout import DataRoot, open_data
 from smaf.engine.pipeline.places import RunPlaces
+from smaf.engine.predicting.found_again import photograph_of
 from smaf.engine.predicting.predictions import read_predictions
 
 
@@ -36,6 +37,7 @@ class RunMasks:
         of_run: whether they are the masks that a folder of `smaf run` holds.
         quality: id in composed Unicode → estimate, as far as a record of predictions has some; None
             where it is no folder of predictions.
+        lost: the ids of `photographs` that are no longer there.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class RunMasks:
     data: DataRoot | None
     of_run: bool = False
     quality: Mapping[str, float] | None = None
+    lost: frozenset[str] = frozenset()
 
     @staticmethod
     def of(run: Path, data: DataRoot | str | None = None, *, masks: Path | None = None) -> RunMasks:
@@ -85,6 +88,14 @@ class RunMasks:
         if self.data is None:
             raise ValueError(f"no photograph of {image_id}")
         return self.data.photo_path(image_id)
+
+    def gone(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` whose photographs are not there, in their order."""
+        others = [image_id for image_id in ids if image_id not in self.photographs]
+        gone = set(self.lost)
+        if self.data is not None and others:
+            gone.update(self.data.missing("photograph", others))
+        return [image_id for image_id in ids if image_id in gone]
 
     def mask(self, image_id: str, *, size: tuple[int, int] | None = None) -> np.ndarray:
         """A mask, (H, W) uint8, whose values are those of `classes`; 255 ignored.
@@ -139,22 +150,24 @@ def _predicted(run: Path, record: Mapping[str, Any], data: DataRoot | str | None
     names = record.get("classes")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"the record of predictions in {printable(run)} names no classes")
-    photographs = {entry["mask"]: Path(entry["photograph"]) for entry in record["photographs"]}
-    there = [mask for mask in photographs if (run / mask).is_file()]
+    entries = {entry["mask"]: entry for entry in record["photographs"]}
+    there = [mask for mask in entries if (run / mask).is_file()]
     ids = make_ids(there)
     if not ids:
         raise InputError(f"{printable(run)} holds no predicted mask: run `smaf predict` again")
+    found = {mask: photograph_of(entries[mask], run) for mask in there}
     return RunMasks(
         run,
         tuple(names[1:]),
         {ids[mask]: run / mask for mask in there},
-        {ids[mask]: photographs[mask] for mask in there},
+        {ids[mask]: found[mask] or Path(entries[mask]["photograph"]) for mask in there},
         open_data(data) if isinstance(data, str) else data,
         quality={
             plain_name(ids[entry["mask"]]): float(entry["quality"])
             for entry in record["photographs"]
             if entry["mask"] in ids and isinstance(entry.get("quality"), int | float)
         },
+        lost=frozenset(ids[mask] for mask in there if found[mask] is None),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from smaf.core.checksums import contents
 from smaf.core.command import is_memory_error
 from smaf.core.errors import InputError, during, printable
 from smaf.core.files import drop_leftovers
@@ -19,7 +20,7 @@ from smaf.core.images import read_image, read_mask, write_mask
 from smaf.engine.locks import locked
 from smaf.engine.predicting.overlay import draw_cams, draw_overlay, write_overlay
 from smaf.engine.predicting.photo_labels import Labels
-from smaf.engine.predicting.predictions import Predictions, contents
+from smaf.engine.predicting.predictions import Predictions
 from smaf.engine.predicting.predictions_page import check_page, write_predictions_page
 from smaf.engine.predicting.predictor import Prediction, Predictor
 from smaf.engine.predicting.result_files import Photograph, Pictures, cam_names, is_result

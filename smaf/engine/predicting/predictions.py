@@ -5,20 +5,21 @@ It decides the names in the folder and what is done already; by the record a run
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from tqdm import tqdm
 
+from smaf.core.checksums import contents, is_contents
 from smaf.core.errors import InputError, printable
 from smaf.core.files import output_folder, read_json, write_json
 from smaf.core.images import read_mask
+from smaf.engine.predicting.found_again import photograph_of, places_of
 from smaf.engine.predicting.result_files import (
     PREDICTIONS,
     Photograph,
@@ -31,20 +32,7 @@ log = logging.getLogger("smaf")
 Entry = dict[str, Any]
 _PLAIN = Pictures()
 _FIX = "delete it, or choose another folder with --out"
-_CHECKSUM = "sha256:"
 _SHARE = 20  # writing the record takes at most a twentieth of the time
-
-
-def contents(path: Path) -> str | None:
-    """SHA-256 of a file; None where it cannot be read: its reader says what is wrong."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError:
-        return None
-    return _CHECKSUM + digest.hexdigest()
 
 
 class Predictions:
@@ -95,8 +83,7 @@ class Predictions:
             photographs, desc="looking for what is done", unit="photograph", delay=2.0, leave=False
         )
         self.todo = [photograph for photograph in bar if not self._has_mask(photograph)]
-        done = set(photographs) - set(self.todo)
-        self.redraw = [p for p in photographs if p in done and not self._has_overlay(p)]
+        self.redraw = self._renamed(set(photographs) - set(self.todo))
         self._check_free(earlier, recorded=record is not None)
         if fresh:
             self._remove(earlier, changed)
@@ -118,7 +105,7 @@ class Predictions:
         """
         mask, overlay = self.names[photograph.path]
         self._entries[mask] = {
-            "photograph": str(photograph.path),
+            **self._named(photograph),
             "mask": mask,
             "overlay": overlay,
             "legend": self._legend,
@@ -127,6 +114,18 @@ class Predictions:
         }
         if time.monotonic() - self._written > max(1.0, _SHARE * self._cost):
             self.write()
+
+    def _renamed(self, done: Collection[Photograph]) -> list[Photograph]:
+        """Name what is `done` as it is called now; return that which lacks its overlay."""
+        there = [photograph for photograph in self._photographs if photograph in done]
+        for photograph in there:  # it may have moved since
+            self._entries[self.names[photograph.path][0]] |= self._named(photograph)
+        return [photograph for photograph in there if not self._has_overlay(photograph)]
+
+    def _named(self, photograph: Photograph) -> Entry:
+        """How the record names a photograph, and where it says that it lies."""
+        named = {"photograph": str(photograph.path)}
+        return named | places_of(photograph.path, self.folder)
 
     def redrawn(self, photograph: Photograph) -> None:
         """Note a photograph whose overlay alone has been written anew."""
@@ -164,7 +163,7 @@ class Predictions:
         keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
         return "; ".join(
             f"{key} changed"
-            if str(before.get(key)).startswith(_CHECKSUM) or key == "classes"
+            if is_contents(before.get(key)) or key == "classes"
             else f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
             for key in keys
         )
@@ -185,7 +184,11 @@ class Predictions:
             )
         for photograph in self._photographs:
             mask = self.names[photograph.path][0]
-            other = Path(earlier[mask]["photograph"]) if mask in earlier else photograph.path
+            other = photograph.path
+            if mask in earlier:
+                other = photograph_of(earlier[mask], self.folder) or Path(
+                    earlier[mask]["photograph"]
+                )
             if (
                 os.path.abspath(other) != os.path.abspath(photograph.path)
                 and (self.folder / mask).is_file()
@@ -260,7 +263,8 @@ def read_predictions(folder: Path) -> dict[str, Any] | None:
     """The record `predictions.json` of a folder; None where it has none.
 
     Its list `photographs` has an entry for each mask: `photograph`, `mask` and `overlay`, the
-    latter two within the folder. Raises :class:`InputError` where it is no such record.
+    latter two within the folder; :func:`~smaf.engine.predicting.found_again.photograph_of` finds
+    the photograph. Raises :class:`InputError` where it is no such record.
     """
     path = folder / PREDICTIONS
     if not os.path.lexists(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
@@ -11,6 +12,7 @@ from PIL import Image
 
 from smaf.core.errors import InputError, printable
 from smaf.core.images import read_image, read_mask
+from smaf.engine.predicting.found_again import gone_of, photograph_of
 from smaf.engine.predicting.result_files import PREDICTIONS, REPORT
 from smaf.report.page import (
     MOST,
@@ -25,6 +27,7 @@ from smaf.report.page import (
 )
 from smaf.report.thumbnails import fitted, mask_uri, photo_uri
 
+log = logging.getLogger("smaf")
 _LAYERS = (Layer("mask", "mask"), Layer("cam", "map", smooth=True))
 
 
@@ -45,11 +48,11 @@ def write_predictions_page(
     *,
     most: int = MOST,
 ) -> Path:
-    """Write `report.html` with each photograph of the record that is still there.
+    """Write `report.html` with each photograph of the record whose mask is still there.
 
     `entries` are those of `predictions.json`; of more than `most` those of the lowest quality are
-    shown. The layers are the mask and, where it was drawn, the
-    map of the class with the largest part of the mask.
+    shown. The layers are the mask and, where it was drawn, the map of the class with the largest
+    part of the mask. Of photographs that are gone the page and a warning say how many they are.
     """
     taken = _lowest(entries, most)
     cards = [card for entry in taken if (card := _card(folder, entry, classes)) is not None]
@@ -61,6 +64,10 @@ def write_predictions_page(
         "classes", "Classes", [], [], [Table("Photographs with each class", ["class", ""], rows)]
     )
     intro = [f"Masks of {len(cards):,} photographs by {printable(weights)}."]
+    gone = gone_of(entries, folder)
+    if gone.names:
+        log.warning("warning: %s", gone)
+        intro.append(f"{gone}. Masks are shown without them.")
     notes = [
         "Quality estimates how good a mask is without a true mask: how far the views that its maps "
         "are the mean of agree with it. Worst and best go by it."
@@ -85,14 +92,14 @@ def _lowest(entries: Sequence[Mapping[str, Any]], most: int) -> Sequence[Mapping
 
 
 def _card(folder: Path, entry: Mapping[str, Any], classes: Sequence[str]) -> Card | None:
-    """The card of a photograph; None where it, or its mask, is gone or no longer serves."""
+    """The card of a photograph, which may be gone; None where its mask no longer serves."""
     names = [one["name"] for one in entry["classes"]]
     try:
         whole = int(entry["width"]), int(entry["height"])
-        photo = read_image(Path(entry["photograph"]), needed=fitted)
         mask = read_mask(folder / entry["mask"], size=whole)
     except (InputError, OSError, KeyError):
         return None
+    photo, fault = _photo(folder, entry)
     pictures = {"mask": mask_uri(mask)}
     if cams := entry.get("cams"):
         shares = [one["share"] for one in entry["classes"]]
@@ -102,4 +109,24 @@ def _card(folder: Path, entry: Mapping[str, Any], classes: Sequence[str]) -> Car
                 pictures["cam"] = photo_uri(picture.convert("RGB"))
     indices = [classes.index(name) for name in names if name in classes]
     name = printable(PurePath(entry["mask"]).with_suffix("").as_posix())
-    return Card(name, fitted(whole), photo_uri(photo), indices, pictures, entry.get("quality"))
+    return Card(
+        name,
+        fitted(whole),
+        photo,
+        indices,
+        pictures,
+        entry.get("quality"),
+        also=printable(entry["photograph"]),
+        fault=fault,
+    )
+
+
+def _photo(folder: Path, entry: Mapping[str, Any]) -> tuple[str | None, str]:
+    """A photograph's picture, and what is wrong where there is none."""
+    path = photograph_of(entry, folder)
+    if path is None:
+        return None, "the photograph is gone"
+    try:
+        return photo_uri(read_image(path, needed=fitted)), ""
+    except (InputError, OSError):
+        return None, "the photograph cannot be read"

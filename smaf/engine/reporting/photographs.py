@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, printable
 from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import read_mask
 from smaf.core.parallel import map_parallel
@@ -31,6 +31,7 @@ from smaf.report.thumbnails import (
 )
 
 T = TypeVar("T")
+_NO_SIZE = (400, 300)  # of a card without photograph and mask
 
 
 def layers_of(runs: Sequence[ReportedRun], cards: Sequence[Card]) -> list[Layer]:
@@ -89,14 +90,42 @@ def cards_of(
 
 
 def _card(runs: Sequence[ReportedRun], task: tuple[str, Estimate]) -> Card:
-    """In a worker: a photograph's card."""
+    """In a worker: a photograph's card; without the photograph it has the size of a mask."""
     (image_id, found), run = task, runs[0]
-    photo = run.data.photo(image_id)
+    name, faults = run.photo_name(image_id), list(found.faults)
+    photo = _photo(run, image_id, faults)
+    whole = _mask_size(run, image_id) if photo is None else photo.size
     classes = np.flatnonzero(run.data.all_labels[image_id]).tolist()
-    made = {key: read() for key, read in _layers(runs, image_id, photo.size).items()}
-    pictures = {key: uri for key, uri in made.items() if uri is not None}
-    size = fitted(photo.size)
-    return Card(image_id, size, photo_uri(photo), classes, pictures, found.quality, found.iou)
+    made = {} if whole is None else _layers(runs, image_id, whole)
+    read = {key: layer() for key, layer in made.items()}
+    return Card(
+        name,
+        fitted(whole or _NO_SIZE),
+        None if photo is None else photo_uri(photo),
+        classes,
+        {key: uri for key, uri in read.items() if uri is not None},
+        found.quality,
+        found.iou,
+        also="" if image_id == PurePath(name).stem else printable(image_id),
+        fault="; ".join(faults),
+    )
+
+
+def _photo(run: ReportedRun, image_id: str, faults: list[str]) -> Image.Image | None:
+    """The photograph; where there is none that can be read, what is wrong goes to `faults`."""
+    try:
+        return run.data.photo(image_id)
+    except FileNotFoundError:
+        faults.append("the photograph is gone")
+    except (InputError, OSError):
+        faults.append("the photograph cannot be read")
+    return None
+
+
+def _mask_size(run: ReportedRun, image_id: str) -> tuple[int, int] | None:
+    """The (width, height) of the mask of a photograph; None where there is none that serves."""
+    mask = _or_none(lambda: read_mask(run.at.masks / f"{image_id}.png"))
+    return None if mask is None else (mask.shape[1], mask.shape[0])
 
 
 def _layers(

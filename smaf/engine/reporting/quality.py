@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from smaf.core.class_maps import BACKGROUND
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, MissingInputError
 from smaf.core.fields import shown
 from smaf.core.files import plain_name, write_text
 from smaf.core.fused_maps import fused_path, read_fused
@@ -29,18 +30,23 @@ from smaf.ops.quality import (
 )
 from smaf.ops.views import cams_to_mask
 
+T = TypeVar("T")
 _COLUMNS = ("image", "quality", "scales", "crf", "saliency")
 _FIX = "make it again with `smaf report`"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known of a mask: the parts of its estimate, 0..1, and its IoU where truth exists."""
+    """What is known of a mask: the parts of its estimate, 0..1, and its IoU where truth exists.
+
+    `faults` says, in words, which files are damaged or do not fit; what needs them is not known.
+    """
 
     scales: float | None = None
     crf: float | None = None
     saliency: float | None = None
     iou: float | None = None
+    faults: tuple[str, ...] = ()
 
     @property
     def quality(self) -> float | None:
@@ -49,33 +55,63 @@ class Estimate:
         return estimated_quality(parts)
 
 
+class _Reader:
+    """Reads files; of those that are damaged or do not fit it keeps what they are."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def __call__(self, what: str, read: Callable[[], T]) -> T | None:
+        """What `read` gives; None where it raises :class:`InputError`."""
+        try:
+            return read()
+        except InputError:
+            self.faults.append(f"the {what} cannot be used")
+            return None
+
+
 def estimate(run: ReportedRun, image_id: str) -> Estimate:
     """Estimate a photograph's pseudo mask from the run's fused maps and masks.
 
-    A photograph that shows no class has no estimate: its mask is background, as its labels say.
+    A photograph that shows no class has no estimate: its mask is background, as its labels say. A
+    file that is damaged leaves its part out.
     """
     classes = np.flatnonzero(run.data.all_labels[image_id]).tolist()
-    path = run.at.masks / f"{image_id}.png"
+    path, reader, data = run.at.masks / f"{image_id}.png", _Reader(), run.data
     if not path.is_file() or not classes:
         return Estimate()
-    mask, data = read_mask(path), run.data
-    threshold = run.threshold[0] or BACKGROUND
+    mask = reader("mask", lambda: read_mask(path))
+    if mask is None:
+        return Estimate(faults=tuple(reader.faults))
+    size = (mask.shape[1], mask.shape[0])
     stored = fused_path(run.at.student_maps, image_id)
-    scales = crf = saliency = None
+    scales = crf = saliency = iou = None
     if stored.is_file():
-        size = (mask.shape[1], mask.shape[0])
-        cams = read_fused(stored, num_classes=data.num_classes, size=size, against="its mask is")
-        before = cams_to_mask(cams, threshold=threshold, shape=mask.shape)
-        scales = scale_agreement(cams, mask)
-        crf = mask_agreement(before, mask, classes)
+        cams = reader(
+            "fused maps",
+            lambda: read_fused(
+                stored, num_classes=data.num_classes, size=size, against="its mask is"
+            ),
+        )
+        if cams is not None:
+            before = cams_to_mask(cams, threshold=run.threshold[0] or BACKGROUND, shape=mask.shape)
+            scales = scale_agreement(cams, mask)
+            crf = mask_agreement(before, mask, classes)
     if run.saliency and data.saliency_path(image_id).is_file():
-        grey = np.asarray(data.saliency(image_id, size=mask.shape[::-1]), dtype=np.float32)
-        saliency = saliency_agreement(mask, grey / 255.0)
-    iou = None
-    if data.mask_path(image_id).is_file():
-        truth = data.mask(image_id, size=mask.shape[::-1])
-        iou = photograph_iou(mask, truth, classes)
-    return Estimate(scales, crf, saliency, iou)
+        grey = reader("saliency map", lambda: data.saliency(image_id, size=size))
+        if grey is not None:
+            saliency = saliency_agreement(mask, np.asarray(grey, dtype=np.float32) / 255.0)
+    if _has_truth(run, image_id):
+        truth = reader("true mask", lambda: data.mask(image_id, size=size))
+        iou = None if truth is None else photograph_iou(mask, truth, classes)
+    return Estimate(scales, crf, saliency, iou, tuple(reader.faults))
+
+
+def _has_truth(run: ReportedRun, image_id: str) -> bool:
+    try:
+        return run.data.mask_path(image_id).is_file()
+    except MissingInputError:  # the folder that `dataset.json` names is gone
+        return False
 
 
 def write_quality(path: Path, estimates: Mapping[str, Estimate]) -> None:

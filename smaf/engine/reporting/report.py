@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from smaf.engine.reporting.runs import ReportedRun
 from smaf.engine.reporting.sections import score_sections, settings_section, training_section
 from smaf.engine.reporting.trainings import trainings_of
 from smaf.ops.quality import spearman
-from smaf.report.page import MOST, Gallery, Page, write_page
+from smaf.report.page import MOST, Card, Gallery, Page, write_page
+
+log = logging.getLogger("smaf")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def report(
     write_quality(first.at.logdir / QUALITY, estimates)
     shown = {image_id: estimates[image_id] for image_id in chosen(ids, estimates, most)}
     cards = cards_of(runs, shown, num_workers=num_workers)
+    faults = _faults(cards)
     unseen = [estimates[i] for i in first.ids("scored") if i in estimates]
     seen = [estimates[i] for i in first.ids("thresholds") if i in estimates]
     gallery = Gallery(
@@ -61,8 +65,23 @@ def report(
     ]
     names = ", ".join(run.name for run in runs)
     title = f"SMAF report: {names}"
-    write_page(path, Page(title, first.data.classes.names, _intro(runs), sections, gallery))
+    intro = [*_intro(runs), *([f"{faults}."] if faults else [])]
+    write_page(path, Page(title, first.data.classes.names, intro, sections, gallery))
     return Reported(path, len(cards), spearman(*ranked(unseen or seen)))
+
+
+def _faults(cards: Sequence[Card]) -> str:
+    """How many photographs have files that do not serve, and which is the first; told, too."""
+    bad = [card for card in cards if card.fault]
+    if not bad:
+        return ""
+    have = "has" if len(bad) == 1 else "have"
+    told = (
+        f"{len(bad):,} of {len(cards):,} photographs {have} files that are missing or damaged, "
+        f"{bad[0].name} first: {bad[0].fault}"
+    )
+    log.warning("warning: %s", told)
+    return told
 
 
 def _intro(runs: Sequence[ReportedRun]) -> list[str]:

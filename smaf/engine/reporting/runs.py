@@ -60,6 +60,12 @@ class ReportedRun:
         found = self.entry.get("data_set", {}).get(key, 0)
         return found if isinstance(found, int) else 0
 
+    def photo_name(self, image_id: str) -> str:
+        """A photograph's file name, with its folders below the one that all photographs share."""
+        pointers = self.data.pointers
+        known = None if pointers is None else pointers.photographs.get(image_id)
+        return printable(known or self.data.photo_path(image_id).name)
+
     def ids(self, name: str) -> list[str]:
         """The ids of one of the run's lists; none where it has no such list."""
         path = self.at.list(name)

@@ -35,7 +35,7 @@ function startGallery() {
     const number = Math.floor(card.index / facts.chunk);
     if (!blocks.has(number)) {
       const block = document.getElementById(`pictures-${number}`);
-      if (!block) return {}; // not loaded yet
+      if (!block) return null; // not loaded yet
       blocks.set(number, JSON.parse(block.textContent));
       block.remove();
     }
@@ -55,7 +55,7 @@ function startGallery() {
     const drawn = `${card.index} ${layer.key} ${strength}`;
     canvas.dataset.wanted = drawn;
     const found = pictures(card);
-    if (!found.photo) return;
+    if (!found) return;
     const over = found[layer.key];
     const smooth = Boolean(layer.smooth);
     const [photo, top] = await Promise.all(
@@ -63,7 +63,7 @@ function startGallery() {
     if (canvas.dataset.wanted !== drawn) return; // something else is wanted by now
     [canvas.width, canvas.height] = card.size;
     const context = canvas.getContext("2d");
-    context.drawImage(photo, 0, 0, canvas.width, canvas.height);
+    if (photo) context.drawImage(photo, 0, 0, canvas.width, canvas.height);
     if (top) {
       context.globalAlpha = strength / 100;
       context.imageSmoothingEnabled = smooth;
@@ -75,11 +75,16 @@ function startGallery() {
 
   function describe(card) {
     const missing = layer.key !== "photo" && !card.layers.includes(layer.key);
-    return `${missing ? `no ${layer.title}` : layer.title} of ${card.name}: ${shown(card)}`;
+    const fault = card.fault && `; ${card.fault}`;
+    return `${missing ? `no ${layer.title}` : layer.title} of ${card.name}: ${shown(card)}${fault}`;
   }
 
   function shown(card) {
     return card.classes.map((c) => facts.classes[c]).join(", ") || "none of the classes";
+  }
+
+  function fullName(card) {
+    return card.also ? `${card.name} (${card.also})` : card.name;
   }
 
   function percent(value) {
@@ -139,8 +144,9 @@ function startGallery() {
       line.append(name);
     }
     const name = element("span", "name", card.name);
-    name.title = card.name;
+    name.title = fullName(card);
     button.append(canvas, name, line);
+    if (card.fault) button.append(element("span", "fault", card.fault));
     button.addEventListener("click", () => show(place));
     seen.observe(button);
     return button;
@@ -164,7 +170,7 @@ function startGallery() {
   function list() {
     const words = text.value.trim().toLowerCase();
     const wanted = classes.value;
-    const fits = (card) => card.name.toLowerCase().includes(words)
+    const fits = (card) => [card.name, card.also].some((name) => name.toLowerCase().includes(words))
       && (wanted === "" || (wanted === "none" ? !card.classes.length : card.classes.includes(Number(wanted))));
     listed = cards.filter(fits).sort((a, b) => orders[order.value](a, b) || byName(a, b));
     document.getElementById("count").textContent =
@@ -201,9 +207,10 @@ function startGallery() {
     open = Math.max(0, Math.min(listed.length - 1, place));
     while (grid.childElementCount <= open && grid.childElementCount < listed.length) more();
     const card = listed[open];
-    document.getElementById("viewer-name").textContent = card.name;
+    document.getElementById("viewer-name").textContent = fullName(card);
     document.getElementById("viewer-facts").textContent =
-      [shown(card), ...scores(card), `${open + 1} of ${listed.length}`].join(" · ");
+      [shown(card), ...scores(card), card.fault, `${open + 1} of ${listed.length}`]
+        .filter(Boolean).join(" · ");
     if (!viewer.open) viewer.showModal();
     draw(document.getElementById("viewer-picture"), card);
   }

@@ -346,7 +346,7 @@ def share_of_all(folder: Path) -> tuple[object, ...]:
         (unknown_class_kept, "unknown class names dgo (did you mean 'dog'?)"),
         (names_do_not_fit, "unknown class name 'dog'"),
         (broken_json, "is not valid JSON"),
-        (json_of_another_kind, "has no list 'categories' of records"),
+        (json_of_another_kind, "has no list 'categories' of records: have the tool that"),
         (broken_line, "m.jsonl, line 2 is not JSON"),
         (numbers_for_names, "m.jsonl, line 1: the label is 3, expected a class name"),
         (mask_outside, "expected a file below the folder of photographs"),

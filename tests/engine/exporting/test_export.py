@@ -23,13 +23,20 @@ Made = tuple[Path, Path]
 def test_all_masks_of_a_run(form: str, made: Made, tmp_path: Path) -> None:
     done = good(smaf_export(made[1], "--to", form, "--out", tmp_path / "out"))
     lines = done.out.splitlines()
-    assert lines[0] == f"exported 8 masks of {made[1]} to {tmp_path / 'out'}, as {form}"
-    told = f"8 photographs have ignored pixels (255), which {form} cannot say"
-    assert len(lines) == 1 if FORMATS[form].ignores else lines[1].startswith(told)
+    assert lines.pop(0) == f"exported 8 masks of {made[1]} to {tmp_path / 'out'}, as {form}"
     photographs = {p.stem: p for p in (tmp_path / "out").rglob("*.jpg")}
     assert set(photographs) == (set() if form == "masks" else set(PICTURES))
-    for path in photographs.values():  # a second name of the same file
-        assert path.samefile(made[0] / "JPEGImages" / path.name)
+    for path in photographs.values():  # a copy, which a tool may write to
+        mine = made[0] / "JPEGImages" / path.name
+        assert not path.samefile(mine) and path.read_bytes() == mine.read_bytes()
+    if form != "masks":
+        megabytes = sum(path.stat().st_size for path in photographs.values()) / 1e6
+        told = f"8 photographs were copied, {megabytes:.1f} MB (--link_photos takes no room)"
+        assert lines.pop(0) == told
+    if not FORMATS[form].ignores:
+        told = f"8 photographs have ignored pixels (255), which {form} cannot say"
+        assert lines.pop(0).startswith(told)
+    assert lines == []
 
 
 def test_coco_as_pycocotools_reads_it(made: Made, tmp_path: Path) -> None:
@@ -148,16 +155,27 @@ def test_a_photograph_that_exif_turns_is_written_upright(own: Made, tmp_path: Pa
     assert error.mean() < 6
 
 
-def test_copies_and_an_earlier_export(made: Made, tmp_path: Path) -> None:
+def test_links_and_an_earlier_export(made: Made, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    good(smaf_export(made[1], "--to", "labelme", "--out", out, "--copy_photos"))
-    assert not (out / "p0.jpg").samefile(made[0] / "JPEGImages/p0.jpg")
-    assert (out / "p0.jpg").read_bytes() == (made[0] / "JPEGImages/p0.jpg").read_bytes()
+    done = good(smaf_export(made[1], "--to", "labelme", "--out", out, "--link_photos"))
+    assert (out / "p0.jpg").samefile(made[0] / "JPEGImages/p0.jpg") and "copied" not in done.out
     done = smaf_export(made[1], "--to", "coco", "--out", out)
     assert done.status == 2 and "holds an export: name a new folder, or replace" in done.lines[-1]
     good(smaf_export(made[1], "--to", "coco", "--out", out, "--overwrite"))
     assert not (out / "p0.json").exists() and (out / "train").is_dir()
     assert [name for name in os.listdir(tmp_path) if name.startswith(".smaf")] == []
+
+
+def test_a_photograph_that_is_gone_is_left_out(own: Made, tmp_path: Path) -> None:
+    (own[0] / "JPEGImages/p3.jpg").unlink()
+    done = good(smaf_export(own[1], "--to", "labelme", "--out", tmp_path / "out"))
+    told = f"1 of 8 photographs is gone, {own[0] / 'JPEGImages/p3.jpg'} first: their masks are"
+    assert [told in line for line in done.lines if "warning" in line] == [True]
+    assert len(list((tmp_path / "out").glob("p*.json"))) == 7
+    for path in (own[0] / "JPEGImages").iterdir():
+        path.unlink()
+    done = smaf_export(own[1], "--to", "labelme", "--out", tmp_path / "none")
+    assert done.status == 2 and "8 of 8 photographs are gone" in done.lines[-1]
 
 
 def test_no_export_takes_the_place_of_the_folder_that_it_runs_in(

@@ -225,6 +225,35 @@ def test_faults_are_one_line_and_nothing_is_written(
     assert not (own[0] / "CorrectedMasks").exists()
 
 
+COCO_FAULTS: list[tuple[str, Any, str]] = [
+    ("categories", None, "has no list 'categories' of records"),
+    ("images", None, "has no list 'images' of records"),
+    ("annotations", None, "has no list 'annotations' of records"),
+    ("categories", [], "must have 1 to 254 categories"),
+    ("categories", [{"id": 1}], "a category has the name None"),
+    ("categories", [{"id": 9, "name": "ball"}], "which the file does not list"),
+    ("images", [{"id": 9, "file_name": "p0.jpg", "width": 60, "height": 48}], "is of image 1,"),
+    ("images", [{"id": 1, "file_name": "p0.jpg", "width": 0, "height": 48}], "a size of 0×48"),
+    ("annotations", [{"id": 1, "image_id": 1, "category_id": "x"}], "expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), COCO_FAULTS)
+def test_what_coco_lacks_is_told_by_name(
+    key: str, value: Any, told: str, own: Made, tmp_path: Path
+) -> None:
+    """The advice is of the tool that wrote the file, not of COCO's archives for `smaf prepare`."""
+    good(smaf_export(own[1], "--to", "coco", "--out", tmp_path / "out"))
+    path = tmp_path / "out/train/_annotations.coco.json"
+    whole = json.loads(path.read_text())
+    whole[key] = value
+    path.write_text(json.dumps({k: v for k, v in whole.items() if v is not None}))
+    done = smaf_import(path, own[0])
+    assert done.status == 2 and told in done.lines[-1]
+    assert "export it from the tool again, as COCO's instances" in done.lines[-1]
+    assert "annotations_trainval2014" not in done.err and "smaf prepare" not in done.err
+
+
 def test_a_fault_in_the_last_photograph_leaves_the_others_unwritten(
     own: Made, tmp_path: Path
 ) -> None:

@@ -103,11 +103,11 @@ def test_scores_are_those_of_the_validation_list(finished: RunPlaces) -> None:
 def test_the_report(finished: RunPlaces) -> None:
     page = (finished.logdir / "report.html").read_text(encoding="utf-8")
     facts = json.loads(page.split('id="facts">')[1].split("</script>")[0])
-    assert [card["name"] for card in facts["cards"]] == list(PICTURES)
+    assert [card["name"] for card in facts["cards"]] == [f"{i}.jpg" for i in PICTURES]
     every = ["cam", "target", "fused", "mask", "crf", "network", "truth", "saliency"]
     assert [layer["key"] for layer in facts["layers"]] == every
     kept = {card["name"]: set(card["layers"]) for card in facts["cards"]}
-    assert kept["p0"] == set(every) and kept["p6"] == set(every) - {"cam", "target"}
+    assert kept["p0.jpg"] == set(every) and kept["p6.jpg"] == set(every) - {"cam", "target"}
     for text in ("pseudo masks, with CRF", "network, labels unknown", "self-training", "Settings"):
         assert text in page
     lines = (finished.logdir / "quality.csv").read_text().splitlines()

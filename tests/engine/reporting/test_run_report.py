@@ -17,6 +17,7 @@ from small_set import PICTURES, good, make_set, run
 
 from smaf import gen_report
 from smaf.core.images import read_mask, write_mask
+from smaf.data.pointers import write_files, write_pointers
 from smaf.engine.pipeline import RunPlaces
 from smaf.engine.reporting.photographs import chosen
 from smaf.engine.reporting.quality import Estimate, ranked
@@ -48,8 +49,10 @@ def test_the_page_and_the_table(made: RunPlaces) -> None:
     page = made.logdir / "report.html"
     assert f"wrote {page}: 8 photographs" in done.lines[-1]
     facts = block(page, "facts")
-    cards = {card["name"]: card for card in facts["cards"]}
-    assert list(cards) == list(PICTURES) and cards["p3"]["classes"] == [0, 1]
+    cards = {card["name"].removesuffix(".jpg"): card for card in facts["cards"]}
+    assert [card["name"] for card in facts["cards"]] == [f"{i}.jpg" for i in PICTURES]
+    assert {(card["also"], card["fault"]) for card in facts["cards"]} == {("", "")}
+    assert cards["p3"]["classes"] == [0, 1]
     assert set(cards["p0"]["layers"]) == {
         "cam", "target", "fused", "mask", "crf", "truth", "saliency"
     }  # fmt: skip
@@ -73,13 +76,13 @@ def test_the_page_in_a_browser(made: RunPlaces) -> None:
     """The worst mask first, its truth by a key, its class in the legend."""
     good(run(gen_report.main, made.logdir, "--num_workers", 0))
     with started() as browser, opened(browser, made.logdir / "report.html") as page:
-        assert page.locator(".card .name").first.inner_text() == "p6"
+        assert page.locator(".card .name").first.inner_text() == "p6.jpg"
         pressed = page.locator(".layers button[aria-pressed=true]").first
         assert pressed.inner_text() == "6 mask + CRF"
         page.keyboard.press("8")
         assert pressed.inner_text() == "8 truth"
         label = page.locator(".card canvas").first.get_attribute("aria-label")
-        assert label == "truth of p6: ball"
+        assert label == "truth of p6.jpg: ball"
         assert page.locator(".chart").count() >= 4
         page.select_option("#class", "2")
         assert page.locator("#count").inner_text() == "4 of 8 photographs"
@@ -146,7 +149,7 @@ def test_what_people_corrected(
     note = f"; masks that people corrected were learned: {learned}." if learned else ".</p>"
     assert told in text and f"No network was trained on a true mask{note}" in text
     facts = block(page, "facts")
-    assert [card["name"] for card in facts["cards"] if "corrected" in card["layers"]] == ["p0"]
+    assert [card["name"] for card in facts["cards"] if "corrected" in card["layers"]] == ["p0.jpg"]
     assert block(page, "pictures-0")[0]["corrected"] == mask_uri(mask)
 
 
@@ -172,6 +175,81 @@ def test_what_is_gone_is_left_out(made: RunPlaces) -> None:
     assert "mask" not in cards[0]["layers"] and "mask" in cards[1]["layers"]
     assert quality(made)["p0"]["saliency"] == ""
     assert float(quality(made)["p0"]["quality"]) > 0.8
+
+
+def point(at: RunPlaces, folder: Path) -> None:
+    """Make the data set point to photographs in folders, as `smaf init` does."""
+    files = {f"p{n}": f"{'sea' if n % 2 else 'hills'}/IMG {n}.jpg" for n in range(8)}
+    for image_id, file in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(at.data_root / f"JPEGImages/{image_id}.jpg", folder / file)
+    write_pointers(at.data_root, str(folder), None)
+    write_files(at.data_root, [(i, file, "") for i, file in files.items()], masks=False)
+
+
+@needs_chromium
+def test_cards_have_the_names_that_the_user_gave(made: RunPlaces, tmp_path: Path) -> None:
+    """The photograph's own file, and its id where that is another word; both are searched."""
+    point(made, tmp_path / "holiday")
+    good(run(gen_report.main, made.logdir, "--num_workers", 0))
+    cards = block(made.logdir / "report.html", "facts")["cards"]
+    assert (cards[3]["name"], cards[3]["also"]) == ("sea/IMG 3.jpg", "p3")
+    with started() as browser, opened(browser, made.logdir / "report.html") as page:
+        for text, found in (("SEA/img", 4), ("p3", 1), ("img 3", 1), ("hills/img 3", 0)):
+            page.fill("#text", text)
+            assert page.locator("#count").inner_text() == f"{found} of 8 photographs"
+        page.fill("#text", "p3")
+        page.locator(".card").first.click()
+        assert page.locator("#viewer-name").inner_text() == "sea/IMG 3.jpg (p3)"
+
+
+@needs_chromium
+def test_a_photograph_that_is_gone_or_damaged_has_a_card(made: RunPlaces) -> None:
+    photos = made.data_root / "JPEGImages"
+    (photos / "p1.jpg").unlink()
+    (photos / "p2.jpg").write_bytes(b"no picture")
+    (made.data_root / "SALImages/p4.png").write_bytes(b"no picture")
+    (made.masks / "p5.png").write_bytes(b"no picture")
+    done = good(run(gen_report.main, made.logdir, "--num_workers", 0))
+    told = (
+        "4 of 8 photographs have files that are missing or damaged, p1.jpg first: the photograph "
+        "is gone"
+    )
+    assert [line for line in done.lines if line.startswith("warning")] == [f"warning: {told}"]
+    page = made.logdir / "report.html"
+    assert told in page.read_text(encoding="utf-8")
+    cards = {card["name"]: card for card in block(page, "facts")["cards"]}
+    assert [card["fault"] for card in cards.values()] == [
+        "",
+        "the photograph is gone",
+        "the photograph cannot be read",
+        "",
+        "the saliency map cannot be used",
+        "the mask cannot be used",
+        "",
+        "",
+    ]
+    picture = block(page, "pictures-0")[1]
+    assert picture["photo"] is None and picture["crf"].startswith("data:image/png")
+    assert cards["p1.jpg"]["size"] == [48, 60]
+    assert {"mask", "crf", "truth"} <= set(cards["p1.jpg"]["layers"])
+    assert cards["p1.jpg"]["iou"] == 1.0 and cards["p4.jpg"]["quality"] > 0.8
+    assert cards["p5.jpg"]["quality"] is None and "crf" not in cards["p5.jpg"]["layers"]
+    assert list(quality(made)) == list(PICTURES)
+    with started() as browser, opened(browser, page) as shown:
+        shown.fill("#text", "p1")
+        assert shown.locator(".card .fault").inner_text() == "the photograph is gone"
+        shown.locator(".card canvas[data-drawn]").first.wait_for()
+
+
+def test_without_any_photograph(made: RunPlaces, tmp_path: Path) -> None:
+    """The folder that `dataset.json` names is gone."""
+    point(made, tmp_path / "holiday")
+    shutil.rmtree(tmp_path / "holiday")
+    done = good(run(gen_report.main, made.logdir, "--num_workers", 0))
+    assert "8 of 8 photographs have files that are missing or damaged, hills/IMG 0" in done.err
+    cards = block(made.logdir / "report.html", "facts")["cards"]
+    assert all("crf" in card["layers"] for card in cards)
 
 
 def test_curves_of_tensorboard(tmp_path: Path) -> None:
