@@ -10,7 +10,6 @@ from typing import ClassVar
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.command import make_parser, run_command
-from smaf.core.errors import InputError
 from smaf.core.options import (
     FRACTION,
     OPEN_FRACTION,
@@ -64,8 +63,9 @@ class PredictOptions(Options):
     )
     threshold: float | None = option(
         None,
-        "background threshold of a classifier's maps; default: the weights' own, else "
-        f"{BACKGROUND}",
+        "background threshold of the classes' maps, each divided by its maximum; default: the "
+        f"weights' own, else {BACKGROUND} for a classifier; a segmentation network without one "
+        "takes the most probable of classes and background",
         kind=float,
         within=OPEN_FRACTION,
     )
@@ -150,11 +150,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     decides = options.labels is None and options.threshold is None
     weights = options.weights or (SEGMENTER if decides else CLASSIFIER)
     network = open_network(weights, options.device, threads=options.threads)
-    if network.segments and options.threshold is not None:
-        raise InputError(
-            f"--threshold {options.threshold}: {weights} is a segmentation network, which decides "
-            "between classes and background by itself; leave it out"
-        )
     own = network.settings or default_settings(segments=network.segments)
     predict(
         Predictor(network, options.settings(own), options.crf),

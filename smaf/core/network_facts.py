@@ -70,7 +70,7 @@ class NetworkFacts:
     settings: PredictSettings | None = None
 
 
-def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettings | None:
+def parse_predict(value: object, where: str) -> PredictSettings | None:
     """The settings that travel with a network, None where there are none; `where` is the file."""
     if value is None:
         return None
@@ -93,7 +93,7 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
         if "label_filter" in fields.values
         else "maps",
     )
-    settings = PredictSettings(
+    return PredictSettings(
         views,
         background=fields.number("background", 0, 1) if given("background") else None,
         score=fields.number("score", 0, 1),
@@ -101,10 +101,6 @@ def parse_predict(value: object, where: str, *, segments: bool) -> PredictSettin
         score_share=fields.number("score_share", 0, 1) if given("score_share") else PEAK,
         min_share=fields.number("min_share", 0, 1) if given("min_share") else 0.0,
     )
-    for key in ("background", "crf_background"):
-        if segments and getattr(settings, key) is not None:
-            raise fields.fault(key, "none: a segmentation network decides by itself")
-    return settings
 
 
 def write_facts(facts: NetworkFacts) -> str:
@@ -150,7 +146,7 @@ def parse_facts(text: str | bytes, where: str) -> NetworkFacts:
         fields.numbers("std", 1e-3, 1.0, least=3, most=3),
         segments,
         bgr,
-        parse_predict(fields.values["predict"], where, segments=segments),
+        parse_predict(fields.values["predict"], where),
     )
 
 

@@ -18,8 +18,8 @@ class PredictSettings:
 
     Args:
         views: which views are fused.
-        background: threshold of a classifier's fused maps in 0..1; None for a segmentation network,
-            which decides between classes and background by itself.
+        background: threshold of the maps of the classes shown, each divided by its maximum, in
+            0..1; None: a segmentation network's most probable of these classes and background.
         score: from which a class counts as shown, in 0..1 (:func:`smaf.ops.peak_scores`).
         crf_background: threshold where dense CRF refines the maps; None: the same.
         score_share: of how many of a map's strongest pixels the score is the mean, as a share of

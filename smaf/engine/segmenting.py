@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.errors import during
 from smaf.core.fused_maps import write_fused
@@ -25,8 +26,9 @@ from smaf.ops import (
     bounded_photo,
     certain_mask,
     crf_cams,
+    mask_of_maps,
     mean_of,
-    refined_mask,
+    normalise_maps,
     view_logits,
 )
 
@@ -50,9 +52,9 @@ class Probabilities:
         """The networks' mean."""
         return mean_of(self.by_network)
 
-    def doubted(self) -> np.ndarray:
+    def doubted(self, threshold: float | None = None) -> np.ndarray:
         """(H, W) bool: where the masks of the networks are not all the same."""
-        masks = (most_probable(self.classes, maps) for maps in self.by_network)
+        masks = (mask_of_maps(maps, self.classes, threshold) for maps in self.by_network)
         return np.asarray(reduce(certain_mask, masks) == IGNORE)
 
 
@@ -81,13 +83,6 @@ def probabilities(
     return Probabilities(list(classes), tuple(each.sized_maps(classes) for each in logits))
 
 
-def most_probable(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
-    """(H, W) uint8: the most probable of the classes and background."""
-    return maps.mask(
-        lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
-    )
-
-
 @dataclass(frozen=True)
 class SegmentRule:
     """What is made of the networks' mean.
@@ -96,11 +91,14 @@ class SegmentRule:
         crf: refine it with dense CRF, as DeepLab-V2 has it; large photographs at a smaller size.
         uncertain: one of :data:`UNCERTAIN`: what marks pixels 255, which stage 4 ignores.
         save_maps: also write the maps that the mask comes from, as fused maps.
+        threshold: each class's map is divided by its maximum and cut at this background threshold,
+            as stages 1 and 3 do; None: the most probable of the classes and background wins.
     """
 
     crf: bool = False
     uncertain: str = "none"
     save_maps: bool = False
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -122,23 +120,33 @@ def write_segmented(
     with during(f"making the mask of {job.photo}"), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the size cap, which the parent tells once
         maps = SizedMaps(maps.maps.astype(np.float32), maps.whole)
-        used = _refined(job.photo, classes, maps) if rule.crf else maps
-        mask = most_probable(classes, used)
+        used = _refined(job.photo, classes, maps, rule.threshold) if rule.crf else maps
+        edge = None if rule.crf else rule.threshold  # after CRF they are probabilities
+        mask = mask_of_maps(used, classes, edge)
         if rule.uncertain == "crf":
-            mask = certain_mask(mask, most_probable(classes, maps))
+            mask = certain_mask(mask, mask_of_maps(maps, classes, rule.threshold))
         if job.doubted is not None:
             mask[job.doubted] = IGNORE
         if rule.save_maps:
-            planes = dict(zip(classes, used.full(), strict=True))
+            planes = _planes(used, classes, edge)
             write_fused(job.out.with_suffix(".npz"), planes, used.whole[::-1])
         write_mask(job.out, mask)
 
 
-def _refined(photo_path: Path, classes: Sequence[int], maps: SizedMaps) -> SizedMaps:
+def _planes(maps: SizedMaps, classes: Sequence[int], threshold: float | None) -> ClassMaps:
+    """The maps by class: with a threshold each has a maximum of 1, else they are probabilities."""
+    if threshold is None or not len(classes):
+        return dict(zip(classes, maps.full(), strict=True))
+    return normalise_maps(maps.full(), classes, maxima=maps.maxima())
+
+
+def _refined(
+    photo_path: Path, classes: Sequence[int], maps: SizedMaps, threshold: float | None
+) -> SizedMaps:
     """The probabilities after CRF, at the size that it works at."""
     if not len(classes):
         return maps
     photo = bounded_photo(read_image(photo_path))
-    planes = dict(zip(classes, maps.at(photo.size).full(), strict=True))
-    refined = crf_cams(photo, planes, background=None)
+    planes = _planes(maps.at(photo.size), classes, threshold)
+    refined = crf_cams(photo, planes, background=threshold)
     return SizedMaps(np.stack(list(refined.values())), maps.whole)

@@ -175,7 +175,7 @@ def _parse_own(value: Mapping[str, Any], form: str, path: Path) -> Checkpoint:
         value, where, _FIX, required=("format", "info", "state_dict"), optional=("predict",)
     )
     state = check_tensors(find_state_dict(fields.values["state_dict"], path), path)
-    predict = parse_predict(value.get("predict"), where, segments=form == SEGMENTER_FORMAT)
+    predict = parse_predict(value.get("predict"), where)
     if form == SEGMENTER_FORMAT:
         segmenter = parse_segmenter(value["info"], where)
         bias = "base.aspp.c0.bias" if segmenter.name == DEEPLAB else "aspp.c0.bias"

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
-    from smaf.ops.refine import bounded_photo, certain_mask, refine_cams, refine_mask, refined_mask
+    from smaf.ops.refine import (
+        bounded_photo,
+        certain_mask,
+        mask_of_maps,
+        refine_cams,
+        refine_mask,
+        refined_mask,
+    )
     from smaf.ops.views import (
         SizedMaps,
         cams_to_mask,
@@ -49,7 +56,7 @@ _PLACES = {
     "metrics": "ConfusionMatrix SizeStrata",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
-    "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
+    "refine": "bounded_photo certain_mask mask_of_maps refine_cams refine_mask refined_mask",
     "views": "SizedMaps cams_to_mask mean_maps mean_of normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
@@ -73,6 +80,7 @@ __all__ = [
     "dense_crf",
     "eps_loss",
     "fuse_cams",
+    "mask_of_maps",
     "mean_maps",
     "mean_of",
     "move_prototypes",

@@ -16,7 +16,7 @@ from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.views import MAX_VIEW_PIXELS
 from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels, crf_of
-from smaf.ops.views import cams_to_mask
+from smaf.ops.views import SizedMaps, cams_to_mask, normalise_maps
 
 
 def refine_mask(
@@ -112,6 +112,32 @@ def refine_cams(
 def certain_mask(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Two masks (H, W) of one photograph → where they agree, and 255 where they do not."""
     return np.where(first == second, first, np.uint8(IGNORE)).astype(np.uint8)
+
+
+def mask_of_maps(
+    maps: SizedMaps, classes: Sequence[int], threshold: float | None = None
+) -> np.ndarray:
+    """Return the mask (H, W) uint8 of the maps (n, h, w) of `classes`, at the photograph's size.
+
+    With a background `threshold` each map is divided by its maximum, and the strongest class above
+    the threshold wins, as in stages 1 and 3; without, the maps are probabilities, and the most
+    probable one of the classes and background does.
+
+    Example:
+        >>> maps = SizedMaps(np.array([[[0.1, 0.3, 0.4]]], dtype=np.float32), (3, 1))
+        >>> mask_of_maps(maps, [4]).tolist(), mask_of_maps(maps, [4], 0.5).tolist()
+        ([[0, 0, 0]], [[0, 5, 5]])
+    """
+    if threshold is None or not len(classes):
+        return maps.mask(
+            lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
+        )
+    maxima, edge = maps.maxima(), threshold
+    return maps.mask(
+        lambda piece: cams_to_mask(
+            normalise_maps(piece, classes, maxima=maxima), threshold=edge, shape=piece.shape[1:]
+        )
+    )
 
 
 def refined_mask(cams: Mapping[int, np.ndarray], shape: tuple[int, int]) -> np.ndarray:

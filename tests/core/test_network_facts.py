@@ -151,24 +151,18 @@ def test_facts_are_written_as_earlier_versions_wrote_them() -> None:
 )
 def test_wrong_settings_are_named(change: dict[Any, Any], words: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_predict({**PREDICT, **change}, "weights x.pth", segments=False)
+        parse_predict({**PREDICT, **change}, "weights x.pth")
     message = str(caught.value)
     assert message.startswith("weights x.pth, predict") and words in message and "\n" not in message
 
 
-def test_missing_settings_and_those_of_another_network_are_named() -> None:
+def test_missing_settings_are_named() -> None:
     for key in ("scales", "flip", "long_side", "background", "score"):
         with pytest.raises(InputError, match=f"predict has no {key}"):
-            parse_predict(
-                {k: v for k, v in PREDICT.items() if k != key}, "weights x", segments=False
-            )
-    with pytest.raises(
-        InputError, match=r"background is 0\.3, expected none: a segmentation network decides"
-    ):
-        parse_predict(PREDICT, "weights x", segments=True)
+            parse_predict({k: v for k, v in PREDICT.items() if k != key}, "weights x")
     for value in ([1.0], "maps", 3):
         with pytest.raises(InputError, match="expected entries with names"):
-            parse_predict(value, "weights x", segments=False)
+            parse_predict(value, "weights x")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_settings_are_flat_in_files() -> None:
         "label_filter": "logits",
         "crf_background": 0.4,
     }
-    assert parse_predict(json.loads(json.dumps(flat)), "weights x", segments=False) == settings
+    assert parse_predict(json.loads(json.dumps(flat)), "weights x") == settings
 
 
 def test_no_pytorch_is_loaded() -> None:

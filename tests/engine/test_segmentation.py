@@ -669,14 +669,17 @@ def test_predict_runs_a_segmenter(small: Path, segmenter: Path, tmp_path: Path) 
     assert hits >= 6
     report = json.loads((tmp_path / "free/predictions.json").read_text())
     assert report["background"] is None and report["classes"] == ["background", *CLASSES]
-    done = run(
-        predict.main,
-        photos / "p0.jpg",
-        "--weights",
-        segmenter,
-        "--out",
-        tmp_path / "no",
-        "--threshold",
-        0.3,
-    )
-    assert done.status == 2 and "decides between classes and background by itself" in done.err
+
+
+def test_predict_cuts_a_segmenters_maps_at_a_threshold(
+    small: Path, segmenter: Path, tmp_path: Path
+) -> None:
+    """A low threshold takes more pixels than a high one; the photograph's classes alone."""
+    photo, taken = small / "JPEGImages/p0.jpg", []
+    for threshold in (0.2, 0.9):
+        out = tmp_path / str(threshold)
+        words = ("--weights", segmenter, "--out", out, "--threshold", threshold)
+        good(run(predict.main, photo, *words, "--labels", small / "labels.csv"))
+        taken.append(np.count_nonzero(read_mask(out / "p0.png")))
+        assert json.loads((out / "predictions.json").read_text())["background"] == threshold
+    assert taken[0] > taken[1] > 0

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from small_set import CLASSES, PICTURES, good, run, stamps
 
-from smaf import evaluate, refine_fusion, test_seg, train_seg
+from smaf import evaluate, gen_pm, refine_fusion, test_seg, train_seg
 from smaf.core.classes import IGNORE
 from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
@@ -18,8 +18,9 @@ from smaf.core.network_facts import NetworkFacts
 from smaf.core.views import Views
 from smaf.data.layout import open_data
 from smaf.engine.predicting import Network
-from smaf.engine.segmenting import most_probable, probabilities
+from smaf.engine.segmenting import probabilities
 from smaf.models import build_segmenter, write_checkpoint
+from smaf.ops import mask_of_maps
 
 IDS = tuple(PICTURES)
 KNOWN = ("--label_filter", "logits")
@@ -49,7 +50,7 @@ def test_means_and_doubts_by_hand() -> None:
     assert found.mean().maps[:, 0] == pytest.approx(np.array([[0.5, 0.75], [0.0, 0.0]]), abs=1e-6)
     assert found.doubted().tolist() == [[True, False]]
     one = probabilities([first], Image.new("RGB", (2, 1)), view, [0, 1])
-    assert not one.doubted().any() and most_probable(one.classes, one.mean()).tolist() == [[0, 1]]
+    assert not one.doubted().any() and mask_of_maps(one.mean(), one.classes).tolist() == [[0, 1]]
     # without labels the score of the mean decides: class a's peak is 0.75, b's is 0
     shown = probabilities([first, second], Image.new("RGB", (2, 1)), view, None, 0.7)
     assert list(shown.classes) == [0]
@@ -104,6 +105,32 @@ def test_the_mean_of_networks_and_where_they_differ(
     good(run(train_seg.main, *options, *network, *crops, "--steps", 1))
     scores = run(evaluate.main, "--data_root", small, "--list", "all", "--pred_dir", sure)
     assert "marked uncertain (255) and" in good(scores).out
+
+
+def test_a_threshold_scales_the_maps_of_known_classes(
+    small: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """With --threshold the maps are stage 1's: gen_pm cuts them to the same masks."""
+    words = ("--weights", pair[0], *KNOWN, "--save_maps")
+    shares = segment(small, tmp_path / "shares", *words)
+    scaled = segment(small, tmp_path / "scaled", *words, "--threshold", 0.6)
+    cut, options = tmp_path / "cut", ("--data_root", small, "--list", "all", "--threshold", 0.6)
+    good(run(gen_pm.main, *options, "--cam_dir", scaled, "--out", cut, "--num_workers", 0))
+    for image_id in IDS:
+        maps, before = (read_fused(f / f"{image_id}.npz", num_classes=3) for f in (scaled, shares))
+        assert set(maps) == set(PICTURES[image_id][2])
+        for c, plane in maps.items():
+            assert plane.max() == pytest.approx(1.0, abs=1e-3)
+            assert plane == pytest.approx(before[c] / before[c].max(), abs=5e-3)
+        mask, again = (read_mask(f / f"{image_id}.png") for f in (scaled, cut))
+        planes = np.sort(np.stack([np.full(mask.shape, 0.6), *maps.values()]), axis=0)
+        assert ((mask == again) | (planes[-1] - planes[-2] < 1.1e-3)).all()  # stored to 1/1000
+    crf = segment(small, tmp_path / "crf", *words, "--threshold", 0.6, "--crf")
+    for image_id in IDS:  # after CRF they are probabilities again
+        total = sum(read_fused(crf / f"{image_id}.npz", num_classes=3).values())
+        assert np.max(total) < 1.003
+    done = run(test_seg.main, "--data_root", small, "--weights", pair[0], "--threshold", 0.4)
+    assert done.status == 2 and "add --label_filter logits, or --score" in done.err
 
 
 def test_crf_marks_what_it_changed_and_writes_its_maps(

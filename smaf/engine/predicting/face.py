@@ -58,7 +58,8 @@ class LoadedNetwork:
             photo: a file's path (turned upright), a PIL image, or an (H, W, 3) uint8 RGB array.
                 What is transparent becomes white.
             labels: names of the classes that it shows; None: those whose score reaches `score`.
-            threshold: background threshold of a classifier's maps, between 0 and 1.
+            threshold: background threshold of the classes' maps, each divided by its maximum,
+                between 0 and 1.
             score: from which a class counts as shown, between 0 and 1.
             min_share: of the photograph, that a class must have in the mask to count, in 0..1.
             views: which sizes and mirror images are fused (:class:`smaf.core.views.Views`).
@@ -69,11 +70,6 @@ class LoadedNetwork:
         Raises :class:`TypeError` for another kind of photograph or labels, :class:`ValueError` for
         a wrong shape or value, and FileNotFoundError.
         """
-        if self.network.segments and threshold is not None:
-            raise InputError(
-                f"threshold {threshold}: {self.name} is a segmentation network, which decides "
-                "between classes and background by itself; leave it out"
-            )
         settings = with_overrides(
             self.settings, threshold=threshold, score=score, views=views, min_share=min_share
         )

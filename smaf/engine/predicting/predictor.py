@@ -15,15 +15,7 @@ from smaf.core.class_maps import BACKGROUND, ClassMaps
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, PAPER_VIEWS, Views
 from smaf.engine.predicting import Network
-from smaf.ops import (
-    SizedMaps,
-    bounded_photo,
-    cams_to_mask,
-    crf_cams,
-    normalise_maps,
-    refined_mask,
-    view_logits,
-)
+from smaf.ops import SizedMaps, bounded_photo, crf_cams, mask_of_maps, normalise_maps, view_logits
 from smaf.ops.quality import scale_agreement
 
 _HUGE = 16_000_000  # pixels: 64 MB
@@ -74,8 +66,8 @@ class Prediction:
         mask: (H, W) uint8, 0 background, class index + 1.
         scores: `{class index: score in 0..1}` of the classes taken, in the order of the maps.
         sized: the maps that decided the mask.
-        fused: whether these are a classifier's fused maps, each to be divided by its maximum; else
-            they are probabilities.
+        fused: whether each is to be divided by its maximum, as fused maps are; else they are
+            probabilities.
     """
 
     mask: np.ndarray
@@ -127,9 +119,10 @@ class Predictor:
         """Make the mask of an RGB photograph.
 
         `labels` are the class indices that it shows; None takes those whose score reaches the
-        settings' threshold and whose part of the mask is not below the settings' least share. A
-        classifier's maps are scaled to 1 and cut at the background threshold, as in stage 3; of a
-        segmentation network each pixel takes the most probable of the classes and background.
+        settings' threshold and whose part of the mask is not below the settings' least share.
+        With a background threshold, which a classifier always has, maps are scaled to 1 and cut
+        there, as in stage 3; without, each pixel takes the most probable of the classes and
+        background.
         """
         network, views, settings = self.network, self.settings.views, self.settings
         logits = view_logits(network.cam, photo, mean=network.mean, std=network.std, views=views)
@@ -154,28 +147,11 @@ class Predictor:
     def _decide(self, photo: Image.Image, kept: SizedMaps, scores: dict[int, float]) -> Prediction:
         """Make the mask of the classes that have `scores`, from their maps `kept`."""
         classes = list(scores)
-        refines = self.crf and bool(classes)
-        if refines:
-            kept = self._refined(photo, kept, classes)
-        fused = not (self.network.segments or refines)
-        return Prediction(self._mask(kept, classes, fused=fused), scores, kept, fused)
-
-    def _mask(self, kept: SizedMaps, classes: Sequence[int], *, fused: bool) -> np.ndarray:
-        """Return the mask (H, W) uint8: one of `classes`, or background, for each pixel.
-
-        `classes` are in the order of the maps `kept`.
-        """
-        if not fused:
-            return kept.mask(
-                lambda piece: refined_mask(dict(zip(classes, piece, strict=True)), piece.shape[1:])
-            )
-        background, maxima = self._background(), kept.maxima()
-
-        def decide(piece: np.ndarray) -> np.ndarray:
-            cams = normalise_maps(piece, classes, maxima=maxima)
-            return cams_to_mask(cams, threshold=background, shape=piece.shape[1:])
-
-        return kept.mask(decide)
+        threshold = self.threshold
+        if self.crf and classes:
+            kept, threshold = self._refined(photo, kept, classes), None  # probabilities
+        fused = threshold is not None
+        return Prediction(mask_of_maps(kept, classes, threshold), scores, kept, fused)
 
     def _refined(self, photo: Image.Image, kept: SizedMaps, classes: Sequence[int]) -> SizedMaps:
         """Return the maps' probabilities after dense CRF.
@@ -186,17 +162,19 @@ class Predictor:
         huge = photo.width * photo.height > _HUGE
         smaller = bounded_photo(photo, max_pixels=MAX_VIEW_PIXELS // 2 if huge else MAX_VIEW_PIXELS)
         maps = SizedMaps(kept.maps, smaller.size).full()
-        if self.network.segments:
-            cams, background = dict(zip(classes, maps, strict=True)), None
+        if self.threshold is None:
+            cams = dict(zip(classes, maps, strict=True))
         else:
             cams = normalise_maps(maps, classes, maxima=kept.maxima())
-            background = self._background()
-        refined = crf_cams(smaller, cams, background=background)
+        refined = crf_cams(smaller, cams, background=self.threshold)
         return SizedMaps(np.stack(list(refined.values())), photo.size)
 
-    def _background(self) -> float:
-        """The threshold of a classifier's maps."""
+    @property
+    def threshold(self) -> float | None:
+        """The background threshold of maps that are scaled to 1; None: the most probable wins."""
         s = self.settings
         if self.crf and s.crf_background is not None:
             return s.crf_background
-        return BACKGROUND if s.background is None else s.background
+        if s.background is None and not self.network.segments:
+            return BACKGROUND
+        return s.background

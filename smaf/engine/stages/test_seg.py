@@ -19,7 +19,7 @@ from smaf.core.classes import VOC_CLASSES
 from smaf.core.errors import InputError, during
 from smaf.core.files import write_bytes
 from smaf.core.images import read_mask
-from smaf.core.options import FRACTION, Role, option, part
+from smaf.core.options import FRACTION, OPEN_FRACTION, Role, option, part
 from smaf.core.parallel import conveyor
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
@@ -71,8 +71,17 @@ class SegmentPlan(StagePlan):
     )
     save_maps: bool = option(
         False,
-        "also write class probabilities as fused maps <id>.npz, for train_fusion --soft_background "
-        "or refine_fusion --background 0.5; needs --label_filter logits",
+        "also write the class maps as fused maps <id>.npz: with --threshold as stage 1 does; "
+        "without, and after CRF, as probabilities, for train_fusion --soft_background or "
+        "refine_fusion --background 0.5; needs --label_filter logits",
+    )
+    threshold: float | None = option(
+        None,
+        "background threshold: each class's map is divided by its maximum and cut here, as in "
+        "stages 1 and 3, which is more accurate where the labels are known; default: the most "
+        "probable of the classes and background",
+        kind=float,
+        within=OPEN_FRACTION,
     )
     label_filter: str = option(
         "none",
@@ -96,6 +105,11 @@ class SegmentPlan(StagePlan):
         if self.score and self.label_filter != "none":
             raise InputError(
                 "--score and --label_filter logits: labels that are known need no score"
+            )
+        if self.threshold is not None and not (self.labels_decide or self.score):
+            raise InputError(
+                "--threshold scales the maps of all classes up, also of those that are not shown: "
+                "add --label_filter logits, or --score"
             )
         if isinstance(self.weights, tuple) and len(self.weights) < 2:
             object.__setattr__(self, "weights", next(iter(self.weights), None))
@@ -124,7 +138,7 @@ class SegmentPlan(StagePlan):
     @property
     def rule(self) -> SegmentRule:
         """What is made of the networks' mean."""
-        return SegmentRule(self.crf, self.uncertain, self.save_maps)
+        return SegmentRule(self.crf, self.uncertain, self.save_maps, self.threshold)
 
     def located(self, places: Places) -> SegmentPlan:
         """The plan with the files of a whole run where it names none."""
@@ -199,7 +213,7 @@ def _make(
                         MAX_VIEW_PIXELS,
                     )
                     told = True
-            doubted = found.doubted() if plan.uncertain == "networks" else None
+            doubted = found.doubted(rule.threshold) if plan.uncertain == "networks" else None
             job = SegmentJob(data.photo_path(image_id), out / f"{image_id}.png", doubted)
             belt.put(write_segmented, rule, job, found.classes, maps, size=size)
 
