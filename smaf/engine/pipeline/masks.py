@@ -1,4 +1,4 @@
-"""The pseudo masks again, in folders that mirror those of the photographs.
+"""The run's masks again, in folders that mirror those of the photographs.
 
 Photographs that have a corrected mask get that one, where the run takes them.
 """
@@ -80,7 +80,7 @@ def _time(path: Path) -> int:
 def mirror(run: Scope) -> dict[str, Any]:
     """Link each mask to its place, or copy it where the system has no links.
 
-    Corrected masks are written there in the task's values; the pseudo masks of these photographs,
+    Corrected masks are written there in the task's values; the method's of these photographs,
     which scores are of, stay in their own folder. Masks of photographs that are no longer in the
     data set go. `classes.txt` names the values.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from smaf.core.record import RECORD
 from smaf.engine.outputs import MIRRORED, SEGMENTER, Places
 
 
@@ -14,23 +15,43 @@ class RunPlaces(Places):
 
     @property
     def student_maps(self) -> Path:
-        """Fused maps of all photographs by the last classifier, which the masks are cut from."""
+        """Fused maps of all photographs by the last classifier, which stage 3 cuts."""
         return self.logdir / "cam_student"
 
     @property
-    def masks(self) -> Path:
-        """Stage 3's pseudo masks of all photographs, `<id>.png`."""
+    def pseudo_masks(self) -> Path:
+        """Stage 3's pseudo masks of all photographs, `<id>.png`, which stage 4 learns."""
         return self.logdir / "pseudo_mask"
+
+    @property
+    def network_maps(self) -> Path:
+        """Fused maps of all photographs by stage 4's network, labels known."""
+        return self.logdir / "cam_network"
+
+    @property
+    def known_masks(self) -> Path:
+        """The masks that are cut from the network's maps as stage 3 cuts the classifier's."""
+        return self.logdir / "network_mask"
+
+    @property
+    def by_network(self) -> bool:
+        """Whether the run's masks are the network's, as far as it has come."""
+        return (self.known_masks / RECORD).is_file()
+
+    @property
+    def masks(self) -> Path:
+        """The run's masks of all photographs, `<id>.png`: the last that it made."""
+        return self.known_masks if self.by_network else self.pseudo_masks
+
+    @property
+    def maps(self) -> Path:
+        """Fused maps that :attr:`masks` are cut from."""
+        return self.network_maps if self.by_network else self.student_maps
 
     @property
     def network_masks(self) -> Path:
         """The network's masks, labels unknown, of the photographs that are scored or shown."""
         return self.logdir / "segmented"
-
-    @property
-    def network_masks_known(self) -> Path:
-        """The network's masks, labels known, of the photographs that are scored."""
-        return self.logdir / "segmented_known"
 
     @property
     def network(self) -> Path:
@@ -39,7 +60,7 @@ class RunPlaces(Places):
 
     @property
     def mirrored(self) -> Path:
-        """The pseudo masks again, in the folders of the photographs."""
+        """The run's masks again, in the folders of the photographs."""
         return self.logdir / MIRRORED
 
     @property
@@ -51,9 +72,9 @@ class RunPlaces(Places):
     def stage_folders(self) -> tuple[Path, ...]:
         """The folders that the stages write to."""
         trained = (self.eps, self.student, self.segmenter)
-        maps = (self.fused, self.refined, self.student_maps, self.masks)
-        made = (self.network_masks, self.network_masks_known)
-        return (*(path.parent for path in trained), *maps, *made)
+        maps = (self.fused, self.refined, self.student_maps, self.pseudo_masks)
+        network = (self.network_masks, self.network_maps, self.known_masks)
+        return (*(path.parent for path in trained), *maps, *network)
 
     def list(self, name: str) -> Path:
         """The file of one of the run's own lists."""

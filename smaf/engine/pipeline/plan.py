@@ -52,6 +52,12 @@ class RunPlan(StagePlan):
     preset: str | None = option(
         None, "of --model, where its file does not say", choices=tuple(PRESETS)
     )
+    masks_by: str = option(
+        "network",
+        "whose maps the masks are cut from, labels known: stage 4's network, which is more "
+        "accurate, or the last classifier, which saves its maps and one more CRF",
+        choices=("network", "classifier"),
+    )
     # its own check: a run goes on with new corrections, but not without those it was made with
     corrected: bool = corrected_option(Role.RUN)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)

@@ -27,7 +27,7 @@ def step(run: Scope) -> OwnStep:
 
 def basis(run: Scope) -> Any:
     """What the page shows."""
-    folders = (run.at.student_maps, run.at.masks, run.at.network_masks)
+    folders = (run.at.student_maps, run.at.maps, run.at.masks, run.at.network_masks)
     scores = run.notes.result("scores")
     shown = [[made(folder) for folder in folders], list(run.lists.photographs), scores]
     corrected = run.lists.corrected

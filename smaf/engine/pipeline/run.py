@@ -69,11 +69,12 @@ def _clear(at: RunPlaces) -> None:
         return
     for name in Notes(notes).result("masks").get("files", ()):
         (at.mirrored / name).unlink(missing_ok=True)
-    sweep = at.logdir / thresholds.SWEEP
+    keys = (thresholds.CLASSIFIER, thresholds.NETWORK)
+    sweeps = [at.logdir / f"{key}{suffix}" for key in keys for suffix in (".json", ".png")]
     pages = (at.logdir / report.NAME, at.logdir / report.QUALITY)
-    own = (at.network, at.network.with_suffix(".onnx"), *pages, sweep)
+    own = (at.network, at.network.with_suffix(".onnx"), *pages, *sweeps)
     # the notes last: they say what is to be removed
-    for path in (*own, sweep.with_suffix(".png"), *at.scores.glob("*.json"), notes):
+    for path in (*own, *at.scores.glob("*.json"), notes):
         path.unlink(missing_ok=True)
 
 

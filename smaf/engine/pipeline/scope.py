@@ -78,16 +78,15 @@ class Scope:
             return BACKGROUND, "plain CAM's default"
         return MaskPlan.of(self.plan.recipe).threshold, f"the recipe {self.plan.recipe}"
 
-    @property
-    def threshold(self) -> float:
-        """The background threshold of the pseudo masks, as far as it is chosen already."""
+    def threshold(self, key: str) -> float:
+        """The background threshold of masks, as far as the step `key` has chosen it already."""
         if self.rehearsed is not None:
             return 0.01  # hardly trained networks must still give masks that show classes
-        return float(self.chosen_threshold().get("threshold", self.recipe_threshold()[0]))
+        return float(self.chosen_threshold(key).get("threshold", self.recipe_threshold()[0]))
 
-    def chosen_threshold(self) -> dict[str, Any]:
+    def chosen_threshold(self, key: str) -> dict[str, Any]:
         """The threshold that was chosen on true masks, where there are any (still)."""
-        return self.notes.result("threshold") if self.lists.thresholds else {}
+        return self.notes.result(key) if self.lists.thresholds else {}
 
     @property
     def score(self) -> float:

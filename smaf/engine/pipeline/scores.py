@@ -16,9 +16,9 @@ _KEPT = ("miou", "precision", "recall", "accuracy", "iou", "images")
 def judged(run: Scope) -> dict[str, Path]:
     """What is judged, by its name: folders of masks."""
     return {
-        "pseudo masks (labels known)": run.at.masks,
+        "pseudo masks (labels known)": run.at.pseudo_masks,
         "network (labels unknown)": run.at.network_masks,
-        "network (labels known)": run.at.network_masks_known,
+        **({"network (labels known)": run.at.known_masks} if run.at.by_network else {}),
     }
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from smaf.core.recipes import recipe_file
 from smaf.engine.outputs import CLASSIFIER, SEGMENTER
 from smaf.engine.pipeline import masks, network, report, scores, thresholds
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import SaliencyStep, StageStep, Step
+from smaf.engine.plans import StagePlan
 from smaf.engine.stages.gen_fusion import FusionPlan, gen_fusion
 from smaf.engine.stages.gen_pm import MaskPlan, gen_pm
 from smaf.engine.stages.refine_fusion import RefinementPlan, refine_fusion
@@ -94,22 +98,32 @@ def _pseudo_masks(run: Scope) -> list[Step]:
         "final_maps",
         "fused maps for the masks of {} photographs",
         gen_fusion,
-        lambda: run.viewed(thresholds.final_maps(run)),
+        lambda: thresholds.classifier_maps(run),
         run.at.student_maps,
         ".npz",
     )
-    cut = {"cam_dir": run.at.student_maps, "crf": "maps"}
-    masks = StageStep(
-        "gen_pm",
-        "pseudo masks of {} photographs",
-        gen_pm,
-        lambda: run.make(MaskPlan, on="photographs", threshold=run.threshold, **cut),
-        run.at.masks,
-        ".png",
-        parallel=True,
-    )
-    # with true masks of the training list
-    return [maps, thresholds.step(run), masks] if run.lists.thresholds else [maps, masks]
+    cut = _cut(run, thresholds.of_classifier(run), run.at.pseudo_masks)
+    masks = StageStep("gen_pm", "pseudo masks of {} photographs", gen_pm, *cut, parallel=True)
+    return _chosen(run, maps, thresholds.of_classifier(run), masks)
+
+
+def _cut(
+    run: Scope, threshold: thresholds.Threshold, folder: Path
+) -> tuple[Callable[[], StagePlan], Path, str]:
+    """The plan, folder and files of masks that are cut from maps, with CRF."""
+
+    def plan() -> StagePlan:
+        edge = run.threshold(threshold.key)
+        return run.make(
+            MaskPlan, on="photographs", threshold=edge, cam_dir=threshold.maps, crf="maps"
+        )
+
+    return plan, folder, ".png"
+
+
+def _chosen(run: Scope, maps: Step, threshold: thresholds.Threshold, masks: Step) -> list[Step]:
+    """Maps and masks, the threshold between them chosen where there are true masks for that."""
+    return [maps, threshold.step(run), masks] if run.lists.thresholds else [maps, masks]
 
 
 def _segmentation(run: Scope) -> list[Step]:
@@ -118,7 +132,9 @@ def _segmentation(run: Scope) -> list[Step]:
         "train_seg",
         "training the segmentation network, {} steps",
         train_seg,
-        lambda: run.training(SegmentationPlan, target_dir=run.at.masks, **network.start(run)),
+        lambda: run.training(
+            SegmentationPlan, target_dir=run.at.pseudo_masks, **network.start(run)
+        ),
         run.at.segmenter.parent,
         SEGMENTER,
     )
@@ -130,18 +146,26 @@ def _segmentation(run: Scope) -> list[Step]:
         run.at.network_masks,
         ".png",
     )
-    known = StageStep(
-        "test_seg_known",
-        "the network's masks of {} photographs, labels known",
+    known = _network_masks(run) if run.plan.masks_by == "network" else []
+    return [train, network.step(run), blind, *known]
+
+
+def _network_masks(run: Scope) -> list[Step]:
+    """The masks of all photographs again, as stage 3 makes them, of the network's maps."""
+    threshold = thresholds.of_network(run)
+    maps = StageStep(
+        "network_maps",
+        "the network's maps of {} photographs, labels known",
         test_seg,
-        lambda: run.make(
-            SegmentPlan, on="scored", weights=run.network, label_filter="logits", score=0.0
-        ),
-        run.at.network_masks_known,
-        ".png",
+        lambda: thresholds.network_maps(run),
+        run.at.network_maps,
+        ".npz",
     )
-    segment = [blind, known] if run.lists.scored else [blind]
-    return [train, network.step(run), *segment]
+    cut = _cut(run, threshold, run.at.known_masks)
+    masks = StageStep(
+        "network_masks", "masks of {} photographs by the network", gen_pm, *cut, parallel=True
+    )
+    return _chosen(run, maps, threshold, masks)
 
 
 def _results(run: Scope) -> list[Step]:

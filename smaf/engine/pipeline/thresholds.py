@@ -1,67 +1,111 @@
-"""The background threshold of the pseudo masks: chosen on true masks of the training list."""
+"""The background thresholds of masks: chosen on true masks of the training list."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from smaf.core.views import Views
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import OwnStep, made
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 from smaf.engine.stages.gen_fusion import FusionPlan
 from smaf.engine.stages.gen_pm import MaskPlan
+from smaf.engine.stages.test_seg import SegmentPlan
 
-SWEEP = "threshold.json"
+CLASSIFIER, NETWORK = "threshold", "network_threshold"
 
 
-def final_maps(run: Scope) -> FusionPlan:
-    """The plan of the maps that pseudo masks are cut from: the last classifier's, stage 3's views.
+def classifier_maps(run: Scope) -> FusionPlan:
+    """The plan of the maps that stage 3's masks are cut from: the last classifier's.
 
     They are made of all photographs, once: for the threshold, the masks and the report.
     """
+    plan = run.make(FusionPlan, on="photographs", weights=run.classifier)
     views = MaskPlan.of(run.plan.recipe).views
-    return run.make(
-        FusionPlan,
-        on="photographs",
-        weights=run.classifier,
-        scales=views.scales,
-        flip=views.flip,
-        long_side=views.long_side,
-        max_view_pixels=views.max_pixels,
-        label_filter=views.label_filter,
-    )
+    return plan.changed(**_sizes(run, views), label_filter=views.label_filter)
 
 
-def step(run: Scope) -> OwnStep:
-    """The step that chooses the threshold."""
-    title = "the background threshold, on {} true masks of the training list"
-    return OwnStep("threshold", title, choose, basis, count=len(run.lists.thresholds))
+def network_maps(run: Scope) -> SegmentPlan:
+    """The plan of the maps by stage 4's network, of the labelled classes, in stage 3's views.
 
-
-def basis(run: Scope) -> Any:
-    """What the threshold is chosen by: the maps, and which of them have true masks."""
-    truths = [run.data.mask_path(image_id).stat() for image_id in run.lists.thresholds]
-    return [
-        made(run.at.student_maps),
-        list(run.lists.thresholds),
-        [[status.st_size, status.st_mtime_ns] for status in truths],
-    ]
-
-
-def choose(run: Scope) -> dict[str, Any]:
-    """The threshold of the highest mIoU on the training list's true masks, before CRF.
-
-    Nothing is trained on these masks. The sweep is written to `threshold.json` and drawn beside it.
+    Its own masks beside them are without CRF, cut at a recipe's threshold.
     """
-    plan = run.make(EvaluationPlan, on="thresholds", cam_dir=run.at.student_maps, sweep=True)
-    best = evaluate(run.data, plan, run.at.logdir / SWEEP).result
+    plan = run.make(SegmentPlan, on="photographs", weights=run.at.segmenter)
+    shown = {"label_filter": "logits", "score": 0.0, "crf": False, "uncertain": "none"}
+    cut = {"save_maps": True, "threshold": run.recipe_threshold()[0]}
+    views = MaskPlan.of(run.plan.recipe).views
+    return plan.changed(**_sizes(run, views), **shown, **cut)
+
+
+def _sizes(run: Scope, views: Views) -> dict[str, Any]:
+    """A recipe's views, as the run takes them, by the names of their options."""
+    views = run.plan.views(views)
     return {
-        "threshold": best.threshold,
-        "from": f"{best.images} true masks of list {run.plan.list_name}",
-        "miou": float(best.matrix.compute()["miou"]),
+        "scales": views.scales,
+        "flip": views.flip,
+        "long_side": views.long_side,
+        "max_view_pixels": views.max_pixels,
     }
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """A background threshold that is chosen on true masks of the training list.
+
+    Args:
+        key: of its step, and the name of the file that the sweep is written to.
+        maps: folder of the fused maps that it cuts.
+        title: its name in lines; {} is the number of true masks.
+    """
+
+    key: str
+    maps: Path
+    title: str
+
+    def step(self, run: Scope) -> OwnStep:
+        """The step that chooses it."""
+        count = len(run.lists.thresholds)
+        return OwnStep(self.key, self.title, self.choose, self.basis, count=count)
+
+    def basis(self, run: Scope) -> Any:
+        """What it is chosen by: the maps, and which of them have true masks."""
+        truths = [run.data.mask_path(image_id).stat() for image_id in run.lists.thresholds]
+        return [
+            made(self.maps),
+            list(run.lists.thresholds),
+            [[status.st_size, status.st_mtime_ns] for status in truths],
+        ]
+
+    def choose(self, run: Scope) -> dict[str, Any]:
+        """The threshold of the highest mIoU on the training list's true masks, before CRF.
+
+        Nothing is trained on these masks. The sweep is written to `<key>.json` and drawn beside it.
+        """
+        plan = run.make(EvaluationPlan, on="thresholds", cam_dir=self.maps, sweep=True)
+        best = evaluate(run.data, plan, run.at.logdir / f"{self.key}.json").result
+        return {
+            "threshold": best.threshold,
+            "from": f"{best.images} true masks of list {run.plan.list_name}",
+            "miou": float(best.matrix.compute()["miou"]),
+        }
+
+
+def of_classifier(run: Scope) -> Threshold:
+    """The threshold of stage 3's masks."""
+    title = "the background threshold, on {} true masks of the training list"
+    return Threshold(CLASSIFIER, run.at.student_maps, title)
+
+
+def of_network(run: Scope) -> Threshold:
+    """The threshold of the masks by stage 4's network."""
+    title = "the network's background threshold, on {} true masks of the training list"
+    return Threshold(NETWORK, run.at.network_maps, title)
+
+
 def used(run: Scope) -> dict[str, Any]:
-    """The threshold that the masks were cut at, and where it comes from."""
+    """The threshold that the run's masks were cut at, and where it comes from."""
     value, source = run.recipe_threshold()
-    return run.chosen_threshold() or {"threshold": value, "from": source}
+    key = NETWORK if run.at.by_network else CLASSIFIER
+    return run.chosen_threshold(key) or {"threshold": value, "from": source}

@@ -143,7 +143,7 @@ def _layers(
     return {
         "cam": lambda: plane(at.fused),
         "target": lambda: _target(run, image_id, size),
-        "fused": lambda: plane(at.student_maps),
+        "fused": lambda: plane(at.maps),
         **{key: partial(_mask, path, size) for key, path in masks.items()},
         "truth": lambda: _or_none(lambda: mask_uri(run.data.mask(image_id, size=size))),
         "corrected": lambda: _or_none(lambda: mask_uri(run.data.corrected(image_id, size=size))),

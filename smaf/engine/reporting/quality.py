@@ -84,7 +84,7 @@ def estimate(run: ReportedRun, image_id: str) -> Estimate:
     if mask is None:
         return Estimate(faults=tuple(reader.faults))
     size = (mask.shape[1], mask.shape[0])
-    stored = fused_path(run.at.student_maps, image_id)
+    stored = fused_path(run.at.maps, image_id)
     scales = crf = saliency = iou = None
     if stored.is_file():
         cams = reader(

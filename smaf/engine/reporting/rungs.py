@@ -18,7 +18,7 @@ from smaf.engine.stages.evaluate import THRESHOLDS
 
 log = logging.getLogger("smaf")
 CRF, NETWORK = "pseudo masks, with CRF", "network, labels unknown"
-NETWORK_KNOWN = "network, labels known"
+NETWORK_KNOWN = "network, labels known, with CRF"
 # The run's lists whose true masks are looked at
 SIDES = {"scored": "photographs not trained on", "thresholds": "photographs trained on"}
 
@@ -63,8 +63,10 @@ def _rungs(run: ReportedRun, side: str, chosen: dict[str, float]) -> Iterator[Ru
     kind = "EPS" if run.saliency else "plain CAM"
     last = "self-trained" if run.saliency else kind
     maps = {f"{kind}, fused maps": run.at.fused, f"{last}, fused maps": run.at.student_maps}
-    masks = {CRF: run.at.masks, NETWORK: run.at.network_masks}
-    masks[NETWORK_KNOWN] = run.at.network_masks_known
+    masks = {CRF: run.at.pseudo_masks, NETWORK: run.at.network_masks}
+    if run.at.by_network:
+        maps["network, fused maps"] = run.at.network_maps
+        masks[NETWORK_KNOWN] = run.at.known_masks
     for title, folder in maps.items():
         yield from _tried(folder, partial(_of_maps, run, side, title, chosen))
     for title, folder in masks.items():

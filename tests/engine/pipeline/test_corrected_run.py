@@ -19,7 +19,15 @@ from smaf.data.layout import open_data
 from smaf.engine.pipeline import RunPlaces, run_all
 from smaf.engine.pipeline.notes import Notes
 
-LEARNED = ("proda_model", "cam_student", "pseudo_mask", "segmenter", "segmented")
+LEARNED = (
+    "proda_model",
+    "cam_student",
+    "pseudo_mask",
+    "segmenter",
+    "segmented",
+    "cam_network",
+    "network_mask",
+)
 STAY = ("eps_cls_mode", "cam_o_vec", "cam_refined")
 
 

@@ -73,7 +73,8 @@ def test_the_record(finished: RunPlaces) -> None:
     assert (entry["data_set"]["photographs"], entry["data_set"]["trained_on"]) == (8, 6)
     background = entry["thresholds"]["background"]
     assert background["from"] == "6 true masks of list train"
-    sweep = json.loads((finished.logdir / "threshold.json").read_text())
+    assert finished.masks == finished.known_masks
+    sweep = json.loads((finished.logdir / "network_threshold.json").read_text())
     best = max(sweep["sweep"], key=lambda row: row["miou"])
     assert background["threshold"] == best["threshold"] == sweep["threshold"]
     masks = json.loads((finished.masks / "run.json").read_text())[-1]["settings"]
@@ -96,7 +97,7 @@ def test_scores_are_those_of_the_validation_list(finished: RunPlaces) -> None:
         kept = truth != 255
         np.add.at(pairs, (truth[kept], mask[kept]), 1)
     iou = np.diag(pairs) / (pairs.sum(0) + pairs.sum(1) - np.diag(pairs))
-    given = scores["pseudo masks (labels known)"]
+    given = scores["network (labels known)"]
     assert given["images"] == 2 and given["miou"] == pytest.approx(np.nanmean(iou))
 
 
@@ -108,10 +109,26 @@ def test_the_report(finished: RunPlaces) -> None:
     assert [layer["key"] for layer in facts["layers"]] == every
     kept = {card["name"]: set(card["layers"]) for card in facts["cards"]}
     assert kept["p0.jpg"] == set(every) and kept["p6.jpg"] == set(every) - {"cam", "target"}
-    for text in ("pseudo masks, with CRF", "network, labels unknown", "self-training", "Settings"):
+    for text in ("pseudo masks, with CRF", "network, fused maps", "self-training", "Settings"):
         assert text in page
     lines = (finished.logdir / "quality.csv").read_text().splitlines()
     assert lines[0] == "image,quality,scales,crf,saliency" and len(lines) == 9
+
+
+def test_masks_by_the_classifier_are_stage_3s(
+    finished: RunPlaces, recipe: Path, light: None, tmp_path: Path
+) -> None:
+    """The steps that make masks of the network's maps are left out; the others are the same."""
+    data, out = open_data(finished.data_root), tmp_path / "run"
+    at = run_all(data, run_plan(recipe, masks_by="classifier"), out)
+    assert not at.known_masks.exists() and not at.network_maps.exists()
+    assert files(at.mirrored) == {
+        f"{image_id}.png": (finished.pseudo_masks / f"{image_id}.png").read_bytes()
+        for image_id in PICTURES
+    }
+    assert list(record(at)["scores"]) == ["pseudo masks (labels known)", "network (labels unknown)"]
+    sweep = json.loads((out / "threshold.json").read_text())
+    assert record(at)["thresholds"]["background"]["threshold"] == sweep["threshold"]
 
 
 def test_a_second_call_does_nothing(
@@ -154,7 +171,7 @@ def test_a_run_stopped_after_each_step_ends_as_one_that_ran_through(
             assert not json.loads((tmp_path / "run/run.json").read_text())[-1]["finished"]
     at = RunPlaces(tmp_path / "run", data.root)
     assert stops == len(record(finished)["seconds_of_steps"])
-    for folder in ("masks", "segmented", "segmented_known"):
+    for folder in ("masks", "segmented", "pseudo_mask", "network_mask"):
         assert files(tmp_path / "run" / folder) == files(finished.logdir / folder)
     assert record(at)["scores"] == record(finished)["scores"] and record(at)["finished"]
     assert set(record(at)["seconds_of_steps"]) == set(record(finished)["seconds_of_steps"])
@@ -165,7 +182,7 @@ def test_a_lost_file_is_made_again(
 ) -> None:
     shutil.copytree(finished.logdir, tmp_path / "run")
     (tmp_path / "run/masks/p3.png").unlink()
-    (tmp_path / "run/pseudo_mask/p3.png").unlink()
+    (tmp_path / "run/network_mask/p3.png").unlink()
     (tmp_path / "run/report.html").unlink()
     run_all(open_data(finished.data_root), run_plan(recipe), tmp_path / "run")
     assert files(tmp_path / "run/masks") == files(finished.mirrored)
@@ -203,7 +220,6 @@ def test_true_masks_teach_nothing(
     assert entry["scores"] == {} and len(files(at.mirrored)) == 8
     page = (at.logdir / "report.html").read_text(encoding="utf-8")
     assert "There are no scores" in page and '"key": "truth"' not in page
-    assert not at.network_masks_known.exists()
 
 
 def test_the_threshold_sees_true_masks_of_the_training_list_alone(
@@ -228,8 +244,10 @@ def test_the_threshold_sees_true_masks_of_the_training_list_alone(
     for image_id in ("p0", "p1", "p2"):
         (root / f"SegmentationClassAug/{image_id}.png").unlink()
     run_all(open_data(root), run_plan(recipe), tmp_path / "run")
-    assert read["threshold"] == {"p3", "p4", "p5"} and read["scores"] == {"p6", "p7"}
-    silent = set(read) - {"lists", "now", "threshold", "scores", "report", "train_eps"}
+    chosen = {"threshold", "network_threshold"}
+    assert all(read[key] == {"p3", "p4", "p5"} for key in chosen)
+    assert read["scores"] == {"p6", "p7"}
+    silent = set(read) - chosen - {"lists", "now", "scores", "report", "train_eps"}
     assert len(silent) > 8 and not any(read[key] for key in silent)
 
 
@@ -304,9 +322,9 @@ def test_without_a_rehearsal_there_is_no_time(
     words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
     lines = good(run(command.main, finished.data_root, "--out", tmp_path / "run", *words)).lines
     starts = [line for line in lines if line.startswith("[")]
-    assert starts[0] == ("[7 of 15] the background threshold, on 6 true masks of the training list")
+    assert starts[0] == ("[7 of 17] the background threshold, on 6 true masks of the training list")
     numbers = [line.split("]")[0] for line in starts]
-    assert numbers == [f"[{number} of 15" for number in (7, 10, 11, 13, 14, 15)]
+    assert numbers == [f"[{number} of 17" for number in (7, 10, 11, 13, 15, 16, 17)]
     assert not any(" left of " in line for line in lines)
     assert files(tmp_path / "run/masks") == files(finished.mirrored)
 
@@ -326,11 +344,11 @@ def test_an_onnx_file_is_written_where_it_is_asked_for(
     monkeypatch.setattr(network, "can_export", lambda: True)
     monkeypatch.setattr(network, "export_onnx", lambda path, *_, **__: path.write_bytes(b"new"))
     assert numbers("--no_onnx") == [] and not written.exists()
-    assert numbers() == ["[10 of 15"] and written.read_bytes() == b"new"
+    assert numbers() == ["[10 of 17"] and written.read_bytes() == b"new"
     assert numbers() == [] and numbers("--no_onnx") == [] and written.exists()
     (tmp_path / "run/segmenter.pth").unlink()
     assert (
-        numbers("--no_onnx") == ["[10 of 15"] and not written.exists()
+        numbers("--no_onnx") == ["[10 of 17"] and not written.exists()
     )  # it was another network's
 
 
@@ -350,11 +368,11 @@ def test_rehearsed_and_exported(recipe: Path, tmp_path: Path) -> None:
     at = RunPlaces(tmp_path / "run", data.root)
     words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0)
     lines = good(run(command.main, data.root, "--out", at.logdir, *words)).lines
-    assert lines[0] == f"{at.logdir}: 1 of 15 steps are done"
+    assert lines[0] == f"{at.logdir}: 1 of 17 steps are done"
     assert lines[1].startswith("rehearsing all stages") and lines[2].startswith("rehearsed in")
     starts = [line for line in lines if line.startswith("[")]
     # the saliency maps are there
-    assert [line.split("]")[0] for line in starts] == [f"[{n} of 15" for n in range(2, 16)]
+    assert [line.split("]")[0] for line in starts] == [f"[{n} of 17" for n in range(2, 18)]
     assert " left of " in starts[0] and "training the EPS classifier, 4 steps · " in starts[0]
     assert not (tmp_path / "run/.rehearsal").exists()
     network = smaf.load(str(at.network.with_suffix(".onnx")))

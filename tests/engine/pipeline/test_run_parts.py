@@ -92,7 +92,9 @@ def test_the_method_and_what_is_left_out(tmp_path: Path) -> None:
         "train_seg",
         "network",
         "test_seg",
-        "test_seg_known",
+        "network_maps",
+        "network_threshold",
+        "network_masks",
         "scores",
         "masks",
         "report",
@@ -163,7 +165,8 @@ def test_a_rehearsal_measures_between_steps(tmp_path: Path) -> None:
     assert not (run.at.logdir / ".rehearsal").exists()
     trained = {"train_eps", "train_fusion", "train_seg"}
     made = {"saliency", "gen_fusion", "refine_fusion", "final_maps", "gen_pm"}
-    assert set(paces) == trained | made | {"test_seg", "test_seg_known"}
+    made |= {"test_seg", "network_maps", "network_masks"}
+    assert set(paces) == trained | made
     assert {paces[key].unit for key in trained} == {2.0}
     assert all(paces[key].fixed > 1e6 and not paces[key].unit_bytes for key in trained)
     for key in made:
