@@ -20,11 +20,34 @@ from smaf.models import read_checkpoint
 
 TINY = {"smaf_tiny_patch14_of_3": 14, "smaf_tiny_patch16_of_3": 16}
 RUN = ("--num_workers", "0", "--device", "cpu", "--list", "train")
-TRAINING = (
-    "--weights none --head eps --cells centres --no_jitter --optimiser adamw --lr 2e-3 "
-    "--weight_decay 1e-2 --warmup 0.075 --power 1 --head_factor 1 --resize_long 112 144 "
-    "--crop 112 --batch_size 8"
-).split()
+TRAINING = [
+    "--weights",
+    "none",
+    "--head",
+    "eps",
+    "--cells",
+    "centres",
+    "--no_jitter",
+    "--optimiser",
+    "adamw",
+    "--lr",
+    "2e-3",
+    "--weight_decay",
+    "1e-2",
+    "--warmup",
+    "0.075",
+    "--power",
+    "1",
+    "--head_factor",
+    "1",
+    "--resize_long",
+    "112",
+    "144",
+    "--crop",
+    "112",
+    "--batch_size",
+    "8",
+]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +99,7 @@ def best_miou(root: Path, weights: Path, cams: Path) -> float:
 @pytest.mark.parametrize(("name", "stride"), TINY.items())
 def test_a_tiny_transformer_learns(rendered: Path, tmp_path: Path, name: str, stride: int) -> None:
     """240 steps of stage 0: masks of the photographs rise from what labels alone give (24 mIoU
-    after one step) to about 36."""
+    after one step) to about 36; a quarter of a minute."""
     mious = []
     for steps in (1, 240):
         weights = trained(rendered, tmp_path / str(steps), name, steps, "--pool", "max")
@@ -105,10 +128,15 @@ def test_attention_refines_fused_maps_and_masks(rendered: Path, tmp_path: Path) 
         ]
         assert maps[0].keys() == maps[1].keys()
         for c, plane in maps[1].items():
-            assert 0 <= plane.min() and plane.max() <= 1
+            assert plane.min() >= 0 and plane.max() <= 1
             assert np.abs(plane - maps[0][c]).max() > 0.01
-        masks = [read_mask(tmp_path / folder / f"{path.stem}.png") for folder in ("masks", "again")]
-        assert (masks[0] != masks[1]).mean() < 0.02  # maps are stored in 256 levels
+        best = np.sort(np.stack([np.full_like(plane, 0.6), *maps[1].values()]), axis=0)
+        clear = best[-1] - best[-2] > 0.01  # stored maps are rounded
+        masks = [
+            read_mask(tmp_path / folder / f"{path.stem}.png").astype(int)
+            for folder in ("masks", "again")
+        ]
+        assert np.array_equal(masks[0][clear], masks[1][clear])
 
 
 def test_a_network_without_attention_is_refused_before_it_runs(
