@@ -183,10 +183,10 @@ class _Shift:
                 "Same"
             ):  # TensorFlow's: at even sizes kernel - stride, less on the left
                 padding = max(kernel - stride, 0) // 2
-            # Of parallel branches the first stands for all: they agree, or their sum would make no
-            # sense
-            size = int(inputs[0].shape[2])
-            self.errors.setdefault(size, (kernel - stride) / 2 - padding)
+            # Of parallel branches the one that errs most stands for all: those of the features
+            # agree, or their sum would make no sense; attention's keys (PVT's) do not err
+            size, error = int(inputs[0].shape[2]), (kernel - stride) / 2 - padding
+            self.errors[size] = max(self.errors.get(size, 0.0), error, key=abs)
             self.strides.setdefault(size, stride)
 
     def pixels(self) -> float:

@@ -27,6 +27,7 @@ SHIFTS = [
     ("vit_tiny_patch16_224", 16, 0.0),
     ("densenet121", 16, -1.5),
     ("hrnet_w18_small", 8, -3.5),
+    ("pvt_v2_b0", 16, -7.5),
 ]
 
 

@@ -71,11 +71,12 @@ def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) ->
     output = Output.of(output)
     device = plan.compute.choose_device()
     model = trained_classifier(plan.weights or "", data, head=plan.head)
-    attending = attention_layers(model) if plan.attention_refine else None
+    layers = attention_layers(model) if plan.attention_refine else None
     with plan.compute.limited(), process_group(device):
         model = model.to(device).to(memory_format=torch.channels_last)
         plan = with_precision(plan, output, device=device, trial=lambda: inference_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        precision = plan.compute.precision
         data.require(ids, labels=True)
         with (
             image_run(
@@ -88,14 +89,7 @@ def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) ->
             ) as run,
             ThreadPoolExecutor(1) as writer,
             closing(
-                fuse_list(
-                    model,
-                    data,
-                    run.todo,
-                    plan.views,
-                    precision=plan.compute.precision,
-                    attending=attending,
-                )
+                fuse_list(model, data, run.todo, plan.views, precision=precision, attending=layers)
             ) as results,
         ):
             pending: Future[None] | None = None
