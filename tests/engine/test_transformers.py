@@ -16,7 +16,8 @@ from smaf.core.fused_maps import read_fused
 from smaf.core.images import read_mask
 from smaf.data.demo.demo_set import render_demo_set
 from smaf.data.demo.scenes import CLASSES
-from smaf.models import read_checkpoint
+from smaf.engine.stages.train_eps import EpsTask
+from smaf.models import ClassifierOutput, read_checkpoint
 
 TINY = {"smaf_tiny_patch14_of_3": 14, "smaf_tiny_patch16_of_3": 16}
 RUN = ("--num_workers", "0", "--device", "cpu", "--list", "train")
@@ -152,3 +153,17 @@ def test_a_network_without_attention_is_refused_before_it_runs(
             "error: --attention_refine: test_efficientnet has no attention over the whole image"
         )
         assert not out.exists()
+
+
+@pytest.mark.parametrize(("pool", "score"), [("mean", 0.5), ("max", 2.0)])
+def test_pool_by_hand(pool: str, score: float) -> None:
+    """A class's map has 2 in one of four cells: score 0.5 or 2, loss log(1 + e^-score)."""
+
+    class Cells(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> ClassifierOutput:
+            cam = torch.tensor([[[[2.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]])
+            return ClassifierOutput(cam.mean(dim=(2, 3)), cam, cam)
+
+    batch = {"image": torch.zeros(1, 3, 2, 2), "labels": torch.ones(1, 1)}
+    loss, _ = EpsTask(saliency=False, pool=pool).loss(Cells(), batch)
+    assert float(loss) == pytest.approx(np.log1p(np.exp(-score)), rel=1e-6)

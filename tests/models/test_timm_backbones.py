@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from small_set import needs_export
 
 from smaf.core.errors import InputError
 from smaf.models import (
@@ -18,6 +19,7 @@ from smaf.models import (
     read_checkpoint,
     write_checkpoint,
 )
+from smaf.models.export import export_onnx, export_program
 from smaf.models.timm_backbone import TimmBackbone
 
 # name, output stride, channels there
@@ -185,3 +187,22 @@ def test_dinov2s_own_weights_fit(tmp_path: Path) -> None:
         torch.testing.assert_close(
             own["pos_embed"].mean(dim=1), theirs["pos_embed"][:, 1:].mean(dim=1), atol=0.3, rtol=0
         )
+
+
+@pytest.mark.slow
+@needs_export
+def test_exported_transformer_takes_any_size(tmp_path: Path) -> None:
+    """ONNX: the same numbers for sizes that are no whole patches. Programs hold guards: refused."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = build_classifier(TINY14, num_classes=2, head="eps")
+    export_onnx(tmp_path / "net.onnx", model, ("cat", "dog"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"))
+    for shape in ((1, 3, 70, 70), (2, 3, 65, 97), (1, 3, 33, 200)):
+        images = torch.randn(shape)
+        (cam,) = session.run(None, {"images": images.numpy()})
+        with torch.inference_mode():
+            expected = model.forward_cam(images)
+        torch.testing.assert_close(torch.from_numpy(cam), expected, atol=1e-4, rtol=1e-3)
+    with pytest.raises(InputError, match="write it as ONNX, or take another backbone"):
+        export_program(tmp_path / "net.pt2", model, ("cat", "dog"))
