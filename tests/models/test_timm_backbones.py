@@ -192,7 +192,7 @@ def test_dinov2s_own_weights_fit(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_export
 def test_exported_transformer_takes_any_size(tmp_path: Path) -> None:
-    """ONNX: the same numbers for sizes that are no whole patches. Programs hold guards: refused."""
+    """ONNX: the same numbers for sizes that are no whole patches."""
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     model = build_classifier(TINY14, num_classes=2, head="eps")
@@ -204,5 +204,13 @@ def test_exported_transformer_takes_any_size(tmp_path: Path) -> None:
         with torch.inference_mode():
             expected = model.forward_cam(images)
         torch.testing.assert_close(torch.from_numpy(cam), expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+@needs_export
+def test_a_program_of_a_transformer_is_refused(tmp_path: Path) -> None:
+    """It would hold guards, which are code."""
+    model = build_classifier("test_vit", num_classes=2, head="eps")
     with pytest.raises(InputError, match="write it as ONNX, or take another backbone"):
         export_program(tmp_path / "net.pt2", model, ("cat", "dog"))
+    assert not (tmp_path / "net.pt2").exists()
