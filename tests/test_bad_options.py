@@ -79,6 +79,9 @@ OPTIONS = [
         "--steps many",
         "argument --steps: invalid int value: 'many' (see smaf train_eps --help)",
     ),
+    ("train_eps", "--warmup 2", "--warmup 2.0: expected a value from 0 to 1"),
+    ("train_eps", "--pool median", "argument --pool: invalid choice: 'median'"),
+    ("train_eps", "--output_stride 12", "argument --output_stride: invalid choice: 12"),
     ("train_eps", "--optimiser lion", "argument --optimiser: invalid choice: 'lion'"),
     (
         "train_eps",

@@ -19,7 +19,8 @@ from smaf.core.views import LABEL_FILTERS, Views
 
 _FIX = "take the file as it was downloaded, or make it again"
 _MAX_SCALE, _MAX_SCALES, _MAX_SIDE = 8.0, 16, 65536
-STRIDES = (8, 16)
+STRIDES = (8, 14, 16)  # 14: the patches of DINOv2 and CLIP
+STRIDE_WORDS = "8, 14 or 16"
 FACTS = "smaf"  # the name of the JSON text in ONNX's metadata, and of `smaf.json` in a program
 NAME_ANOTHER = "name a network of this project (.pth, .onnx, .pt2), or one of the shipped weights"
 
@@ -201,7 +202,7 @@ def _network(fields: Fields, key: str) -> str:
 def _stride(fields: Fields) -> int:
     stride = fields.integer("output_stride", min(STRIDES), max(STRIDES))
     if stride not in STRIDES:
-        raise fields.fault("output_stride", "8 or 16")
+        raise fields.fault("output_stride", STRIDE_WORDS)
     return stride
 
 

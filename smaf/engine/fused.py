@@ -6,12 +6,14 @@ import logging
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from tqdm import tqdm
 
 from smaf.core.class_maps import ClassMaps
@@ -22,7 +24,7 @@ from smaf.core.record import RunRecord
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
-from smaf.models import Classifier, for_inference
+from smaf.models import Classifier, attention_of, for_inference
 from smaf.ops import fuse_cams
 
 log = logging.getLogger("smaf")
@@ -57,9 +59,19 @@ def read_ahead(items: Sequence[str], read: Callable[[str], T], *, ahead: int = 4
 
 
 def fuse_list(
-    model: Classifier, data: DataRoot, ids: Sequence[str], views: Views, *, precision: str = "fp32"
+    model: Classifier,
+    data: DataRoot,
+    ids: Sequence[str],
+    views: Views,
+    *,
+    precision: str = "fp32",
+    attending: list[nn.Module] | None = None,
 ) -> Generator[FusedPhoto, None, None]:
-    """Fuse the views of each image of `ids`, with a progress bar."""
+    """Fuse the views of each image of `ids`, with a progress bar.
+
+    The maps are refined by the attention of the layers `attending` of a transformer
+    (:func:`smaf.models.attention_layers`), where there are any.
+    """
     device = next(model.parameters()).device
     network = for_inference(model.eval(), precision=precision)
     # A light network's views run side by side; a heavy one's gain nothing, at twice the memory
@@ -75,12 +87,15 @@ def fuse_list(
     )
     for image_id, photo, label in bar:
         with (
+            attention_of(attending) if attending else nullcontext() as attention,
             during(f"fusing the views of {data.photo_path(image_id)}"),
             autocast(device, precision),
             warnings.catch_warnings(record=True) as caught,
         ):
             warnings.simplefilter("always")
-            cams = fuse_cams(network, photo, label, views=views, at_once=at_once)
+            cams = fuse_cams(
+                network, photo, label, views=views, at_once=at_once, attention=attention
+            )
         for entry in caught:  # the size cap's, and others
             if (place := f"{entry.filename}:{entry.lineno}") not in told:
                 log.warning("warning: %s; said once", entry.message)

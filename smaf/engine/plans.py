@@ -240,6 +240,15 @@ def head_option() -> Any:
     )
 
 
+def attention_option() -> Any:
+    """The field `attention_refine` of a plan whose classifier makes fused maps."""
+    return option(
+        False,
+        "refine each view's maps by the attention of the last 8 layers (CLIP-ES), within the boxes "
+        "of what is above 0.4 of a map's maximum; vision transformers alone",
+    )
+
+
 def corrected_option(role: Role = Role.RESULT) -> Any:
     """The field `corrected` of a plan that takes corrected masks."""
     return option(

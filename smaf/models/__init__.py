@@ -2,6 +2,7 @@
 
 from smaf.core.network_facts import ClassifierInfo, SegmenterInfo
 from smaf.core.predict_settings import PredictSettings
+from smaf.models.attention import attention_layers, attention_of
 from smaf.models.build import IMAGENET, build_classifier, build_network, build_segmenter
 from smaf.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ClassifierOutput
@@ -11,7 +12,7 @@ from smaf.models.folding import for_inference
 from smaf.models.loading import load_checkpoint
 from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
-from smaf.models.timm_backbone import LIGHT
+from smaf.models.timm_bodies import LIGHT
 from smaf.models.trainable import Trainable
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "Segmenter",
     "SegmenterInfo",
     "Trainable",
+    "attention_layers",
+    "attention_of",
     "build_classifier",
     "build_network",
     "build_segmenter",

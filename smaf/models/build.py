@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from smaf.core.errors import InputError
-from smaf.core.network_facts import NAME_ANOTHER
+from smaf.core.network_facts import NAME_ANOTHER, STRIDE_WORDS, STRIDES
 from smaf.models.checkpoint import Checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
 from smaf.models.deeplab import NAME as DEEPLAB
@@ -16,7 +16,8 @@ from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.lite0 import packaged_lite0
 from smaf.models.loading import load_checkpoint
 from smaf.models.segmenter import LightSegmenter, Segmenter
-from smaf.models.timm_backbone import LIGHT, TimmBackbone
+from smaf.models.timm_backbone import TimmBackbone
+from smaf.models.timm_bodies import LIGHT
 
 IMAGENET = "imagenet"
 _RUNS_AT_8 = {RESNET38: "ResNet-38", DEEPLAB: DEEPLAB}
@@ -43,7 +44,8 @@ def build_classifier(
             installed or that timm fetches; or a file, or the :class:`Checkpoint` read from it: a
             classifier with this backbone, head and class count, or ImageNet weights for the
             backbone alone.
-        output_stride: of a timm model, 8 or 16 (default); ResNet-38 runs at 8.
+        output_stride: of a timm model, 8, 14 or 16 (default: a vision transformer's own, its patch
+            size; else 16); ResNet-38 runs at 8.
 
     Raises:
         InputError: an unknown name, or weights of another network; it names the difference.
@@ -81,7 +83,8 @@ def build_segmenter(
             network, deeplab-pytorch's COCO initialisation, torchvision's or timm's ImageNet
             weights, or for a timm model a classifier of this project with the same backbone, whose
             EPS head is taken over, too.
-        output_stride: of a timm model, 8 or 16 (default); DeepLab-V2 runs at 8.
+        output_stride: of a timm model, 8, 14 or 16 (default: a vision transformer's own, its patch
+            size; else 16); DeepLab-V2 runs at 8.
 
     Raises:
         InputError: an unknown name, or weights of another network; it names the difference.
@@ -142,15 +145,15 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(f"weights {path}: {error}") from error
 
 
-def _stride(name: str, asked: int | None) -> int:
-    """The output stride of a network: the one asked for where the network can run at it."""
+def _stride(name: str, asked: int | None) -> int | None:
+    """The output stride to ask a network for, None for its own; one that cannot be is refused."""
     if name in _RUNS_AT_8:
         if asked not in {None, 8}:
             raise InputError(f"output stride {asked}: {_RUNS_AT_8[name]} runs at 8")
         return 8
-    if asked not in {None, 8, 16}:
-        raise InputError(f"output stride {asked}: expected 8 or 16")
-    return asked or 16
+    if asked not in {None, *STRIDES}:
+        raise InputError(f"output stride {asked}: expected {STRIDE_WORDS}")
+    return asked
 
 
 def _from_hub(name: str, pretrained: Start) -> bool:

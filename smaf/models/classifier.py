@@ -140,6 +140,7 @@ class TimmClassifier(Classifier):
         )
         self.backbone_name, self.output_stride = name, backbone.output_stride
         self.mean, self.std = backbone.mean, backbone.std
+        self.frozen = tuple(f"backbone.{layer}" for layer in backbone.unused)
 
     def extract(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images → the timm backbone's (N, D', h, w) features."""

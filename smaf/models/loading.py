@@ -11,10 +11,11 @@ from torch import Tensor
 
 from smaf.core.errors import InputError
 from smaf.models.checkpoint import Checkpoint, read_checkpoint
-from smaf.models.classifier import Classifier
+from smaf.models.classifier import Classifier, TimmClassifier
 from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
 from smaf.models.state_dicts import BODY, peeled, under_names_of
+from smaf.models.timm_states import fitted_state
 
 log = logging.getLogger("smaf")
 # Modules of an ImageNet network that ours do without
@@ -77,7 +78,20 @@ def _for_classifier(
                 ("class count", info.num_classes, model.num_classes),
             ),
         )
+    if info is None and (fitted := _fitted(model, state)):
+        return fitted
     return under_names_of(model.state_dict(), state)
+
+
+def _fitted(model: Classifier, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A whole timm network's tensors under the keys of the classifier's backbone, or nothing."""
+    if not isinstance(model, TimmClassifier):
+        return {}
+    body = model.get_submodule("backbone.body")
+    for stripped in peeled(state):
+        if fitted := fitted_state(body, stripped):
+            return {BODY + key: tensor for key, tensor in fitted.items()}
+    return {}
 
 
 def _for_segmenter(model: Segmenter, checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from smaf.models.timm_backbone import TimmBackbone
+from smaf.models.timm_states import fitted_state
 from smaf.models.trainable import Trainable
 
 LIGHT_RATES = (3, 6, 9, 12)  # DeepLab-V2's in pixels of the image, at twice its stride
@@ -85,13 +86,14 @@ class LightSegmenter(Segmenter):
     head_modules = ("aspp",)
 
     def __init__(
-        self, name: str, num_classes: int, *, output_stride: int = 16, hub: bool = False
+        self, name: str, num_classes: int, *, output_stride: int | None = None, hub: bool = False
     ) -> None:
         backbone = TimmBackbone(name, output_stride=output_stride, pretrained=hub)
         super().__init__(name, num_classes, mean=backbone.mean, std=backbone.std)
-        self.output_stride = output_stride
+        self.output_stride = backbone.output_stride
         self.backbone = backbone
-        rates = tuple(rate * 16 // output_stride for rate in LIGHT_RATES)
+        self.frozen = tuple(f"backbone.{layer}" for layer in backbone.unused)
+        rates = tuple(rate * 16 // backbone.output_stride for rate in LIGHT_RATES)
         self.aspp = ASPP(backbone.channels, num_classes, rates)
 
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
@@ -107,6 +109,7 @@ class LightSegmenter(Segmenter):
         """
         own = self.state_dict()
         if not any(key.startswith("backbone.body.") for key in state):
+            state = fitted_state(self.backbone.body, state) or state
             state = {f"backbone.body.{key}": value for key, value in state.items()}
         kept = {
             key: value for key, value in state.items() if key in own and key.startswith("backbone.")

@@ -1,4 +1,4 @@
-"""Any timm backbone as a feature extractor at output stride 8 or 16."""
+"""Any timm backbone as a feature extractor at output stride 8, 14 or 16."""
 
 from __future__ import annotations
 
@@ -10,69 +10,108 @@ from torch import Tensor, nn
 
 from smaf.core.errors import InputError
 from smaf.models.depthwise import speed_up_depthwise
-from smaf.models.lite0 import EfficientNetLite0
+from smaf.models.timm_bodies import LIGHT, level_body, patch_stride, whole_body
 
-LIGHT = "tf_efficientnet_lite0"
 _LITE0_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_STRIDE = 16  # where a network can run at several
+_PROBE = 64  # pixels
 
 
 class TimmBackbone(nn.Module):
     """A timm network without its head, at output stride s: images → features.
 
-    Convolutional networks are asked for the stride, vision transformers must have it as patch size.
-    `mean` and `std` are those that the network was trained with (for RGB in 0..1).
+    Convolutional networks are asked for the stride, vision transformers must have it as patch size;
+    None is a transformer's own, and 16 otherwise. Of networks that know neither (Swin, DenseNet,
+    VGG, HRNet) the level of that stride is taken, and what lies behind it is left out. `mean` and
+    `std` are those that the network was trained with (for RGB in 0..1).
 
     Cell i looks at the pixels around s·i + (s - 1)/2, where resizing (`align_corners=False`) takes
     it to be. Strided convolutions alone do not give that: TensorFlow's padding ("SAME") puts the
     cell `shift` = 7.5 pixels to the right and below at stride 16, symmetric padding as far to the
-    left and above. Padding the images sets this right.
+    left and above. Padding the images sets this right. It also makes whole cells of them, on the
+    right and below: no cell is moved by it, and none is of padding alone.
+
+    Attributes:
+        output_stride: s.
+        channels: D, of the features.
+        prefix: tokens before those of the grid (class token, registers); None without tokens.
+        partial: the layers behind the features are left out.
+        unused: layers that are there, but that the features do not need (HRNet's other branches).
     """
 
-    def __init__(self, name: str, *, output_stride: int, pretrained: bool = False) -> None:
+    def __init__(
+        self, name: str, *, output_stride: int | None = None, pretrained: bool = False
+    ) -> None:
         super().__init__()
-        self.body = (
-            _lite0(output_stride, pretrained)
-            if name == LIGHT
-            else _create(name, output_stride, pretrained)
-        )
-        speed_up_depthwise(self.body)
-        self.features_only = name != LIGHT and not hasattr(self.body, "forward_head")
-        self.output_stride = output_stride
-        self.shift = 0.0
-        config: Any = getattr(self.body, "default_cfg", _LITE0_CONFIG)
+        body = whole_body(name, output_stride or _STRIDE, pretrained)
+        self.output_stride = output_stride or patch_stride(body) or _STRIDE
+        config: Any = getattr(body, "default_cfg", _LITE0_CONFIG)
         self.mean: tuple[float, ...] = tuple(config["mean"])
         self.std: tuple[float, ...] = tuple(config["std"])
-        self.channels = self._probed_channels(name)
-
-    def _probed_channels(self, name: str) -> int:
-        training = self.body.training
-        try:
-            with torch.inference_mode(), _Shift(self.body) as shift:
-                self.body.eval()
-                probe = self.forward(torch.zeros(1, 3, 64, 64))
-        except (
-            AssertionError,
-            RuntimeError,
-            AttributeError,
-        ) as error:  # wants one image size, or has no feature map
+        self.partial = False
+        self.unused: tuple[str, ...] = ()
+        fault = self._take(body, as_list=name != LIGHT and not hasattr(body, "forward_head"))
+        if fault:
+            level, levels = level_body(name, body, self.output_stride, pretrained)
+            if level is not None:
+                self.partial = True
+                fault = self._take(level, as_list=True)
+                self.unused = () if fault else self._without_gradient()
+            elif levels:
+                fault = f"it gives features at stride {levels}"
+        if fault:
             raise InputError(
-                f"backbone {name} gives no feature map for 64×64 pixels ({error}): take another "
-                "--backbone"
-            ) from error
-        self.body.train(training)
-        expected = 64 // self.output_stride
-        if probe.ndim != 4 or tuple(probe.shape[2:]) != (expected, expected):
-            raise InputError(
-                f"backbone {name} gives features of {tuple(probe.shape)} for 64×64 pixels, "
-                f"expected (1, D, {expected}, {expected}): it cannot run at output stride "
-                f"{self.output_stride}; take another --output_stride or --backbone"
+                f"backbone {name} cannot run at output stride {self.output_stride}: {fault}; take "
+                "another --output_stride or --backbone"
             )
-        self.shift = shift.pixels()
-        return int(probe.shape[1])
+
+    def _take(self, body: nn.Module, *, as_list: bool) -> str:
+        """Take `body` as the network; return why it does not serve, empty where it does."""
+        self.body, self.features_only = body, as_list
+        self.shift, self.channels_last, self.prefix = 0.0, False, None
+        self.grain = self.output_stride  # pixels that all of the network's strides divide
+        self.pads = bool(getattr(getattr(body, "patch_embed", None), "dynamic_img_pad", False))
+        speed_up_depthwise(body)
+        training, cells = body.training, -(-_PROBE // self.output_stride)
+        side = cells * self.output_stride
+        try:
+            with torch.inference_mode(), _Shift(body, self.output_stride) as shift:
+                shape = tuple(self._run(body.eval(), torch.zeros(1, 3, side, side)).shape)
+        except (AssertionError, RuntimeError, AttributeError, ValueError) as error:
+            # wants one image size, or has no feature map
+            return f"it gives no feature map for {side}×{side} pixels ({error})"
+        body.train(training)
+        prefix = int(getattr(body, "num_prefix_tokens", 0))
+        if len(shape) == 3 and shape[1] == prefix + cells**2:
+            self.prefix, self.channels = prefix, shape[2]
+        elif len(shape) == 4 and shape[2:] == (cells, cells):
+            self.channels = shape[1]
+        elif len(shape) == 4 and shape[1:3] == (cells, cells):
+            self.channels_last, self.channels = True, shape[3]
+        else:
+            return (
+                f"it gives features of {shape} for {side}×{side} pixels, expected "
+                f"(1, D, {cells}, {cells})"
+            )
+        self.shift, self.grain = shift.pixels(), max(self.output_stride, shift.grain())
+        return ""
+
+    def _without_gradient(self) -> tuple[str, ...]:
+        """The layers whose parameters the features do not depend on."""
+        side = 2 * self.grain
+        with torch.inference_mode(False), torch.enable_grad():
+            self._run(self.body, torch.zeros(1, 3, side, side)).sum().backward()
+        unused = [
+            f"body.{name}"
+            for name, layer in self.body.named_modules()
+            if any(p.grad is None for p in layer.parameters(recurse=False))
+        ]
+        self.body.zero_grad(set_to_none=True)
+        return tuple(unused)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images → features (N, D, ⌈H/s⌉, ⌈W/s⌉)."""
-        if not self.shift:
+        if self.pads:  # timm does, to whole patches
             return self._features(images)
         s, (height, width) = self.output_stride, images.shape[2:]
         skip = int(self.shift < 0)  # cells that the padding adds on the left and above
@@ -81,11 +120,14 @@ class TimmBackbone(nn.Module):
             skip + (size + s - 1) // s for size in (height, width)
         ]  # ONNX rounds negative quotients otherwise
         # Whole cells, so that every stride halves an even size; at least as many as are kept
+        grain = self.grain
         below, right = (
-            (end if skip else (size + before + s - 1) // s) * s - size - before
+            (max(end * s, size + before) + grain - 1) // grain * grain - size - before
             for size, end in zip((height, width), ends, strict=True)
         )
         features = self._features(F.pad(images, (before, right, before, below)))
+        if not self.shift and grain == s:
+            return features
         if (
             torch.compiler.is_compiling()
         ):  # torch.export asks of a slice whether it cuts: that depends on the size
@@ -93,26 +135,32 @@ class TimmBackbone(nn.Module):
             return features.index_select(2, rows).index_select(3, columns)
         return features[:, :, skip : ends[0], skip : ends[1]]
 
-    def _features(self, images: Tensor) -> Tensor:
+    def _run(self, body: nn.Module, images: Tensor) -> Tensor:
+        """What the network gives: a map, its channels first or last, or tokens."""
         if self.features_only:
-            maps: list[Tensor] = self.body(images)
+            maps: list[Tensor] = body(images)
             return maps[-1]
-        forward_features: Any = getattr(self.body, "forward_features", self.body)
+        forward_features: Any = getattr(body, "forward_features", body)
         features: Tensor = forward_features(images)
-        if features.ndim == 3:  # (N, prefix + h·w, D): a vision transformer's tokens
-            tokens = features[:, int(getattr(self.body, "num_prefix_tokens", 0)) :]
-            h, w = (-(-size // self.output_stride) for size in images.shape[2:])
-            if tokens.shape[1] == h * w:
-                features = tokens.transpose(1, 2).reshape(len(tokens), -1, h, w)
         return features
+
+    def _features(self, images: Tensor) -> Tensor:
+        features = self._run(self.body, images)
+        if self.prefix is not None:  # (N, prefix + h·w, D): a vision transformer's tokens
+            h, w = (
+                (size + self.output_stride - 1) // self.output_stride for size in images.shape[2:]
+            )
+            return features[:, self.prefix :].transpose(1, 2).unflatten(2, (h, w))
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
 
 
 class _Shift:
     """While it is entered, notes the strided layers that a pass of a square image runs through."""
 
-    def __init__(self, body: nn.Module) -> None:
-        self.body = body
+    def __init__(self, body: nn.Module, output_stride: int) -> None:
+        self.body, self.output_stride = body, output_stride
         self.errors: dict[int, float] = {}
+        self.strides: dict[int, int] = {}
 
     def __enter__(self) -> _Shift:
         layers = [
@@ -135,56 +183,25 @@ class _Shift:
                 "Same"
             ):  # TensorFlow's: at even sizes kernel - stride, less on the left
                 padding = max(kernel - stride, 0) // 2
-            # Of parallel branches the first stands for all: they agree, or their sum would make no
-            # sense
-            self.errors.setdefault(int(inputs[0].shape[2]), (kernel - stride) / 2 - padding)
+            # Of parallel branches the one that errs most stands for all: those of the features
+            # agree, or their sum would make no sense; attention's keys (PVT's) do not err
+            size, error = int(inputs[0].shape[2]), (kernel - stride) / 2 - padding
+            self.errors[size] = max(self.errors.get(size, 0.0), error, key=abs)
+            self.strides.setdefault(size, stride)
 
     def pixels(self) -> float:
         """How many pixels right of its place a cell looks.
 
-        The sum over the layers of each one's error times the pixels between its input's cells.
+        The sum over the layers of each one's error times the pixels between its input's cells;
+        branches coarser than the features (HRNet's) do not count.
         """
         sizes = sorted(self.errors, reverse=True)
-        return sum(self.errors[size] * sizes[0] / size for size in sizes)
-
-
-def _lite0(output_stride: int, pretrained: bool) -> nn.Module:
-    body = EfficientNetLite0(output_stride=output_stride)
-    if pretrained:
-        state = _create(LIGHT, output_stride, pretrained=True).state_dict()
-        body.load_state_dict({key: state[key] for key in body.state_dict()})
-    return body
-
-
-def _create(name: str, output_stride: int, pretrained: bool) -> nn.Module:
-    import timm  # with torchvision it takes seconds, which EfficientNet-Lite0 does not need
-
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:6]) or LIGHT
-        raise InputError(
-            f"--backbone {name}: neither resnet38 nor a timm model (did you mean {near}?)"
+        steps = {size: sizes[0] / size for size in sizes}
+        return sum(
+            self.errors[size] * step for size, step in steps.items() if step < self.output_stride
         )
-    whole: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
-    options: list[dict[str, Any]] = [
-        {**whole, "output_stride": output_stride},
-        {**whole, "dynamic_img_size": True, "dynamic_img_pad": True},
-        {"features_only": True, "output_stride": output_stride},
-        whole,
-    ]
-    errors = []
-    for option in options:
-        try:
-            return timm.create_model(name, pretrained=pretrained, **option)
-        except (
-            TypeError,
-            NotImplementedError,
-            AssertionError,
-            ValueError,
-        ) as error:  # does not take the option
-            errors.append(str(error))
-        except (OSError, RuntimeError) as error:  # timm's hub is out of reach
-            raise InputError(
-                f"backbone {name}: its ImageNet weights cannot be downloaded ({error}): name a "
-                "file with --weights, or install the network's weights in timm's cache"
-            ) from error
-    raise InputError(f"backbone {name} cannot be made by timm: {'; '.join(errors)}")
+
+    def grain(self) -> int:
+        """How many pixels the coarsest cells of the network are apart, also of a branch."""
+        sizes = sorted(self.strides, reverse=True)
+        return max((self.strides[size] * sizes[0] // size for size in sizes), default=1)

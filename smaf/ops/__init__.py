@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smaf.ops.attention import attention_affinity, refine_by_affinity, strong_boxes
     from smaf.ops.crf import (
         Bilateral,
         DenseCrf,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 # Where each name lives: modules are loaded when they are asked for, since half of them do without
 # PyTorch's start-up
 _PLACES = {
+    "attention": "attention_affinity refine_by_affinity strong_boxes",
     "crf": "Bilateral DenseCrf Gaussian crf_cams crf_labels crf_softmax dense_crf",
     "fusion": "class_maps fuse_cams torch_mean_maps",
     "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
@@ -68,6 +70,7 @@ __all__ = [
     "Gaussian",
     "SizeStrata",
     "SizedMaps",
+    "attention_affinity",
     "bounded_photo",
     "cams_to_mask",
     "certain_mask",
@@ -88,12 +91,14 @@ __all__ = [
     "peak_scores",
     "prototype_weights",
     "reactivation_target",
+    "refine_by_affinity",
     "refine_cams",
     "refine_mask",
     "refined_mask",
     "saliency_estimate",
     "segmentation_loss",
     "self_training_loss",
+    "strong_boxes",
     "torch_mean_maps",
     "view_logits",
 ]

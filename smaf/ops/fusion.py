@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from smaf.core.class_maps import ClassMaps
 from smaf.core.tensors import normalise
 from smaf.core.views import PAPER_VIEWS, Views, check_label_filter
+from smaf.ops.attention import attention_affinity, refine_by_affinity
 from smaf.ops.views import resize_view, working_size
 
 T = TypeVar("T")
+Attention = Callable[[], Tensor]
 
 
 def class_maps(
@@ -57,6 +59,7 @@ def fuse_cams(
     *,
     views: Views = PAPER_VIEWS,
     at_once: int = 1,
+    attention: Attention | None = None,
 ) -> ClassMaps:
     r"""Fuse the CAMs of several views of one photograph (SMAF, stage 1).
 
@@ -77,6 +80,9 @@ def fuse_cams(
         labels: (C,), 1 where the image shows the class.
         views: which sizes and mirror images.
         at_once: how many of them run side by side, each in a part of PyTorch's threads.
+        attention: gives the attention of the last forward pass, as what
+            :func:`smaf.models.attention_of` yields does; each view's maps are then refined by it
+            (:func:`smaf.ops.refine_by_affinity`). Departs from the paper.
 
     Returns:
         `{class index: (H, W) float32 in [0, 1)}`, labelled classes only.
@@ -88,7 +94,7 @@ def fuse_cams(
     classes = np.flatnonzero(labels > 0).tolist()
     if not classes:
         return {}
-    total = _sum_views(model, image, classes, views, at_once)
+    total = _sum_views(model, image, classes, views, at_once, attention)
     total = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
     return dict(zip(classes, total.cpu().numpy(), strict=True))
 
@@ -120,7 +126,12 @@ def torch_mean_maps(
 
 
 def _sum_views(
-    model: nn.Module, image: Image.Image, classes: Sequence[int], views: Views, at_once: int = 1
+    model: nn.Module,
+    image: Image.Image,
+    classes: Sequence[int],
+    views: Views,
+    at_once: int = 1,
+    attention: Attention | None = None,
 ) -> Tensor:
     """The views' maps of `classes` at the image's size, flipped back and summed: (n, H, W)."""
     if not classes:
@@ -134,6 +145,7 @@ def _sum_views(
         pixels = _view(model, resize_view(image, size, scale))
         logits = _logits(model, pixels.flip(3) if flipped else pixels)
         maps = class_maps(logits, _num_classes(model), classes=classes, label_filter=label_filter)
+        maps = maps if attention is None else _refined(maps, attention())
         maps = maps.flip(3) if flipped else maps
         return F.interpolate(maps, size=size[::-1], mode="bilinear", align_corners=False)[0]
 
@@ -153,6 +165,13 @@ def _sum_views(
             total[None], size=image.size[::-1], mode="bilinear", align_corners=False
         )[0]
     return total
+
+
+def _refined(maps: Tensor, attention: Tensor) -> Tensor:
+    """A view's maps (1, n, h, w), refined by the attention (1, T, T) of the pass that gave them."""
+    prefix = attention.shape[2] - maps.shape[2] * maps.shape[3]
+    affinity = torch.stack([attention_affinity(tokens, prefix=prefix) for tokens in attention])
+    return refine_by_affinity(maps, affinity)
 
 
 def _in_threads(work: Callable[[T], Tensor], items: Sequence[T], at_once: int) -> Iterator[Tensor]:

@@ -228,7 +228,7 @@ def test_what_is_no_json_of_facts_is_one_line(text: str | bytes) -> None:
         ({"num_classes": 2.0}, "expected a whole number from 1 to 254"),
         ({"num_classes": "2"}, "expected a whole number from 1 to 254"),
         ({"num_classes": 0}, "expected a whole number from 1 to 254"),
-        ({"output_stride": 12}, "output_stride is 12, expected 8 or 16"),
+        ({"output_stride": 12}, "output_stride is 12, expected 8, 14 or 16"),
         ({"output_stride": 32}, "output_stride is 32"),
         ({"class_names": "cat"}, "class_names is 'cat', expected a list"),
         ({"class_names": ["cat", "dog", "cow"]}, "class_names has 3 names, num_classes asks for 2"),

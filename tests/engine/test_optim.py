@@ -51,6 +51,19 @@ def test_release_steps(golden: Callable[[str], Path]) -> None:
         np.testing.assert_allclose(values(model), stored["value"][step], rtol=1e-5, atol=1e-6)
 
 
+def test_warm_up_by_hand() -> None:
+    """A quarter of 8 steps: half the rate of the poly schedule, then all of it."""
+    model, settings = FourParameters(), OptimSettings(lr=1.0)
+    optimiser = make_optimiser(parameter_groups(model, settings, head=("fc8",)), settings)
+    rates = []
+    for step in range(8):
+        set_poly_rate(optimiser, step, 8, power=1.0, warmup=0.25)
+        rates.append(optimiser.param_groups[0]["lr"])
+    np.testing.assert_allclose(rates, [0.5, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    set_poly_rate(optimiser, 0, 3, power=1.0, warmup=0.075)  # less than a step: none
+    assert optimiser.param_groups[0]["lr"] == 1.0
+
+
 def test_groups_hold_each_trainable_parameter_once() -> None:
     model = nn.ModuleDict(
         {

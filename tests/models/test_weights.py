@@ -150,7 +150,7 @@ def test_unknown_names_are_refused() -> None:
     for options, message in (
         ({"backbone": "resnet18", "head": "big"}, "expected one of smaf, eps, cls"),
         ({"backbone": "resnet18", "num_classes": 0}, "expected at least 1"),
-        ({"backbone": "resnet18", "output_stride": 4}, "expected 8 or 16"),
+        ({"backbone": "resnet18", "output_stride": 4}, "expected 8, 14 or 16"),
         ({"backbone": "resnet38", "output_stride": 16}, "ResNet-38 runs at 8"),
         ({"backbone": "resnet_38"}, "neither resnet38 nor a timm model"),
         ({"backbone": "vit_tiny_patch16_224", "output_stride": 8}, "cannot run at output stride 8"),

@@ -17,9 +17,10 @@ from smaf.data.layout import DataRoot
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list
 from smaf.engine.outputs import Output, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, head_option
+from smaf.engine.plans import Compute, StagePlan, attention_option, head_option
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.trained import trained_classifier
+from smaf.models import attention_layers
 
 CAM_FORMATS = ("npz", "npy")
 
@@ -42,6 +43,7 @@ class FusionPlan(StagePlan):
         "npz: compact, no pickle; npy: the published format, for exchange",
         choices=CAM_FORMATS,
     )
+    attention_refine: bool = attention_option()
     views: Views = part(Views)
     compute: Compute = part(Compute)
 
@@ -69,10 +71,12 @@ def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) ->
     output = Output.of(output)
     device = plan.compute.choose_device()
     model = trained_classifier(plan.weights or "", data, head=plan.head)
+    layers = attention_layers(model) if plan.attention_refine else None
     with plan.compute.limited(), process_group(device):
         model = model.to(device).to(memory_format=torch.channels_last)
         plan = with_precision(plan, output, device=device, trial=lambda: inference_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
+        precision = plan.compute.precision
         data.require(ids, labels=True)
         with (
             image_run(
@@ -85,7 +89,7 @@ def gen_fusion(data: DataRoot, plan: FusionPlan, output: Output | Path | str) ->
             ) as run,
             ThreadPoolExecutor(1) as writer,
             closing(
-                fuse_list(model, data, run.todo, plan.views, precision=plan.compute.precision)
+                fuse_list(model, data, run.todo, plan.views, precision=precision, attending=layers)
             ) as results,
         ):
             pending: Future[None] | None = None

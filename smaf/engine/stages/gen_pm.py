@@ -25,11 +25,11 @@ from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
 from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, head_option, listed_as
+from smaf.engine.plans import Compute, StagePlan, attention_option, head_option, listed_as
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
-from smaf.models import Classifier
+from smaf.models import Classifier, attention_layers
 
 BEFORE_CRF = "before_crf"
 _RESULTS = ("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz")
@@ -73,6 +73,7 @@ class MaskPlan(StagePlan):
         many=2,
         metavar=("LOW", "HIGH"),
     )
+    attention_refine: bool = attention_option()
     views: Views = part(Views)
     compute: Compute = part(Compute)
 
@@ -80,6 +81,7 @@ class MaskPlan(StagePlan):
         super().__post_init__()
         if self.cam_dir is not None:  # the maps are there: the network has no say
             object.__setattr__(self, "weights", None)
+            object.__setattr__(self, "attention_refine", False)
         low, high = self.band
         if self.uncertain == "crf" and self.crf == "none":
             raise InputError(
@@ -198,7 +200,10 @@ def _source(data: DataRoot, plan: MaskPlan, model: Classifier | None) -> Source:
     if model is None:
         folder = Path(plan.cam_dir or "")
         return lambda ids: stored_list(folder, data, ids)
-    return lambda ids: fuse_list(model, data, ids, plan.views, precision=plan.compute.precision)
+    attending = attention_layers(model) if plan.attention_refine else None
+    return lambda ids: fuse_list(
+        model, data, ids, plan.views, precision=plan.compute.precision, attending=attending
+    )
 
 
 def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
@@ -221,12 +226,12 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
         data.require(ids, labels=True)
         if plan.cam_dir is not None:
             require_fused(Path(plan.cam_dir), ids, data)
-        masks = _Masks(data, plan, output.folder)
+        masks, source = _Masks(data, plan, output.folder), _source(data, plan, model)
         with image_run(
             output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"
         ) as run:
             write_class_list(output.folder, data)
-            _make(masks, _source(data, plan, model), run, num_workers=plan.compute.num_workers)
+            _make(masks, source, run, num_workers=plan.compute.num_workers)
     return output.folder
 
 

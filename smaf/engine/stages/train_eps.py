@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from smaf.core.device import seed_everything
+from smaf.core.network_facts import STRIDES
 from smaf.core.options import FRACTION, Role, option
 from smaf.data.augment import TARGET_STRIDE
 from smaf.data.layout import DataRoot
@@ -31,6 +32,8 @@ from smaf.models import (
 )
 from smaf.ops import classification_loss, eps_loss
 
+POOLS = ("mean", "max")
+
 
 @dataclass(frozen=True)
 class EpsPlan(TrainingPlan):
@@ -48,7 +51,10 @@ class EpsPlan(TrainingPlan):
     backbone: str = option(RESNET38, "resnet38, or any timm model (tf_efficientnet_lite0)")
     head: str = option("smaf", "head of --network eps", choices=("smaf", "eps"))
     output_stride: int | None = option(
-        None, "default: 8 for resnet38, 16 for timm's", kind=int, choices=(8, 16)
+        None,
+        "default: 8 for resnet38, a vision transformer's patch size, 16 for timm's others",
+        kind=int,
+        choices=STRIDES,
     )
     weights: str | Path = option(
         IMAGENET, "imagenet (installed, or fetched by timm), none, or a file", role=Role.CONTENTS
@@ -57,6 +63,12 @@ class EpsPlan(TrainingPlan):
         0.4, "EPS: overlap above which a labelled class is salient", within=FRACTION
     )
     lam: float = option(0.5, "EPS: share of the foreground estimate", within=FRACTION)
+    pool: str = option(
+        "mean",
+        "how a CAM's logits become the photograph's score that labels are compared with: their "
+        "mean as published, or their maximum, as transformers are trained",
+        choices=POOLS,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,13 +103,15 @@ class EpsTask:
     lam: float = 0.5
     saliency: bool = True
     centres: bool = False
+    pool: str = "mean"
 
     def loss(
         self, network: nn.Module, batch: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its two terms; see :class:`smaf.engine.training.loop.Task`."""
         output: ClassifierOutput = network(batch["image"])
-        classification = classification_loss(output.scores.float(), batch["labels"])
+        scores = output.scores if self.pool == "mean" else output.cam.amax(dim=(2, 3))
+        classification = classification_loss(scores.float(), batch["labels"])
         if not self.saliency:
             return classification, {"classification": classification}
         cam, resize = output.cam, "nearest"
@@ -151,7 +165,7 @@ def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Pat
         if plan.uses_saliency:
             check_saliency(data, ids)
         validate = validator(model, data, plan.validation)
-        task = EpsTask(plan.tau, plan.lam, plan.uses_saliency, plan.crops.centres)
+        task = EpsTask(plan.tau, plan.lam, plan.uses_saliency, plan.crops.centres, plan.pool)
 
         def save(folder: Path) -> None:
             write_checkpoint(folder / CLASSIFIER, model, data.classes.names)

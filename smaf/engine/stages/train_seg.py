@@ -16,6 +16,7 @@ from smaf.core.classes import IGNORE
 from smaf.core.device import seed_everything
 from smaf.core.errors import InputError, MissingInputError
 from smaf.core.images import MASK_SUFFIXES, find_images
+from smaf.core.network_facts import STRIDES
 from smaf.core.options import Role, option, part
 from smaf.data.augment import TARGET_STRIDE
 from smaf.data.layout import DataRoot
@@ -78,7 +79,10 @@ class SegmentationPlan(TrainingPlan):
         role=Role.CONTENTS,
     )
     output_stride: int | None = option(
-        None, f"default: 8 for {DEEPLAB}, 16 for timm's", kind=int, choices=(8, 16)
+        None,
+        f"default: 8 for {DEEPLAB}, a vision transformer's patch size, 16 for timm's others",
+        kind=int,
+        choices=STRIDES,
     )
     loss_at: str = option(
         "logits",

@@ -224,7 +224,9 @@ class Trainer:
     def _set_rate(self) -> None:
         optim = self.settings.optim
         step = self.step - self.step % optim.rate_every
-        set_poly_rate(self.optimiser, step, self.settings.steps, power=optim.power)
+        set_poly_rate(
+            self.optimiser, step, self.settings.steps, power=optim.power, warmup=optim.warmup
+        )
 
     def _step(self, network: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One step over `accumulate` batches; returns the means of the loss's terms."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from smaf.core.errors import InputError
-from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, option
+from smaf.core.options import FRACTION, NOT_NEGATIVE, POSITIVE, Options, option
 
 OPTIMISERS = ("sgd", "adamw")
 # Rate and decay factors; the published recipe's
@@ -40,6 +40,12 @@ class OptimSettings(Options):
     )
     weight_decay: float = option(5e-4, "decay of weights, not of biases", within=NOT_NEGATIVE)
     power: float = option(0.9, "rate = lr · (1 - step/steps)^power", within=POSITIVE)
+    warmup: float = option(
+        0.0,
+        "share of the steps in which the rate rises to what --power makes of it, in equal parts; "
+        "transformers need one (0.075)",
+        within=FRACTION,
+    )
     head_factor: float = option(10.0, "rate of new layers, times --lr", within=POSITIVE)
     rate_every: int = option(1, "steps between changes of the rate", within=POSITIVE)
 
@@ -83,8 +89,14 @@ def make_optimiser(groups: list[dict[str, Any]], settings: OptimSettings) -> Opt
     raise InputError(f"--optimiser {settings.optimiser}: expected one of {', '.join(OPTIMISERS)}")
 
 
-def set_poly_rate(optimiser: Optimizer, step: int, steps: int, *, power: float = 0.9) -> None:
-    """Set each group's rate to first_lr·(1 - step/steps)^power; past the end it stays as it was."""
+def set_poly_rate(
+    optimiser: Optimizer, step: int, steps: int, *, power: float = 0.9, warmup: float = 0.0
+) -> None:
+    """Set each group's rate to first_lr·(1 - step/steps)^power; past the end it stays as it was.
+
+    In the first `warmup`·steps steps it is multiplied by (step + 1)/(warmup·steps).
+    """
     if step < steps:
+        rising = min(1.0, (step + 1) / (warmup * steps)) if warmup else 1.0
         for group in optimiser.param_groups:
-            group["lr"] = group["first_lr"] * (1.0 - step / steps) ** power
+            group["lr"] = group["first_lr"] * (1.0 - step / steps) ** power * rising
