@@ -35,6 +35,7 @@ from smaf.models import HEADS, Trainable
 Stage = TypeVar("Stage", bound="StagePlan")
 Net = TypeVar("Net", bound=Trainable)
 AUTO = "auto"  # of --head: the weights' own
+SHARPEN = ("none", "par")
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,15 @@ def head_option() -> Any:
         AUTO,
         "auto: the weights' own; cls for a release's plain-CAM checkpoint (its keys are EPS's)",
         choices=(AUTO, *HEADS),
+    )
+
+
+def sharpen_option(what: str) -> Any:
+    """The field `sharpen` of a plan that can sharpen maps; `what` says which, and when."""
+    return option(
+        "none",
+        f"par: {what} by PAR (means over 48 neighbours of like colour, ten rounds)",
+        choices=SHARPEN,
     )
 
 

@@ -13,7 +13,14 @@ from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_saliency, write_mask
-from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask
+from smaf.ops import (
+    cams_to_mask,
+    certain_mask,
+    refine_cams,
+    refine_mask,
+    refined_mask,
+    sharpen_cams,
+)
 
 CRF_KINDS = ("none", "masks", "maps")
 UNCERTAIN = ("none", "thresholds", "crf")
@@ -81,6 +88,7 @@ class MapsJob:
         labels: (C,); the maps of labelled classes take part.
         photo, cams, saliency, out: files; the saliency map may be None.
         background, saliency_weight, long_side, crf: see :func:`smaf.ops.refine_cams`.
+        sharpen: "par": the maps are sharpened first, see :func:`smaf.ops.sharpen_cams`.
     """
 
     labels: np.ndarray
@@ -92,6 +100,7 @@ class MapsJob:
     saliency_weight: float = 0.0
     long_side: int | None = None
     crf: bool = True
+    sharpen: str = "none"
 
 
 def write_refined_maps(job: MapsJob) -> None:
@@ -100,9 +109,12 @@ def write_refined_maps(job: MapsJob) -> None:
         photo = read_image(job.photo)
         saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
         stored = read_fused(job.cams, num_classes=len(job.labels), size=photo.size)
+        cams = {c: cam for c, cam in stored.items() if job.labels[c]}
+        if job.sharpen == "par":
+            cams = sharpen_cams(photo, cams, long_side=job.long_side)
         (refined,) = refine_cams(
             photo,
-            {c: cam for c, cam in stored.items() if job.labels[c]},
+            cams,
             backgrounds=[job.background],
             saliency=saliency,
             saliency_weight=job.saliency_weight,

@@ -27,9 +27,17 @@ if TYPE_CHECKING:
         self_training_loss,
     )
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
+    from smaf.ops.par import par_maps
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
-    from smaf.ops.refine import bounded_photo, certain_mask, refine_cams, refine_mask, refined_mask
+    from smaf.ops.refine import (
+        bounded_photo,
+        certain_mask,
+        refine_cams,
+        refine_mask,
+        refined_mask,
+        sharpen_cams,
+    )
     from smaf.ops.views import (
         SizedMaps,
         cams_to_mask,
@@ -46,9 +54,10 @@ _PLACES = {
     "fusion": "class_maps fuse_cams torch_mean_maps",
     "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
     "metrics": "ConfusionMatrix SizeStrata",
+    "par": "par_maps",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
-    "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask",
+    "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask sharpen_cams",
     "views": "SizedMaps cams_to_mask mean_maps normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
@@ -75,6 +84,7 @@ __all__ = [
     "mean_maps",
     "move_prototypes",
     "normalise_maps",
+    "par_maps",
     "peak_scores",
     "prototype_weights",
     "reactivation_target",
@@ -84,6 +94,7 @@ __all__ = [
     "saliency_estimate",
     "segmentation_loss",
     "self_training_loss",
+    "sharpen_cams",
     "torch_mean_maps",
     "view_logits",
 ]

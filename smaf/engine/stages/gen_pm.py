@@ -13,7 +13,7 @@ import torch
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.classes import IGNORE
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, during
 from smaf.core.files import write_text
 from smaf.core.fused_maps import stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
@@ -25,11 +25,12 @@ from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
 from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, head_option, listed_as
+from smaf.engine.plans import Compute, StagePlan, head_option, listed_as, sharpen_option
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
 from smaf.models import Classifier
+from smaf.ops import sharpen_cams
 
 BEFORE_CRF = "before_crf"
 _RESULTS = ("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz")
@@ -54,6 +55,7 @@ class MaskPlan(StagePlan):
         None, "use these fused maps instead of --weights", role=Role.CONTENTS, files=".npz"
     )
     threshold: float = option(BACKGROUND, "background threshold", within=OPEN_FRACTION)
+    sharpen: str = sharpen_option("sharpen the fused maps first")
     crf: str = option(
         "none",
         "refine with dense CRF: on the masks, as published (--crf alone), or "
@@ -130,9 +132,10 @@ class _Masks:
     def __init__(self, data: DataRoot, plan: MaskPlan, folder: Path) -> None:
         self.data, self.folder, self.rule = data, folder, plan.rule(data.num_classes)
         self.refines = plan.crf != "none"
-        self.keeps_maps = plan.crf == "maps" and plan.cam_dir is None
+        made = plan.cam_dir is None or plan.sharpen != "none"
+        self.keeps_maps = plan.crf == "maps" and made
         self.raw = folder / BEFORE_CRF if self.refines else folder
-        self.maps = self.raw if plan.cam_dir is None else Path(plan.cam_dir)
+        self.maps = self.raw if made else Path(plan.cam_dir or "")
 
     def check_raw(self, image_id: str) -> None:
         """Raise where the mask before CRF, or its maps, are not there and whole."""
@@ -193,12 +196,24 @@ def _classifier(data: DataRoot, plan: MaskPlan, device: torch.device) -> Classif
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-def _source(data: DataRoot, plan: MaskPlan, model: Classifier | None) -> Source:
-    """What gives the fused maps of images: the classifier, or without one a folder."""
-    if model is None:
-        folder = Path(plan.cam_dir or "")
-        return lambda ids: stored_list(folder, data, ids)
-    return lambda ids: fuse_list(model, data, ids, plan.views, precision=plan.compute.precision)
+def _source(
+    data: DataRoot, plan: MaskPlan, model: Classifier | None, device: torch.device
+) -> Source:
+    """What gives the maps of images: the classifier, or without one a folder; then sharpened."""
+
+    def source(ids: Sequence[str]) -> Generator[FusedPhoto, None, None]:
+        if model is None:
+            return stored_list(Path(plan.cam_dir or ""), data, ids)
+        return fuse_list(model, data, ids, plan.views, precision=plan.compute.precision)
+
+    def sharpened(ids: Sequence[str]) -> Generator[FusedPhoto, None, None]:
+        with closing(source(ids)) as results:
+            for fused in results:
+                with during(f"sharpening the maps of {data.photo_path(fused.image_id)}"):
+                    cams = sharpen_cams(fused.photo, fused.cams, device=str(device))
+                yield fused._replace(cams=cams)
+
+    return source if plan.sharpen == "none" else sharpened
 
 
 def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
@@ -226,7 +241,8 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
             output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"
         ) as run:
             write_class_list(output.folder, data)
-            _make(masks, _source(data, plan, model), run, num_workers=plan.compute.num_workers)
+            source = _source(data, plan, model, device)
+            _make(masks, source, run, num_workers=plan.compute.num_workers)
     return output.folder
 
 
