@@ -250,6 +250,17 @@ def sharpen_option(what: str) -> Any:
     )
 
 
+def proposals_option() -> Any:
+    """The field `proposals` of a plan whose masks may choose among proposals."""
+    return option(
+        None,
+        "masks without a class, <id>/*.png or <id>.json (docs/formats.md): those that a class of "
+        "the mask fills give it their outline",
+        role=Role.CONTENTS,
+        files=".json",
+    )
+
+
 def corrected_option(role: Role = Role.RESULT) -> Any:
     """The field `corrected` of a plan that takes corrected masks."""
     return option(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
     from smaf.ops.par import par_maps
+    from smaf.ops.proposals import vote_proposals
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
     from smaf.ops.refine import (
@@ -55,6 +56,7 @@ _PLACES = {
     "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
     "metrics": "ConfusionMatrix SizeStrata",
     "par": "par_maps",
+    "proposals": "vote_proposals",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
     "refine": "bounded_photo certain_mask refine_cams refine_mask refined_mask sharpen_cams",
@@ -97,6 +99,7 @@ __all__ = [
     "sharpen_cams",
     "torch_mean_maps",
     "view_logits",
+    "vote_proposals",
 ]
 
 

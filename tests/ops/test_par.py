@@ -104,14 +104,14 @@ def test_class_maps_of_a_photograph() -> None:
     rng = np.random.default_rng(0)
     photo = Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8))
     cams = {c: rng.random((40, 60), dtype=np.float32) for c in (2, 5)}
-    sharp = sharpen_cams(photo, cams)
+    sharp = sharpen_cams(photo, cams, long_side=None)
     planes = torch.from_numpy(np.stack([cams[2], cams[5]]))[None]
     image = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
     expected = par_maps(image.float(), planes)[0].numpy()
     assert list(sharp) == [2, 5] and np.array_equal(sharp[5], expected[1])
     assert sharpen_cams(photo, {}) == {}
     for bounds in ({"long_side": 30}, {"max_pixels": 600}):
-        half = sharpen_cams(photo, cams, **bounds)[2]
+        half = sharpen_cams(photo, cams, **bounds)[2]  # type: ignore[arg-type]
         assert half.shape == (40, 60) and abs(half.mean() - 0.5) < 0.05
     ones = sharpen_cams(photo, {0: np.full((40, 60), 0.25, np.float32)}, long_side=30)
     assert ones[0] == pytest.approx(0.25, abs=1e-5)

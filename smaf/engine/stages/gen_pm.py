@@ -19,13 +19,21 @@ from smaf.core.fused_maps import stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
 from smaf.core.options import OPEN_FRACTION, Role, option, part
 from smaf.core.parallel import Conveyor, conveyor
+from smaf.core.proposals import require_proposals
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
 from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, head_option, listed_as, sharpen_option
+from smaf.engine.plans import (
+    Compute,
+    StagePlan,
+    head_option,
+    listed_as,
+    proposals_option,
+    sharpen_option,
+)
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
@@ -55,7 +63,7 @@ class MaskPlan(StagePlan):
         None, "use these fused maps instead of --weights", role=Role.CONTENTS, files=".npz"
     )
     threshold: float = option(BACKGROUND, "background threshold", within=OPEN_FRACTION)
-    sharpen: str = sharpen_option("sharpen the fused maps first")
+    sharpen: str = sharpen_option("sharpen the fused maps first, at a longer side of 250,")
     crf: str = option(
         "none",
         "refine with dense CRF: on the masks, as published (--crf alone), or "
@@ -63,6 +71,7 @@ class MaskPlan(StagePlan):
         choices=CRF_KINDS,
         const="masks",
     )
+    proposals: str | Path | None = proposals_option()
     uncertain: str = option(
         "none",
         "mark pixels 255, which stage 4 ignores: where the masks at the thresholds of --band "
@@ -102,7 +111,8 @@ class MaskPlan(StagePlan):
 
     def rule(self, num_classes: int) -> MaskRule:
         """How maps become a mask."""
-        return MaskRule(num_classes, self.threshold, self.crf, self.uncertain, self.band)
+        proposals = None if self.proposals is None else Path(self.proposals)
+        return MaskRule(num_classes, self.threshold, self.crf, self.uncertain, self.band, proposals)
 
 
 def check_mask(path: Path, data: DataRoot, image_id: str) -> None:
@@ -125,13 +135,13 @@ def write_class_list(folder: Path, data: DataRoot) -> None:
 class _Masks:
     """The masks of one run: where they lie, which are whole, how they are made.
 
-    With CRF the masks before it lie in `before_crf`, and the maps that they come from, where no
-    folder holds them already.
+    With CRF or proposals the masks before lie in `before_crf`, and the maps that they come from,
+    where no folder holds them already.
     """
 
     def __init__(self, data: DataRoot, plan: MaskPlan, folder: Path) -> None:
         self.data, self.folder, self.rule = data, folder, plan.rule(data.num_classes)
-        self.refines = plan.crf != "none"
+        self.refines = plan.crf != "none" or plan.proposals is not None
         made = plan.cam_dir is None or plan.sharpen != "none"
         self.keeps_maps = plan.crf == "maps" and made
         self.raw = folder / BEFORE_CRF if self.refines else folder
@@ -236,6 +246,8 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
         data.require(ids, labels=True)
         if plan.cam_dir is not None:
             require_fused(Path(plan.cam_dir), ids, data)
+        if plan.proposals is not None:
+            require_proposals(Path(plan.proposals), ids)
         masks = _Masks(data, plan, output.folder)
         with image_run(
             output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"

@@ -47,7 +47,7 @@ class RefinementPlan(StagePlan):
     long_side: int | None = option(
         None,
         "longer side at which CRF (its kernels shrunk alike) and PAR run; default: the "
-        "photograph's own",
+        "photograph's own, for PAR 250",
         kind=int,
         within=POSITIVE,
     )

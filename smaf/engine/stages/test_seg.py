@@ -22,16 +22,18 @@ from smaf.core.files import write_bytes
 from smaf.core.images import read_image, read_mask, write_mask
 from smaf.core.options import FRACTION, Role, option, part
 from smaf.core.parallel import conveyor
+from smaf.core.proposals import require_proposals
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import read_ahead
 from smaf.engine.outputs import Output, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, listed_as
+from smaf.engine.plans import Compute, StagePlan, listed_as, proposals_option
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.predicting import Network, open_network
 from smaf.engine.predicting.torch_network import TorchNetwork
+from smaf.engine.refining import voted_mask
 from smaf.engine.stages.gen_pm import write_class_list
 from smaf.ops import SizedMaps, bounded_photo, crf_cams, refined_mask, view_logits
 
@@ -54,6 +56,7 @@ class SegmentPlan(StagePlan):
         role=Role.CONTENTS,
     )
     crf: bool = option(False, "dense CRF on the softmax")
+    proposals: str | Path | None = proposals_option()
     label_filter: str = option(
         "none",
         "logits: tell only the classes of the image-level labels apart, for photographs whose "
@@ -117,8 +120,10 @@ def _mask(classes: Sequence[int], maps: SizedMaps) -> np.ndarray:
     )
 
 
-def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Path) -> None:
-    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask.
+def _refine(
+    photo_path: Path, classes: Sequence[int], half: np.ndarray, proposals: Path | None, out: Path
+) -> None:
+    """In a worker: CRF on the softmax, as DeepLab-V2 has it; writes the mask, after the vote.
 
     Large photographs are refined at a smaller size.
     """
@@ -133,7 +138,8 @@ def _refine(photo_path: Path, classes: Sequence[int], half: np.ndarray, out: Pat
             if refined
             else np.zeros((0, smaller.height, smaller.width))
         )
-        write_mask(out, _mask(classes, SizedMaps(planes, photo.size)))
+        mask = _mask(classes, SizedMaps(planes, photo.size))
+        write_mask(out, voted_mask(mask, proposals, out.stem))
 
 
 def _check_network(network: Network, data: DataRoot) -> None:
@@ -178,12 +184,12 @@ def _make(
     network: Network, data: DataRoot, ids: Sequence[str], plan: SegmentPlan, out: Path
 ) -> None:
     """Write the masks of `ids`; the CRF works beside the network."""
-    told = False
+    told, proposals = False, None if plan.proposals is None else Path(plan.proposals)
     with conveyor(plan.compute.num_workers if plan.crf else 0, tasks=len(ids)) as belt:
         for image_id, photo, classes, maps in _segmented(network, data, ids, plan):
             path = out / f"{image_id}.png"
             if not plan.crf:
-                write_mask(path, _mask(classes, maps))
+                write_mask(path, voted_mask(_mask(classes, maps), proposals, image_id))
                 continue
             if photo.width * photo.height > MAX_VIEW_PIXELS and not told:
                 log.warning(
@@ -194,7 +200,8 @@ def _make(
                 )
                 told = True
             half = maps.maps.astype(np.float16)
-            belt.put(_refine, data.photo_path(image_id), classes, half, path, size=half.nbytes)
+            task = data.photo_path(image_id), classes, half, proposals, path
+            belt.put(_refine, *task, size=half.nbytes)
 
 
 def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> Path:
@@ -214,6 +221,8 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
         plan, network = _precise(plan, network, output)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids)
+        if plan.proposals is not None:
+            require_proposals(Path(plan.proposals), ids)
         with image_run(
             output,
             settings,
