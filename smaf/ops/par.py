@@ -25,32 +25,26 @@ def par_maps(
 ) -> Tensor:
     r"""Average maps over neighbours of like colour, some rounds: PAR (Ru et al., CVPR 2022, 2023).
 
-    A pixel has 8 neighbours at each dilation, beyond the border the border's pixels. Their weights
+    A pixel has 8 neighbours at each dilation, beyond the border the border's pixels. They weigh
 
     .. math:: w_k = \mathrm{softmax}_k \Big(-\frac{1}{3} \sum_c \Big(
-        \frac{|I_{kc} - I_c|}{0.3 (\sigma_c + \epsilon)} \Big)^2 \Big)
-        + 0.01 \, \mathrm{softmax}_k \Big(-\Big(
-        \frac{d_k}{0.3 (\sigma_d + \epsilon)} \Big)^2 \Big)
+        \frac{I_{kc} - I_c}{0.3 \, \sigma_c}\Big)^2\Big)
+        + 0.01 \, \mathrm{softmax}_k \Big(-\Big(\frac{d_k}{0.3 \, \sigma_d}\Big)^2\Big)
 
-    have the image's colours I, the standard deviations σ over the pixel's neighbours and their
-    distance d, the dilation or √2 times it. They sum to 1.01. By default they are divided by that,
-    so that maps that sum to 1 still do, and a constant map stays as it is; the mask of the largest
-    map is the published one.
+    with the colours I, the distance d (the dilation, or √2 times it), and their standard deviations
+    σ over the neighbours. By default they are divided by their sum, 1.01: maps that sum to 1 still
+    do, and the largest map of a pixel is the published one.
 
     Args:
-        image: (N, 3, H', W') float, of any range: distances count in standard deviations. An image
-            larger than the maps is averaged to their size.
+        image: (N, 3, H', W') float of any range; a larger one is averaged to the maps' size.
         maps: (N, C, H, W) float, any C.
         rounds: of averaging; 0 gives the maps back.
-        dilations: distances of the neighbours in pixels, for another size of the image.
+        dilations: distances of the neighbours in pixels.
         normalise: False: the published weights, which let the maps grow by 1.01 a round.
 
     Returns:
-        (N, C, H, W), on the maps' device. Memory beside input and output is 48 + 3 C planes of N
-        images: 60 MB for 7 maps of a photograph of 500×375.
-
-    Raises:
-        ValueError: for another number of dimensions, or not a map for each image.
+        (N, C, H, W). Beside them it takes 90 MB for 7 maps of a photograph of 500×375. Raises
+        ValueError where there is not a map for each image.
 
     Example:
         >>> image = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(1, 3, 4, 4)  # two surfaces
@@ -58,23 +52,26 @@ def par_maps(
         >>> par_maps(image, maps, dilations=(1,))[0, 0, 0].round(decimals=1).tolist()
         [0.5, 0.5, 1.0, 1.0]
     """
-    if image.ndim != 4 or maps.ndim != 4 or len(image) != len(maps):
-        raise ValueError(
-            f"expected image (N, 3, H, W) and maps (N, C, H, W), got {tuple(image.shape)} and "
-            f"{tuple(maps.shape)}"
-        )
-    image = image.float()
-    if image.shape[2:] != maps.shape[2:]:
-        image = F.interpolate(image, size=maps.shape[2:], mode="area")
-    weights = _weights(image, dilations)
-    if normalise:
-        weights /= 1.0 + _POSITION
+    weights = _weights(_sized(image, maps), dilations)
+    weights /= 1.0 + _POSITION * normalise
     for _ in range(rounds):
         total = torch.zeros_like(maps)
         for k, beside in enumerate(_neighbours(maps, dilations)):
             total.addcmul_(beside, weights[:, k : k + 1].to(maps))
         maps = total
     return maps
+
+
+def _sized(image: Tensor, maps: Tensor) -> Tensor:
+    """The image at the maps' size, each pixel the mean of its cell; ValueError for other shapes."""
+    if image.ndim != 4 or maps.ndim != 4 or len(image) != len(maps):
+        raise ValueError(
+            f"expected image (N, 3, H, W) and maps (N, C, H, W), got {tuple(image.shape)} and "
+            f"{tuple(maps.shape)}"
+        )
+    if image.shape[2:] == maps.shape[2:]:
+        return image.float()
+    return F.interpolate(image.float(), size=maps.shape[2:], mode="area")
 
 
 def _neighbours(planes: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
