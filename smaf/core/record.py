@@ -63,9 +63,10 @@ def checksum(value: Any) -> str:
 def _today(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as this version calls them.
 
-    Before 0.5 some flags were recorded as `no_…`; before 0.8 nothing took corrected masks.
+    Before 0.5 some flags were recorded as `no_…`; before 0.8 nothing took corrected masks; before
+    0.9 nothing sharpened maps or took proposals.
     """
-    return {"corrected": False} | {
+    return {"corrected": False, "sharpen": "none", f"{CONTENTS}--proposals": None} | {
         key.removeprefix("no_"): not value if key.startswith("no_") else value
         for key, value in settings.items()
     }

@@ -129,9 +129,9 @@ class FusedStream(TrainingStream):
 
     They are read from `maps_folder`; those of the ids in `corrected` are made of the data set's
     corrected masks, with `even` where such a mask is ignored, as
-    :func:`smaf.core.class_maps.maps_of_mask` has it. With `whole`, also the whole photograph
-    squeezed into the crop's size (3, crop, crop) for the teacher, `grid` (crop/4, crop/4, 2), where
-    the crop's pixels lie in it, and `corrected` (), whether it is one of those.
+    :func:`smaf.core.class_maps.maps_of_mask` has it; `corrected` () tells which those are. With
+    `whole`, also the whole photograph squeezed into the crop's size (3, crop, crop) for the
+    teacher, and `grid` (crop/4, crop/4, 2), where the crop's pixels lie in it.
     """
 
     def __init__(
@@ -171,14 +171,14 @@ class FusedStream(TrainingStream):
         if cams:
             planes = torch.from_numpy(np.stack(list(cams.values())))
             fused[list(cams)] = geometry.apply_planes(planes, side)
+        sample = {"fused": fused, "corrected": torch.tensor(image_id in self.corrected)}
         if not self.whole:
-            return {"fused": fused}
+            return sample
         squeezed = resize_planes(photo.planes, (geometry.crop, geometry.crop))
         return {
-            "fused": fused,
+            **sample,
             "whole": normalise_planes(squeezed, self.mean, self.std),
             "grid": geometry.grid(side),
-            "corrected": torch.tensor(image_id in self.corrected),
         }
 
 

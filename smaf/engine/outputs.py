@@ -158,7 +158,7 @@ def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
         return {LIST: checksum(ids)}
     if declared.about.files:
         names = [f"{image_id}{declared.about.files}" for image_id in ids]
-        return {f"{CONTENTS}--{name}": settings_digest(Path(value), names)} if value else {}
+        return {f"{CONTENTS}--{name}": settings_digest(Path(value), names) if value else None}
     if isinstance(value, tuple):
         return {name: [_held(one) for one in value]}
     return {name: None if value is None else _held(value)}
@@ -331,16 +331,21 @@ def image_run(
         log.info("wrote %d %s to %s", len(ids), what, output.folder)
 
 
+def _sizes(path: Path) -> Any:
+    if path.is_file():
+        return path.stat().st_size
+    below = path.with_suffix("")
+    return {p.name: p.stat().st_size for p in below.iterdir()} if below.is_dir() else None
+
+
 def settings_digest(folder: Path, names: Sequence[str]) -> str:
     """What tells the results of one folder from others: the settings of the run that made them.
 
-    Of a folder without a record (published maps) the sizes of the files `names`. Neither depends on
-    where it lies.
+    Of a folder without a record (published maps) the sizes of the files `names`, or of those in a
+    folder of that name without its suffix. Neither depends on where it lies.
     """
     entry = RunRecord(folder, {}).previous()
     if entry is None:
-        files = [folder / name for name in names]
-        sizes = [path.stat().st_size if path.is_file() else None for path in files]
-        return checksum([list(pair) for pair in zip(names, sizes, strict=True)])
+        return checksum([[name, _sizes(folder / name)] for name in names])
     passed_over = {LIST, LABELS, *entry.get("free", FREE_BEFORE)}
     return checksum({key: v for key, v in entry["settings"].items() if key not in passed_over})

@@ -35,6 +35,7 @@ from smaf.models import HEADS, Trainable
 Stage = TypeVar("Stage", bound="StagePlan")
 Net = TypeVar("Net", bound=Trainable)
 AUTO = "auto"  # of --head: the weights' own
+SHARPEN = ("none", "par")
 
 
 @dataclass(frozen=True)
@@ -246,6 +247,26 @@ def attention_option() -> Any:
         False,
         "refine each view's maps by the attention of the last 8 layers (CLIP-ES), within the boxes "
         "of what is above 0.4 of a map's maximum; vision transformers alone",
+    )
+
+
+def sharpen_option(what: str) -> Any:
+    """The field `sharpen` of a plan that can sharpen maps; `what` says which, and when."""
+    return option(
+        "none",
+        f"par: {what} by PAR (means over 48 neighbours of like colour, ten rounds)",
+        choices=SHARPEN,
+    )
+
+
+def proposals_option() -> Any:
+    """The field `proposals` of a plan whose masks may choose among proposals."""
+    return option(
+        None,
+        "masks without a class, <id>/*.png or <id>.json (docs/formats.md): those that a class of "
+        "the mask fills give it their outline",
+        role=Role.CONTENTS,
+        files=".json",
     )
 
 

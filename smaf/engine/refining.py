@@ -13,7 +13,17 @@ from smaf.core.class_maps import ClassMaps
 from smaf.core.errors import during
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_saliency, write_mask
-from smaf.ops import cams_to_mask, certain_mask, refine_cams, refine_mask, refined_mask
+from smaf.core.proposals import read_proposals
+from smaf.ops import (
+    cams_to_mask,
+    certain_mask,
+    refine_cams,
+    refine_mask,
+    refined_mask,
+    sharpen_cams,
+    vote_proposals,
+)
+from smaf.ops.refine import SHARPEN_SIDE
 
 CRF_KINDS = ("none", "masks", "maps")
 UNCERTAIN = ("none", "thresholds", "crf")
@@ -30,6 +40,7 @@ class MaskRule:
         uncertain: one of :data:`UNCERTAIN`: what marks pixels 255, which stage 4 ignores.
         band: the two background thresholds of `uncertain="thresholds"`, where masks that differ
             mark a pixel.
+        proposals: folder of the proposals that the mask, after CRF, chooses among; or None.
     """
 
     num_classes: int
@@ -37,6 +48,7 @@ class MaskRule:
     crf: str = "none"
     uncertain: str = "none"
     band: tuple[float, float] = (0.0, 0.0)
+    proposals: Path | None = None
 
     def mask(self, cams: ClassMaps, shape: tuple[int, int]) -> np.ndarray:
         """(H, W) uint8 mask without CRF, of maps (H, W); `shape` is (H, W)."""
@@ -46,7 +58,9 @@ class MaskRule:
         return cams_to_mask(cams, threshold=self.threshold, shape=shape)
 
     def refined(self, photo: Image.Image, cams: ClassMaps, before: np.ndarray) -> np.ndarray:
-        """(H, W) uint8 mask after CRF, of the maps or of the mask `before` it."""
+        """(H, W) uint8 mask after CRF, if there is one, of the maps or of the mask `before` it."""
+        if self.crf == "none":
+            return before
         if self.crf == "masks":
             mask = refine_mask(photo, before, num_classes=self.num_classes + 1)
         elif self.uncertain == "thresholds":
@@ -68,9 +82,20 @@ class MaskRule:
 def write_refined(
     rule: MaskRule, out: Path, pixels: np.ndarray, cams: ClassMaps, before: np.ndarray
 ) -> None:
-    """In a worker: refine one mask of the photograph `pixels` (H, W, 3) uint8, and write it."""
+    """In a worker: refine one mask of the photograph `pixels` (H, W, 3) uint8, and write it.
+
+    `out` has the photograph's id as its name.
+    """
     with during(f"refining the mask {out}"):
-        write_mask(out, rule.refined(Image.fromarray(pixels), cams, before))
+        mask = rule.refined(Image.fromarray(pixels), cams, before)
+        write_mask(out, voted_mask(mask, rule.proposals, out.stem))
+
+
+def voted_mask(mask: np.ndarray, proposals: Path | None, image_id: str) -> np.ndarray:
+    """The mask after the vote of a photograph's proposals, where a folder has them."""
+    if proposals is None:
+        return mask
+    return vote_proposals(mask, read_proposals(proposals, image_id, size=mask.shape[::-1]))
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,7 @@ class MapsJob:
         labels: (C,); the maps of labelled classes take part.
         photo, cams, saliency, out: files; the saliency map may be None.
         background, saliency_weight, long_side, crf: see :func:`smaf.ops.refine_cams`.
+        sharpen: "par": the maps are sharpened first, see :func:`smaf.ops.sharpen_cams`.
     """
 
     labels: np.ndarray
@@ -92,6 +118,7 @@ class MapsJob:
     saliency_weight: float = 0.0
     long_side: int | None = None
     crf: bool = True
+    sharpen: str = "none"
 
 
 def write_refined_maps(job: MapsJob) -> None:
@@ -100,9 +127,12 @@ def write_refined_maps(job: MapsJob) -> None:
         photo = read_image(job.photo)
         saliency = None if job.saliency is None else read_saliency(job.saliency, size=photo.size)
         stored = read_fused(job.cams, num_classes=len(job.labels), size=photo.size)
+        cams = {c: cam for c, cam in stored.items() if job.labels[c]}
+        if job.sharpen == "par":
+            cams = sharpen_cams(photo, cams, long_side=job.long_side or SHARPEN_SIDE)
         (refined,) = refine_cams(
             photo,
-            {c: cam for c, cam in stored.items() if job.labels[c]},
+            cams,
             backgrounds=[job.background],
             saliency=saliency,
             saliency_weight=job.saliency_weight,

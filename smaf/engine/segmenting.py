@@ -21,6 +21,7 @@ from smaf.core.fused_maps import write_fused
 from smaf.core.images import read_image, write_mask
 from smaf.core.views import Views
 from smaf.engine.predicting.network import Network
+from smaf.engine.refining import voted_mask
 from smaf.ops import (
     SizedMaps,
     bounded_photo,
@@ -93,12 +94,14 @@ class SegmentRule:
         save_maps: also write the maps that the mask comes from, as fused maps.
         threshold: each class's map is divided by its maximum and cut at this background threshold,
             as stages 1 and 3 do; None: the most probable of the classes and background wins.
+        proposals: folder of proposals that the mask chooses among, at the end; None: no such.
     """
 
     crf: bool = False
     uncertain: str = "none"
     save_maps: bool = False
     threshold: float | None = None
+    proposals: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ def write_segmented(
             mask = certain_mask(mask, mask_of_maps(maps, classes, rule.threshold))
         if job.doubted is not None:
             mask[job.doubted] = IGNORE
+        mask = voted_mask(mask, rule.proposals, job.out.stem)
         if rule.save_maps:
             planes = _planes(used, classes, edge)
             write_fused(job.out.with_suffix(".npz"), planes, used.whole[::-1])

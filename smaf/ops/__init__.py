@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         self_training_loss,
     )
     from smaf.ops.metrics import ConfusionMatrix, SizeStrata
+    from smaf.ops.par import par_maps
+    from smaf.ops.proposals import vote_proposals
     from smaf.ops.prototypes import class_prototypes, move_prototypes, prototype_weights
     from smaf.ops.reactivation import reactivation_target
     from smaf.ops.refine import (
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         refine_cams,
         refine_mask,
         refined_mask,
+        sharpen_cams,
     )
     from smaf.ops.views import (
         SizedMaps,
@@ -56,9 +59,11 @@ _PLACES = {
     "fusion": "class_maps fuse_cams torch_mean_maps",
     "losses": "classification_loss eps_loss saliency_estimate segmentation_loss self_training_loss",
     "metrics": "ConfusionMatrix SizeStrata",
+    "par": "par_maps",
+    "proposals": "vote_proposals",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
-    "refine": "bounded_photo certain_mask mask_of_maps refine_cams refine_mask refined_mask",
+    "refine": "bounded_photo certain_mask mask_of_maps refine_cams refine_mask refined_mask sharpen_cams",
     "views": "SizedMaps cams_to_mask mean_maps mean_of normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
@@ -88,6 +93,7 @@ __all__ = [
     "mean_of",
     "move_prototypes",
     "normalise_maps",
+    "par_maps",
     "peak_scores",
     "prototype_weights",
     "reactivation_target",
@@ -98,9 +104,11 @@ __all__ = [
     "saliency_estimate",
     "segmentation_loss",
     "self_training_loss",
+    "sharpen_cams",
     "strong_boxes",
     "torch_mean_maps",
     "view_logits",
+    "vote_proposals",
 ]
 
 

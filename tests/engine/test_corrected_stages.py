@@ -34,6 +34,7 @@ from smaf.data.layout import DataRoot, open_data
 from smaf.engine.corrections import corrections_of
 from smaf.engine.stages.train_fusion import ProdaSettings, SelfTrainingSettings, SelfTrainingTask
 from smaf.models import ClassifierOutput
+from smaf.ops import par_maps
 
 NETWORK = ("--network", "test_efficientnet", "--weights", "none", "--crop", 64)
 NETWORK += ("--resize_long", 48, 72, "--accumulate", 1)
@@ -248,3 +249,20 @@ def test_maps_of_photographs_outside_the_list_stay(cams: Path, corrected: Path) 
     found = corrections_of(open_data(corrected), list(TRAIN))
     assert found.ids == {"p0"} and set(read_fused(cams / "p6.npz", num_classes=3)) == {0}
     assert corrections_of(open_data(corrected), ["p0"], wanted=False).ids == frozenset()
+
+
+def test_sharpening_leaves_what_people_corrected() -> None:
+    """Stage 2 with --sharpen par: maps at a quarter of the crop, whose image is averaged."""
+    task = SelfTrainingTask.__new__(SelfTrainingTask)
+    task.settings = SelfTrainingSettings(sharpen="par")
+    generator = torch.Generator().manual_seed(0)
+    batch = {
+        "image": torch.rand(2, 3, 32, 32, generator=generator),
+        "corrected": torch.tensor([True, False]),
+    }
+    fused = torch.rand(2, 3, 8, 8, generator=generator)
+    sharpened = task._sharpened(fused, batch)
+    small = batch["image"].reshape(2, 3, 8, 4, 8, 4).mean(dim=(3, 5))
+    assert torch.equal(sharpened[0], fused[0])
+    assert torch.allclose(sharpened[1:], par_maps(small[1:], fused[1:]), atol=1e-4)
+    assert (sharpened[1] - fused[1]).abs().max() > 0.1

@@ -3,6 +3,7 @@ classifier."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from small_set import CLASSES, PICTURES, good, near_ties, stage3, stamps
 
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask, voc_palette
-from smaf.ops.refine import refine_mask
+from smaf.ops import sharpen_cams, vote_proposals
+from smaf.ops.refine import cams_to_mask, refine_cams, refine_mask, refined_mask
 
 
 def masks_of(folder: Path) -> dict[str, np.ndarray]:
@@ -159,3 +161,84 @@ def test_a_run_stopped_before_crf_leaves_no_mask_of_an_older_one(
     assert raw.is_file() and not (out / "p1.png").exists() and (out / "p2.png").is_file()
     good(stage3(small, out, *options))
     assert (out / "p1.png").read_bytes() == whole
+
+
+def test_sharpened_maps_are_cut_and_refined(small: Path, cams: Path, tmp_path: Path) -> None:
+    """With CRF the sharpened maps lie beside the masks before it, for a run that is stopped."""
+    words = ("--cam_dir", cams, "--sharpen", "par", "--num_workers", 0)
+    good(stage3(small, tmp_path / "cut", *words))
+    good(stage3(small, tmp_path / "crf", *words, "--crf", "maps"))
+    cut, refined = masks_of(tmp_path / "cut"), masks_of(tmp_path / "crf")
+    for image_id in PICTURES:
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        sharp = sharpen_cams(photo, read_fused(cams / f"{image_id}.npz", num_classes=3))
+        assert np.array_equal(cut[image_id], cams_to_mask(sharp))
+        kept = read_fused(tmp_path / f"crf/before_crf/{image_id}.npz", num_classes=3)
+        (maps,) = refine_cams(photo, kept, backgrounds=[0.2])
+        assert all(np.abs(kept[c] - sharp[c]).max() < 6e-4 for c in sharp)
+        assert np.array_equal(refined[image_id], refined_mask(maps, cut[image_id].shape))
+    (tmp_path / "crf/p2.png").unlink()
+    good(stage3(small, tmp_path / "crf", *words, "--crf", "maps"))
+    assert np.array_equal(masks_of(tmp_path / "crf")["p2"], refined["p2"])
+    done = stage3(small, tmp_path / "cut", "--cam_dir", cams)
+    assert done.status == 2 and "sharpen was 'par', is 'none'" in done.lines[0]
+
+
+def propose(folder: Path) -> dict[str, np.ndarray]:
+    """Write proposals for all pictures: the left and the right half of each, in both forms."""
+    found = {}
+    for number, (image_id, (w, h, _)) in enumerate(PICTURES.items()):
+        halves = np.arange(w) < w // 2, np.arange(w) >= w // 2
+        found[image_id] = np.stack([np.broadcast_to(half, (h, w)) for half in halves])
+        if number % 2:
+            place = folder / image_id
+            place.mkdir(parents=True)
+            for index, region in enumerate(found[image_id]):
+                Image.fromarray(region.astype(np.uint8) * 255).save(place / f"{index}.png")
+            (place / "metadata.csv").write_text("id,area\n0,1\n")
+        else:
+            left = h * (w // 2)
+            counts = ([0, left, h * w - left], [left, h * w - left])
+            records = [{"segmentation": {"size": [h, w], "counts": list(c)}} for c in counts]
+            folder.mkdir(exist_ok=True)
+            (folder / f"{image_id}.json").write_text(json.dumps(records))
+    return found
+
+
+@pytest.mark.parametrize("crf", ["none", "masks"])
+def test_masks_choose_among_proposals(small: Path, cams: Path, tmp_path: Path, crf: str) -> None:
+    regions = propose(tmp_path / "proposals")
+    words = ("--cam_dir", cams, "--threshold", 0.6, "--crf", crf, "--num_workers", 0)
+    good(stage3(small, tmp_path / "before", *words))
+    voting = (*words, "--proposals", tmp_path / "proposals")
+    good(stage3(small, tmp_path / "after", *voting))
+    before, after = masks_of(tmp_path / "before"), masks_of(tmp_path / "after")
+    for image_id in PICTURES:
+        expected = vote_proposals(before[image_id], regions[image_id])
+        assert np.array_equal(after[image_id], expected)
+    raw = masks_of(tmp_path / "after/before_crf")
+    if crf == "none":
+        assert all(np.array_equal(raw[i], before[i]) for i in PICTURES)
+    assert any((after[i] != before[i]).any() for i in PICTURES)
+    (tmp_path / "after/p3.png").unlink()  # a run that is stopped goes on
+    good(stage3(small, tmp_path / "after", *voting))
+    assert np.array_equal(masks_of(tmp_path / "after")["p3"], after["p3"])
+    done = stage3(small, tmp_path / "before", *voting)
+    assert done.status == 2 and "(contents of --proposals changed)" in done.lines[0]
+
+
+def test_proposals_that_do_not_serve_are_named(small: Path, cams: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "proposals", tmp_path / "out"
+    words = ("--cam_dir", cams, "--proposals", folder)
+    done = stage3(small, out, *words)
+    assert done.status == 2 and f"proposals {folder}: there is no such folder" in done.lines[-1]
+    propose(folder)
+    (folder / "p2.json").unlink()
+    done = stage3(small, out, *words)
+    assert done.status == 2 and "proposals of p2 (and 0 more) do not exist in" in done.lines[-1]
+    (folder / "p2").mkdir()
+    Image.new("L", (9, 9), 255).save(folder / "p2/0.png")
+    done = stage3(small, out, *words)
+    assert done.status == 2 and len(done.lines) == 1
+    assert f"{folder}/p2/0.png is 9×9 pixels" in done.lines[0]
+    assert not (out / "p2.png").exists()

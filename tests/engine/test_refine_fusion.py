@@ -12,7 +12,7 @@ from small_set import PICTURES, good, run, stage2, stage3, stamps
 from smaf import refine_fusion
 from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask
-from smaf.ops import DenseCrf, crf_cams
+from smaf.ops import DenseCrf, crf_cams, sharpen_cams
 from smaf.ops.crf import CrfSettings, crf_of
 from smaf.ops.refine import refine_cams, refined_mask
 
@@ -177,7 +177,25 @@ def test_saliency_alone_needs_no_crf(small: Path, cams: Path, tmp_path: Path) ->
     strength = np.maximum(cam, 1e-4) * np.where(saliency, 19.0**0.5, 1.0)
     assert np.abs(refined - strength / (strength + 0.25)).max() < 6e-4
     done = refine(small, cams, tmp_path / "n", "--no_crf")
-    assert done.status == 2 and "refines nothing" in done.lines[0]
+    assert done.status == 2 and "--sharpen refines nothing" in done.lines[0]
+
+
+def test_par_in_the_place_of_crf(small: Path, cams: Path, tmp_path: Path) -> None:
+    """Probabilities of [0.25, sharpened map], at the size that is asked for."""
+    good(refine(small, cams, tmp_path / "r", "--no_crf", "--sharpen", "par", "--background", 0.25))
+    words = ("--no_crf", "--sharpen", "par", "--background", 0.25, "--long_side", 30)
+    good(refine(small, cams, tmp_path / "half", *words))
+    for image_id in ("p0", "p3"):
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        stored = read_fused(cams / f"{image_id}.npz", num_classes=3)
+        for name, side in (("r", None), ("half", 30)):
+            sharp = sharpen_cams(photo, stored, long_side=side)
+            total = 0.25 + sum(np.maximum(cam, 1e-4) for cam in sharp.values())
+            refined = read_fused(tmp_path / name / f"{image_id}.npz", num_classes=3)
+            for c, cam in sharp.items():
+                expected = np.maximum(cam, 1e-4) / total
+                assert np.abs(refined[c] - expected).max() < (6e-4 if side is None else 0.1)
+        assert np.abs(stored[0] - sharp[0]).max() > 0.02
 
 
 def test_label_and_size_are_held_before_the_crf(small: Path, cams: Path, tmp_path: Path) -> None:

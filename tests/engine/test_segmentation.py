@@ -32,13 +32,14 @@ from smaf.core.errors import InputError
 from smaf.core.fused_maps import write_fused
 from smaf.core.images import read_mask, voc_palette, write_mask
 from smaf.core.predict_settings import PredictSettings
+from smaf.core.proposals import read_proposals
 from smaf.core.views import Views
 from smaf.data.layout import open_data
 from smaf.engine.predicting import open_network
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.stages.test_seg import save_for_server
 from smaf.models import build_segmenter, write_checkpoint
-from smaf.ops import certain_mask
+from smaf.ops import certain_mask, vote_proposals
 
 NETWORK = ("--network", "test_efficientnet", "--weights", "none", "--device", "cpu")
 CROPS = (
@@ -247,6 +248,28 @@ def test_crf_in_two_processes(small: Path, segmenter: Path, tmp_path: Path) -> N
     assert not np.array_equal(
         read_mask(tmp_path / "plain/p7.png"), read_mask(tmp_path / "crf/p7.png")
     )
+
+
+def test_masks_choose_among_proposals(small: Path, segmenter: Path, tmp_path: Path) -> None:
+    """The vote comes last, after CRF where there is one."""
+    for image_id in ("p6", "p7"):
+        (tmp_path / "proposals" / image_id).mkdir(parents=True)
+        w, h, _ = PICTURES[image_id]
+        for number, region in enumerate((np.arange(w) < w // 2, np.arange(w) >= w // 2)):
+            pixels = np.broadcast_to(region, (h, w)).astype(np.uint8) * 255
+            Image.fromarray(pixels).save(tmp_path / f"proposals/{image_id}/{number}.png")
+    proposals, changed = tmp_path / "proposals", 0
+    for name, crf in (("plain", []), ("crf", ["--crf", "--num_workers", 0])):
+        before, after = tmp_path / name, tmp_path / f"{name}_voted"
+        scores(small, segmenter, before, *crf)
+        scores(small, segmenter, after, *crf, "--proposals", proposals)
+        for image_id in ("p6", "p7"):
+            mask = read_mask(before / f"{image_id}.png")
+            regions = read_proposals(proposals, image_id, size=PICTURES[image_id][:2])
+            expected = vote_proposals(mask, regions)
+            assert np.array_equal(read_mask(after / f"{image_id}.png"), expected)
+            changed += int((expected != mask).sum())
+    assert changed > 0
 
 
 def test_stop_and_resume_give_the_same(small: Path, targets: Path, tmp_path: Path) -> None:

@@ -227,3 +227,15 @@ def test_maps_of_another_class_list_are_refused(
         f"{cams} was made with the classes ball, box, tent; the data set keeps tent, box, ball"
         in done.lines[0]
     )
+
+
+def test_sharpened_targets_train_another_student(
+    small: Path, classifier: Path, cams: Path, tmp_path: Path
+) -> None:
+    words = ("--steps", 2, *ADAMW)
+    good(stage2(small, classifier, cams, tmp_path / "plain", *words))
+    good(stage2(small, classifier, cams, tmp_path / "sharp", *words, "--sharpen", "par"))
+    plain, sharp = (weights_of(tmp_path / name / "classifier.pth") for name in ("plain", "sharp"))
+    assert not same(plain, sharp)
+    done = stage2(small, classifier, cams, tmp_path / "plain", *words, "--sharpen", "par")
+    assert done.status == 2 and "sharpen was 'none', is 'par'" in done.lines[0]

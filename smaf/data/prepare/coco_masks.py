@@ -13,6 +13,7 @@ from pycocotools import mask as mask_api
 from smaf.core.classes import IGNORE
 from smaf.core.errors import InputError
 from smaf.core.images import write_mask
+from smaf.core.run_lengths import DIGITS, filling_runs, region_of_runs, run_lengths
 
 FIX = "take the file from COCO's annotations_trainval2014.zip again, or mend what wrote it"
 
@@ -38,30 +39,7 @@ class MaskTask(NamedTuple):
     source: Path
 
 
-_DIGITS = 7  # characters of one run length at most: more than any image has pixels
 _MAX_OUTLINE = 5_000_000  # pixels: pycocotools takes 100 bytes for each
-
-
-def run_lengths(counts: str) -> list[int]:
-    """Decode COCO's compressed run lengths.
-
-    A character (offset 48) holds five bits; the sixth says that more follow. From the third on each
-    number is the difference to the one two before. Raises ValueError for what is not such a code.
-    """
-    lengths: list[int] = []
-    value = shift = 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift >= 5 * _DIGITS:
-            raise ValueError("its run lengths are not COCO's code")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift  # two's complement
-            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-            value = shift = 0
-    return lengths
 
 
 def _spans_area(polygon: Any) -> bool:
@@ -87,7 +65,7 @@ def has_outline(segmentation: Any) -> bool:
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
         if (
-            isinstance(counts, str) and len(counts) <= _DIGITS
+            isinstance(counts, str) and len(counts) <= DIGITS
         ):  # longer ones are more than one number
             with suppress(ValueError):
                 counts = run_lengths(counts)
@@ -97,17 +75,7 @@ def has_outline(segmentation: Any) -> bool:
 
 def _encode_runs(segmentation: dict[str, Any], shape: tuple[int, int]) -> dict[str, Any]:
     height, width = shape
-    counts = segmentation.get("counts")
-    if isinstance(counts, str):
-        counts = run_lengths(counts)
-    fit = (
-        isinstance(counts, list)
-        and all(type(count) is int and count >= 0 for count in counts)
-        and sum(counts) == height * width
-        and segmentation.get("size") == [height, width]
-    )
-    if not fit:
-        raise ValueError(f"its run lengths do not fill an image of {width}×{height}")
+    counts = filling_runs(segmentation, shape)
     return mask_api.frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
@@ -157,9 +125,8 @@ def decode_region(code: dict[str, Any]) -> np.ndarray:
 
     Its own decoder takes arrays in a way that NumPy is about to give up.
     """
-    lengths = run_lengths(code["counts"].decode("ascii"))
     height, width = code["size"]
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+    return region_of_runs(run_lengths(code["counts"].decode("ascii")), (height, width))
 
 
 def paint_mask(regions: Sequence[Region], shape: tuple[int, int]) -> np.ndarray:

@@ -13,23 +13,33 @@ import torch
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.classes import IGNORE
-from smaf.core.errors import InputError
+from smaf.core.errors import InputError, during
 from smaf.core.files import write_text
 from smaf.core.fused_maps import stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
 from smaf.core.options import OPEN_FRACTION, Role, option, part
 from smaf.core.parallel import Conveyor, conveyor
+from smaf.core.proposals import require_proposals
 from smaf.core.views import Views
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import FusedPhoto, check_fused, fuse_list, require_fused, stored_list
 from smaf.engine.outputs import Output, OutputRun, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, attention_option, head_option, listed_as
+from smaf.engine.plans import (
+    Compute,
+    StagePlan,
+    attention_option,
+    head_option,
+    listed_as,
+    proposals_option,
+    sharpen_option,
+)
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
 from smaf.engine.trained import trained_classifier
 from smaf.models import Classifier, attention_layers
+from smaf.ops import sharpen_cams
 
 BEFORE_CRF = "before_crf"
 _RESULTS = ("*.png", f"{BEFORE_CRF}/*.png", f"{BEFORE_CRF}/*.npz")
@@ -54,6 +64,7 @@ class MaskPlan(StagePlan):
         None, "use these fused maps instead of --weights", role=Role.CONTENTS, files=".npz"
     )
     threshold: float = option(BACKGROUND, "background threshold", within=OPEN_FRACTION)
+    sharpen: str = sharpen_option("sharpen the fused maps first, at a longer side of 250,")
     crf: str = option(
         "none",
         "refine with dense CRF: on the masks, as published (--crf alone), or "
@@ -61,6 +72,7 @@ class MaskPlan(StagePlan):
         choices=CRF_KINDS,
         const="masks",
     )
+    proposals: str | Path | None = proposals_option()
     uncertain: str = option(
         "none",
         "mark pixels 255, which stage 4 ignores: where the masks at the thresholds of --band "
@@ -102,7 +114,8 @@ class MaskPlan(StagePlan):
 
     def rule(self, num_classes: int) -> MaskRule:
         """How maps become a mask."""
-        return MaskRule(num_classes, self.threshold, self.crf, self.uncertain, self.band)
+        proposals = None if self.proposals is None else Path(self.proposals)
+        return MaskRule(num_classes, self.threshold, self.crf, self.uncertain, self.band, proposals)
 
 
 def check_mask(path: Path, data: DataRoot, image_id: str) -> None:
@@ -125,16 +138,17 @@ def write_class_list(folder: Path, data: DataRoot) -> None:
 class _Masks:
     """The masks of one run: where they lie, which are whole, how they are made.
 
-    With CRF the masks before it lie in `before_crf`, and the maps that they come from, where no
-    folder holds them already.
+    With CRF or proposals the masks before lie in `before_crf`, and the maps that they come from,
+    where no folder holds them already.
     """
 
     def __init__(self, data: DataRoot, plan: MaskPlan, folder: Path) -> None:
         self.data, self.folder, self.rule = data, folder, plan.rule(data.num_classes)
-        self.refines = plan.crf != "none"
-        self.keeps_maps = plan.crf == "maps" and plan.cam_dir is None
+        self.refines = plan.crf != "none" or plan.proposals is not None
+        made = plan.cam_dir is None or plan.sharpen != "none"
+        self.keeps_maps = plan.crf == "maps" and made
         self.raw = folder / BEFORE_CRF if self.refines else folder
-        self.maps = self.raw if plan.cam_dir is None else Path(plan.cam_dir)
+        self.maps = self.raw if made else Path(plan.cam_dir or "")
 
     def check_raw(self, image_id: str) -> None:
         """Raise where the mask before CRF, or its maps, are not there and whole."""
@@ -195,15 +209,26 @@ def _classifier(data: DataRoot, plan: MaskPlan, device: torch.device) -> Classif
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-def _source(data: DataRoot, plan: MaskPlan, model: Classifier | None) -> Source:
-    """What gives the fused maps of images: the classifier, or without one a folder."""
-    if model is None:
-        folder = Path(plan.cam_dir or "")
-        return lambda ids: stored_list(folder, data, ids)
-    attending = attention_layers(model) if plan.attention_refine else None
-    return lambda ids: fuse_list(
-        model, data, ids, plan.views, precision=plan.compute.precision, attending=attending
-    )
+def _source(
+    data: DataRoot, plan: MaskPlan, model: Classifier | None, device: torch.device
+) -> Source:
+    """What gives the maps of images: the classifier, or without one a folder; then sharpened."""
+
+    def source(ids: Sequence[str]) -> Generator[FusedPhoto, None, None]:
+        if model is None:
+            return stored_list(Path(plan.cam_dir or ""), data, ids)
+        attending = attention_layers(model) if plan.attention_refine else None
+        precision = plan.compute.precision
+        return fuse_list(model, data, ids, plan.views, precision=precision, attending=attending)
+
+    def sharpened(ids: Sequence[str]) -> Generator[FusedPhoto, None, None]:
+        with closing(source(ids)) as results:
+            for fused in results:
+                with during(f"sharpening the maps of {data.photo_path(fused.image_id)}"):
+                    cams = sharpen_cams(fused.photo, fused.cams, device=str(device))
+                yield fused._replace(cams=cams)
+
+    return source if plan.sharpen == "none" else sharpened
 
 
 def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
@@ -226,11 +251,14 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
         data.require(ids, labels=True)
         if plan.cam_dir is not None:
             require_fused(Path(plan.cam_dir), ids, data)
-        masks, source = _Masks(data, plan, output.folder), _source(data, plan, model)
+        if plan.proposals is not None:
+            require_proposals(Path(plan.proposals), ids)
+        masks = _Masks(data, plan, output.folder)
         with image_run(
             output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"
         ) as run:
             write_class_list(output.folder, data)
+            source = _source(data, plan, model, device)
             _make(masks, source, run, num_workers=plan.compute.num_workers)
     return output.folder
 

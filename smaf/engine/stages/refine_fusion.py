@@ -18,7 +18,7 @@ from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_fused, require_fused
 from smaf.engine.outputs import Output, Places, image_run, settings_of
-from smaf.engine.plans import StagePlan
+from smaf.engine.plans import StagePlan, sharpen_option
 from smaf.engine.refining import MapsJob, write_refined_maps
 from smaf.engine.saliency import check_saliency
 
@@ -46,18 +46,21 @@ class RefinementPlan(StagePlan):
     )
     long_side: int | None = option(
         None,
-        "longer side at which the CRF runs, its kernels shrunk alike; default: the photograph's "
-        "own",
+        "longer side at which CRF (its kernels shrunk alike) and PAR run; default: the "
+        "photograph's own, for PAR 250",
         kind=int,
         within=POSITIVE,
     )
     crf: bool = option(True, "refine by edges; without, by saliency alone")
+    sharpen: str = sharpen_option("before that, or with --no_crf in its place, sharpen the maps")
     num_workers: int = option(2, "processes that run the CRF", within=NOT_NEGATIVE, role=Role.RUN)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.crf and not self.saliency_weight:
-            raise InputError("--no_crf without --saliency_weight refines nothing: give one of them")
+        if not self.crf and not self.saliency_weight and self.sharpen == "none":
+            raise InputError(
+                "--no_crf without --saliency_weight or --sharpen refines nothing: give one of them"
+            )
 
     def located(self, places: Places) -> RefinementPlan:
         """The plan with the files of a whole run where it names none."""
@@ -77,6 +80,7 @@ class RefinementPlan(StagePlan):
             saliency_weight=self.saliency_weight,
             long_side=self.long_side,
             crf=self.crf,
+            sharpen=self.sharpen,
         )
 
 

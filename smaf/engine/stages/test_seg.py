@@ -21,13 +21,14 @@ from smaf.core.files import write_bytes
 from smaf.core.images import read_mask
 from smaf.core.options import FRACTION, OPEN_FRACTION, Role, option, part
 from smaf.core.parallel import conveyor
+from smaf.core.proposals import require_proposals
 from smaf.core.views import MAX_VIEW_PIXELS, Views
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_fused, read_ahead
 from smaf.engine.outputs import Output, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, listed_as
+from smaf.engine.plans import Compute, StagePlan, listed_as, proposals_option
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.predicting import Network, open_network
 from smaf.engine.predicting.torch_network import TorchNetwork
@@ -83,6 +84,7 @@ class SegmentPlan(StagePlan):
         kind=float,
         within=OPEN_FRACTION,
     )
+    proposals: str | Path | None = proposals_option()
     label_filter: str = option(
         "none",
         "logits: tell only the classes of the image-level labels apart, for photographs whose "
@@ -138,7 +140,8 @@ class SegmentPlan(StagePlan):
     @property
     def rule(self) -> SegmentRule:
         """What is made of the networks' mean."""
-        return SegmentRule(self.crf, self.uncertain, self.save_maps, self.threshold)
+        proposals = None if self.proposals is None else Path(self.proposals)
+        return SegmentRule(self.crf, self.uncertain, self.save_maps, self.threshold, proposals)
 
     def located(self, places: Places) -> SegmentPlan:
         """The plan with the files of a whole run where it names none."""
@@ -246,6 +249,8 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
         plan, networks = _precise(plan, networks, output)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
         data.require(ids, labels=plan.labels_decide)
+        if plan.proposals is not None:
+            require_proposals(Path(plan.proposals), ids)
         with image_run(
             output,
             settings,

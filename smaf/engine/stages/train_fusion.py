@@ -32,7 +32,7 @@ from smaf.engine.outputs import (
     Settings,
     settings_of,
 )
-from smaf.engine.plans import AUTO, Crops, TrainingPlan, corrected_option
+from smaf.engine.plans import AUTO, Crops, TrainingPlan, corrected_option, sharpen_option
 from smaf.engine.precision import training_trial, with_precision
 from smaf.engine.trained import trained_classifier
 from smaf.engine.training.prototypes import (
@@ -47,6 +47,7 @@ from smaf.models import Classifier, ClassifierOutput, write_checkpoint
 from smaf.ops import (
     class_prototypes,
     move_prototypes,
+    par_maps,
     prototype_weights,
     reactivation_target,
     self_training_loss,
@@ -86,6 +87,7 @@ class SelfTrainingSettings(Options):
         True, "filter by labels, and let the background constant win (without: an ablation)"
     )
     reactivate: bool = option(True, "reactivate the fused maps (without: an ablation)")
+    sharpen: str = sharpen_option("sharpen a crop's maps, at a quarter of its size,")
     proda: ProdaSettings = part(ProdaSettings)
 
     @property
@@ -163,6 +165,8 @@ class SelfTrainingTask:
         fused = batch["fused"]
         if self.settings.teacher_sees:
             fused = self._rectified(fused, batch)
+        if self.settings.sharpen == "par":
+            fused = self._sharpened(fused, batch)
         target = reactivation_target(
             fused,
             batch["labels"],
@@ -203,6 +207,12 @@ class SelfTrainingTask:
         weights = prototype_weights(crop, self.prototypes, kind=self.settings.proda.rectify)  # type: ignore[arg-type]
         rectified = fused * weights[:, : fused.shape[1]]
         return torch.where(batch["corrected"][:, None, None, None], fused, rectified)
+
+    @torch.no_grad()
+    def _sharpened(self, fused: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The fused maps after PAR, which is beyond the paper; what people corrected stays."""
+        sharpened = par_maps(batch["image"], fused)
+        return torch.where(batch["corrected"][:, None, None, None], fused, sharpened)
 
     @torch.no_grad()
     def after_step(self, model: nn.Module) -> None:
