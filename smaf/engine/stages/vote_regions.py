@@ -16,7 +16,7 @@ from smaf.core.classes import IGNORE
 from smaf.core.device import autocast
 from smaf.core.errors import InputError, MissingInputError, during
 from smaf.core.images import MASK_SUFFIXES, find_images, read_mask, write_mask
-from smaf.core.options import FRACTION, POSITIVE, Range, Role, option, part
+from smaf.core.options import FRACTION, NOT_NEGATIVE, POSITIVE, Range, Role, option, part
 from smaf.core.record import CONTENTS, checksum
 from smaf.core.tensors import normalise
 from smaf.core.views import Views
@@ -75,7 +75,7 @@ class VotePlan(StagePlan):
     bank_size: int = option(
         1000, "most regions of a class, and 2.5 times as many of background", within=POSITIVE
     )
-    seed: int = option(1337, "of the choice where there are more")
+    seed: int = option(1337, "of the choice where there are more", within=NOT_NEGATIVE)
     long_side: int = option(448, "longer side of what the network sees", within=POSITIVE)
     compute: Compute = part(Compute)
 
