@@ -21,6 +21,7 @@ COMMANDS = {
     "refine_fusion": "between them: refine fused maps by edges and saliency",
     "train_fusion": "stage 2: denoise, reactivate, self-train",
     "gen_pm": "stage 3: write pseudo masks, with CRF where asked",
+    "vote_regions": "after it: mend masks by regions of other photographs",
     "train_seg": "stage 4: train a segmentation network on pseudo masks",
     "test_seg": "stage 4: segment a list, with CRF where asked, and evaluate",
     "predict": "masks of any photographs, with the weights that ship",

@@ -23,6 +23,7 @@ WRAPPERS = [
     "refine_fusion",
     "train_fusion",
     "gen_pm",
+    "vote_regions",
     "train_seg",
     "test_seg",
     "demo",

@@ -115,7 +115,7 @@ def test_files_are_written_atomically() -> None:
 def test_functions_and_wrappers_are_short() -> None:
     """Functions: at most 45 lines and 8 parameters; wrappers: 15 lines. See measure.py."""
     found, wrappers = measure.functions(), measure.wrapper_lines()
-    assert len(found) > 500 and len(wrappers) == 10
+    assert len(found) > 500 and len(wrappers) == 11
     over = {function.name for function in found if function.over}
     over |= {name for name, lines in wrappers.items() if lines > measure.MOST_WRAPPER_LINES}
     assert sorted(over) == []

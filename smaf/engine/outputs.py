@@ -73,6 +73,11 @@ class Places:
         return self.data_root / "pseudo_mask" / "fused"
 
     @property
+    def voted(self) -> Path:
+        """Pseudo masks mended by regions of other photographs."""
+        return self.logdir / "masks_voted"
+
+    @property
     def segmenter(self) -> Path:
         """Stage 4's network."""
         return self.logdir / "segmenter" / SEGMENTER

@@ -63,7 +63,8 @@ _PLACES = {
     "proposals": "vote_proposals",
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
-    "refine": "bounded_photo certain_mask mask_of_maps refine_cams refine_mask refined_mask sharpen_cams",
+    "refine": "bounded_photo certain_mask mask_of_maps refine_cams refine_mask refined_mask "
+    "sharpen_cams",
     "views": "SizedMaps cams_to_mask mean_maps mean_of normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
