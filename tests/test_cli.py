@@ -133,7 +133,10 @@ def test_a_recipe_of_ones_own_is_a_folder(tmp_path: Path) -> None:
     args = train_eps.build_parser().parse_args(["--recipe", str(mine), "--lr", "0.5"])
     assert (args.steps, args.lr, args.crop) == (7, 0.5, 280)
     done = run(train_eps.main, "--recipe", tmp_path)  # which holds no .args
-    assert done.status == 2 and f"--recipe {tmp_path}: expected one of light, or a" in done.lines[0]
+    assert (
+        done.status == 2
+        and f"--recipe {tmp_path}: expected one of light, vit, or a" in done.lines[0]
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def recipe_names() -> tuple[str, ...]:
 
     Example:
         >>> recipe_names()
-        ('light',)
+        ('light', 'vit')
     """
     return tuple(sorted(path.name for path in FOLDER.iterdir() if any(path.glob("*.args"))))
 

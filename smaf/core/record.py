@@ -31,6 +31,18 @@ FREE_BEFORE = (
     "val_list",
     "val_long_side",
 )
+# What options stood for that earlier versions did not have: the first since 0.8, the others 0.9
+_ABSENT: Mapping[str, Any] = {
+    "corrected": False,
+    "sharpen": "none",
+    f"{CONTENTS}--proposals": None,
+    "attention_refine": False,
+    "pool": "mean",
+    "warmup": 0.0,
+    "uncertain": "none",
+    "save_maps": False,
+    "threshold": None,
+}
 
 
 def _git_commit() -> str | None:
@@ -63,10 +75,9 @@ def checksum(value: Any) -> str:
 def _today(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as this version calls them.
 
-    Before 0.5 some flags were recorded as `no_…`; before 0.8 nothing took corrected masks; before
-    0.9 nothing sharpened maps or took proposals.
+    Before 0.5 some flags were recorded as `no_…`.
     """
-    return {"corrected": False, "sharpen": "none", f"{CONTENTS}--proposals": None} | {
+    return dict(_ABSENT) | {
         key.removeprefix("no_"): not value if key.startswith("no_") else value
         for key, value in settings.items()
     }

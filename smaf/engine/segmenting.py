@@ -70,8 +70,10 @@ def probabilities(
 
     With `classes` these are taken, without, those whose score (:func:`smaf.ops.peak_scores` of the
     networks' mean) reaches `score`. With `views.label_filter` `"logits"` the softmax is over these
-    and background.
+    and background. Where no class is left to tell apart, no network is run.
     """
+    if classes is not None and not len(classes):
+        return Probabilities([], (SizedMaps(np.zeros((0, 1, 1), np.float32), photo.size),))
     logits = [
         view_logits(network.cam, photo, mean=network.mean, std=network.std, views=views)
         for network in networks

@@ -122,7 +122,7 @@ class TimmBackbone(nn.Module):
         # Whole cells, so that every stride halves an even size; at least as many as are kept
         grain = self.grain
         below, right = (
-            (max(end * s, size + before) + grain - 1) // grain * grain - size - before
+            ((end * s if skip else size + before) + grain - 1) // grain * grain - size - before
             for size, end in zip((height, width), ends, strict=True)
         )
         features = self._features(F.pad(images, (before, right, before, below)))

@@ -214,11 +214,12 @@ def _source(
 ) -> Source:
     """What gives the maps of images: the classifier, or without one a folder; then sharpened."""
 
+    precision = plan.compute.precision
+    attending = attention_layers(model) if model is not None and plan.attention_refine else None
+
     def source(ids: Sequence[str]) -> Generator[FusedPhoto, None, None]:
         if model is None:
             return stored_list(Path(plan.cam_dir or ""), data, ids)
-        attending = attention_layers(model) if plan.attention_refine else None
-        precision = plan.compute.precision
         return fuse_list(model, data, ids, plan.views, precision=precision, attending=attending)
 
     def sharpened(ids: Sequence[str]) -> Generator[FusedPhoto, None, None]:
@@ -253,12 +254,11 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
             require_fused(Path(plan.cam_dir), ids, data)
         if plan.proposals is not None:
             require_proposals(Path(plan.proposals), ids)
-        masks = _Masks(data, plan, output.folder)
+        masks, source = _Masks(data, plan, output.folder), _source(data, plan, model, device)
         with image_run(
             output, settings, ids=ids, results=_RESULTS, check=masks.check, what="pseudo masks"
         ) as run:
             write_class_list(output.folder, data)
-            source = _source(data, plan, model, device)
             _make(masks, source, run, num_workers=plan.compute.num_workers)
     return output.folder
 
