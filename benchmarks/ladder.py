@@ -1,5 +1,5 @@
 """The ladder on a data set with true masks, one or more seeds: plain CAM, EPS, fused, self-trained,
-supervised, + CRF.
+stage 4's network with known labels, the same in a second round, supervised, + CRF.
 
 Thresholds are chosen where nobody trained: one run ("held_out") trains on photographs of
 `--train_on` that are not on `--choose_on`, and each rung's background threshold, without and with
@@ -29,6 +29,7 @@ from smaf.core.command import run_command
 from smaf.core.files import read_json, write_json, write_text
 from smaf.core.fused_maps import write_fused
 from smaf.data.layout import DataRoot, open_data
+from smaf.engine.outputs import SEGMENTER
 from smaf.engine.stages.gen_pm import MaskPlan
 
 ONE_VIEW: dict[str, Any] = {"scales": (1.0,), "flip": False}
@@ -38,6 +39,8 @@ RUNGS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "EPS, one scale": ("eps_cls_mode", "cam_eps", ONE_VIEW, True),
     "EPS, fused": ("eps_cls_mode", "cam_fused", {}, True),
     "self-trained": ("proda_model", "cam_self_trained", {}, True),
+    "network": ("segmenter", "cam_network", {}, True),
+    "network, second round": ("segmenter_2", "cam_network_2", {}, True),
     "supervised": ("supervised", "cam_supervised", {}, True),
 }
 SCORES = ("miou", "precision", "recall")
@@ -77,9 +80,15 @@ class Ladder:
             folder = out / "cls_model"
             run("train_eps", title="train plain CAM", network="cls", out=folder, **training)
         run("train_eps", out=out / "eps_cls_mode", **training)
-        if "self-trained" in rungs:
+        if {"self-trained", "network", "network, second round"} & set(rungs):
             self.refined_maps()
             self.self_train("train_fusion", out / "cam_refined", out / "proda_model")
+        if {"network", "network, second round"} & set(rungs):
+            student = classifier_in(out / "proda_model")
+            self.segmenter("self-trained", start=student, out=out / "segmenter")
+        if "network, second round" in rungs:
+            first = out / "segmenter" / SEGMENTER
+            self.segmenter("network", start=first, out=out / "segmenter_2")
         if "supervised" in rungs:
             maps = Path(self.args.out) / "truth_maps"
             data = open_data(self.args.data_root, classes=self.args.classes)
@@ -105,19 +114,46 @@ class Ladder:
             out=out,
         )
 
+    def segmenter(self, source: str, *, start: Path, out: Path) -> None:
+        """Stage 4 from the weights `start`, on masks with CRF of the rung `source`'s maps."""
+        masks, taught = Path(f"{out}_masks"), f"{out.name}: "
+        self.plain.run(
+            "gen_pm",
+            title=f"{taught}masks of {self.train_on}",
+            list=self.train_on,
+            cam_dir=self.maps(source, self.train_on),
+            threshold=MaskPlan.of(self.args.recipe).threshold,
+            crf="maps",
+            out=masks,
+        )
+        self.commands.run(
+            "train_seg",
+            title=f"{taught}train_seg",
+            list=self.train_on,
+            seed=self.seed,
+            weights=start,
+            target_dir=masks,
+            out=out,
+        )
+
     def maps(self, title: str, list_name: str) -> Path:
         """Write a rung's fused maps of a list, with stage 3's views; return their folder."""
         model, cam_dir, views, _ = RUNGS[title]
-        own = MaskPlan.of(self.args.recipe).views.values()
-        self.plain.run(
-            "gen_fusion",
-            title=f"{title}: maps of {list_name}",
-            list=list_name,
-            weights=classifier_in(self.out / model),
-            out=self.out / cam_dir,
-            **{**own, **views},
-        )
-        return self.out / cam_dir
+        own = {**MaskPlan.of(self.args.recipe).views.values(), **views}
+        words: dict[str, Any] = {
+            "title": f"{title}: maps of {list_name}",
+            "list": list_name,
+            "out": self.out / f"{cam_dir}_{Path(list_name).stem}",
+        }
+        if title.startswith("network"):
+            cut = {"label_filter": "logits", "threshold": MaskPlan.of(self.args.recipe).threshold}
+            words |= {**cut, "save_maps": True}
+            weights = self.out / model / SEGMENTER
+            self.plain.run("test_seg", weights=weights, evaluate=False, **{**own, **words})
+        else:
+            weights = classifier_in(self.out / model)
+            self.plain.run("gen_fusion", weights=weights, **{**own, **words})
+        return Path(words["out"])
 
     def masks(
         self, title: str, list_name: str, cams: Path, threshold: float, crf: bool

@@ -1,7 +1,7 @@
 """Make the weights that `smaf predict` ships: half precision, `.pth` and `.onnx`.
 
 Thresholds are chosen on one list. A classifier's background threshold is given, or comes from a
-sweep (`smaf evaluate --sweep`); a segmentation network needs none. The score from which a class
+sweep (`smaf evaluate --sweep`); a segmentation network may do without. The score from which a class
 counts as shown is the one with the highest F1 over the list's image-level labels, no masks needed;
 `--choose_weights` names a network that was not trained on the list, to choose it with.
 
@@ -39,7 +39,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("--weights", "--data_root", "--out"):
         parser.add_argument(name, required=True)
     parser.add_argument("--choose_weights", help="default: --weights")
-    parser.add_argument("--sweep", help="background threshold of a classifier: its sweep …")
+    parser.add_argument("--sweep", help="background threshold: its sweep …")
     parser.add_argument("--threshold", type=float, help="… or the value")
     parser.add_argument("--classes")
     parser.add_argument("--list", default="train")
@@ -69,10 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         chosen = chosen_score(chooser, data, ids, views, share=args.score_share)
     if args.sweep:
         background = read_json(Path(args.sweep), "sweep", "run smaf evaluate --sweep")["threshold"]
-    if (background is None) != network.segments:
-        raise InputError(
-            "a classifier needs --sweep or --threshold, a segmentation network neither"
-        )
+    if background is None and not network.segments:
+        raise InputError("a classifier needs --sweep or --threshold")
     settings = PredictSettings(
         views,
         background=background,
