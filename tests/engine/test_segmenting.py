@@ -129,8 +129,23 @@ def test_a_threshold_scales_the_maps_of_known_classes(
     for image_id in IDS:  # after CRF they are probabilities again
         total = sum(read_fused(crf / f"{image_id}.npz", num_classes=3).values())
         assert np.max(total) < 1.003
-    done = run(test_seg.main, "--data_root", small, "--weights", pair[0], "--threshold", 0.4)
-    assert done.status == 2 and "add --label_filter logits, or --score" in done.err
+
+
+def test_a_threshold_needs_to_know_the_classes(
+    small: Path, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Without labels and score it takes no part, which is told; a score says which are shown."""
+    words = ("--data_root", small, "--list", "all", "--device", "cpu", "--num_workers", 0)
+    words = (*words, "--weights", pair[0], "--no_evaluate")
+    free = tmp_path / "free"
+    good(run(test_seg.main, *words, "--out", free))
+    done = good(run(test_seg.main, *words, "--threshold", 0.4, "--out", tmp_path / "told"))
+    assert "--threshold 0.4 takes no part" in done.err
+    for image_id in IDS:
+        told = read_mask(tmp_path / f"told/{image_id}.png")
+        assert np.array_equal(told, read_mask(free / f"{image_id}.png"))
+    shown = ("--score", 0.2, "--out", tmp_path / "score")
+    assert "takes no part" not in good(run(test_seg.main, *words, "--threshold", 0.4, *shown)).err
 
 
 def test_crf_marks_what_it_changed_and_writes_its_maps(

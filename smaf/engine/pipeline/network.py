@@ -78,10 +78,10 @@ def pack(run: Scope) -> dict[str, Any]:
     The score has the highest F1 over the training list's image-level labels; no masks are read.
     """
     compute, ids = run.plan.compute, chosen_on(run)
-    views = run.make(SegmentPlan, on="train").views
+    plan = run.make(SegmentPlan, on="train")  # as its masks without labels are made
     network = TorchNetwork(run.at.segmenter, compute.device, threads=compute.threads)
-    chosen = chosen_score(network, run.data, ids, views)
-    settings = PredictSettings(views, background=None, score=chosen["score"])
+    chosen = chosen_score(network, run.data, ids, plan.views)
+    settings = PredictSettings(plan.views, background=plan.threshold, score=chosen["score"])
     names = run.data.classes.names
     write_checkpoint(run.at.network, network.whole, names, predict=settings, half=True)
     files = [run.at.network.name]

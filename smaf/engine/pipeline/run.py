@@ -13,7 +13,7 @@ from smaf.core.record import RECORD, checksum
 from smaf.data.layout import DataRoot
 from smaf.engine import distributed
 from smaf.engine.outputs import Output, OutputRun, output_run, settings_of
-from smaf.engine.pipeline import corrected, report, thresholds
+from smaf.engine.pipeline import corrected, report
 from smaf.engine.pipeline.estimate import Progress, check_disk, parts_of, time_of
 from smaf.engine.pipeline.lists import lists_of
 from smaf.engine.pipeline.notes import NOTES, Notes
@@ -21,7 +21,7 @@ from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.pipeline.record import facts_of
 from smaf.engine.pipeline.rehearsal import rehearse
-from smaf.engine.pipeline.scope import Scope
+from smaf.engine.pipeline.scope import NETWORK_THRESHOLD, THRESHOLD, Scope
 from smaf.engine.pipeline.step import OwnStep, StageStep, Step
 from smaf.engine.pipeline.steps import method
 
@@ -69,7 +69,7 @@ def _clear(at: RunPlaces) -> None:
         return
     for name in Notes(notes).result("masks").get("files", ()):
         (at.mirrored / name).unlink(missing_ok=True)
-    keys = (thresholds.CLASSIFIER, thresholds.NETWORK)
+    keys = (THRESHOLD, NETWORK_THRESHOLD)
     sweeps = [at.logdir / f"{key}{suffix}" for key in keys for suffix in (".json", ".png")]
     pages = (at.logdir / report.NAME, at.logdir / report.QUALITY)
     own = (at.network, at.network.with_suffix(".onnx"), *pages, *sweeps)

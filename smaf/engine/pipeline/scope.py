@@ -16,7 +16,9 @@ from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.plans import StagePlan, TrainingPlan
 from smaf.engine.stages.gen_fusion import FusionPlan
 from smaf.engine.stages.gen_pm import MaskPlan
+from smaf.engine.stages.test_seg import SegmentPlan
 
+THRESHOLD, NETWORK_THRESHOLD = "threshold", "network_threshold"  # keys of steps
 Stage = TypeVar("Stage", bound=StagePlan)
 Training = TypeVar("Training", bound=TrainingPlan)
 
@@ -72,17 +74,24 @@ class Scope:
         """The segmentation network whose masks are judged and shown."""
         return self.at.network if self.rehearsed is None else self.at.segmenter
 
-    def recipe_threshold(self) -> tuple[float, str]:
-        """The background threshold that needs no true masks, and where it comes from."""
+    def recipe_threshold(self, key: str) -> tuple[float, str]:
+        """The background threshold that needs no true masks, and where it comes from.
+
+        Of the step `key`: stage 3's, or for stage 4's network its own, where the recipe has one.
+        """
+        recipe = self.plan.recipe
+        own = SegmentPlan.of(recipe).threshold if key == NETWORK_THRESHOLD else None
+        if own is not None:
+            return own, f"the recipe {recipe}"
         if not self.plan.saliency:
             return BACKGROUND, "plain CAM's default"
-        return MaskPlan.of(self.plan.recipe).threshold, f"the recipe {self.plan.recipe}"
+        return MaskPlan.of(recipe).threshold, f"the recipe {recipe}"
 
     def threshold(self, key: str) -> float:
         """The background threshold of masks, as far as the step `key` has chosen it already."""
         if self.rehearsed is not None:
             return 0.01  # hardly trained networks must still give masks that show classes
-        return float(self.chosen_threshold(key).get("threshold", self.recipe_threshold()[0]))
+        return float(self.chosen_threshold(key).get("threshold", self.recipe_threshold(key)[0]))
 
     def chosen_threshold(self, key: str) -> dict[str, Any]:
         """The threshold that was chosen on true masks, where there are any (still)."""

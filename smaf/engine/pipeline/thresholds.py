@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from smaf.core.views import Views
-from smaf.engine.pipeline.scope import Scope
+from smaf.engine.pipeline.scope import NETWORK_THRESHOLD, THRESHOLD, Scope
 from smaf.engine.pipeline.step import OwnStep, made
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 from smaf.engine.stages.gen_fusion import FusionPlan
 from smaf.engine.stages.gen_pm import MaskPlan
 from smaf.engine.stages.test_seg import SegmentPlan
-
-CLASSIFIER, NETWORK = "threshold", "network_threshold"
 
 
 def classifier_maps(run: Scope) -> FusionPlan:
@@ -34,7 +32,7 @@ def network_maps(run: Scope) -> SegmentPlan:
     """
     plan = run.make(SegmentPlan, on="photographs", weights=run.at.segmenter)
     shown = {"label_filter": "logits", "score": 0.0, "crf": False, "uncertain": "none"}
-    cut = {"save_maps": True, "threshold": run.recipe_threshold()[0]}
+    cut = {"save_maps": True, "threshold": run.recipe_threshold(NETWORK_THRESHOLD)[0]}
     views = MaskPlan.of(run.plan.recipe).views
     return plan.changed(**_sizes(run, views), **shown, **cut)
 
@@ -95,17 +93,17 @@ class Threshold:
 def of_classifier(run: Scope) -> Threshold:
     """The threshold of stage 3's masks."""
     title = "the background threshold, on {} true masks of the training list"
-    return Threshold(CLASSIFIER, run.at.student_maps, title)
+    return Threshold(THRESHOLD, run.at.student_maps, title)
 
 
 def of_network(run: Scope) -> Threshold:
     """The threshold of the masks by stage 4's network."""
     title = "the network's background threshold, on {} true masks of the training list"
-    return Threshold(NETWORK, run.at.network_maps, title)
+    return Threshold(NETWORK_THRESHOLD, run.at.network_maps, title)
 
 
 def used(run: Scope) -> dict[str, Any]:
     """The threshold that the run's masks were cut at, and where it comes from."""
-    value, source = run.recipe_threshold()
-    key = NETWORK if run.at.by_network else CLASSIFIER
+    key = NETWORK_THRESHOLD if run.at.by_network else THRESHOLD
+    value, source = run.recipe_threshold(key)
     return run.chosen_threshold(key) or {"threshold": value, "from": source}

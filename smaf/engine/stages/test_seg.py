@@ -78,9 +78,9 @@ class SegmentPlan(StagePlan):
     )
     threshold: float | None = option(
         None,
-        "background threshold: each class's map is divided by its maximum and cut here, as in "
-        "stages 1 and 3, which is more accurate where the labels are known; default: the most "
-        "probable of the classes and background",
+        "background threshold of the classes shown, where --label_filter logits or --score say "
+        "which: each one's map is divided by its maximum and cut here, as in stages 1 and 3, which "
+        "is more accurate; default: the most probable of the classes and background",
         kind=float,
         within=OPEN_FRACTION,
     )
@@ -107,11 +107,6 @@ class SegmentPlan(StagePlan):
         if self.score and self.label_filter != "none":
             raise InputError(
                 "--score and --label_filter logits: labels that are known need no score"
-            )
-        if self.threshold is not None and not (self.labels_decide or self.score):
-            raise InputError(
-                "--threshold scales the maps of all classes up, also of those that are not shown: "
-                "add --label_filter logits, or --score"
             )
         if isinstance(self.weights, tuple) and len(self.weights) < 2:
             object.__setattr__(self, "weights", next(iter(self.weights), None))
@@ -141,7 +136,9 @@ class SegmentPlan(StagePlan):
     def rule(self) -> SegmentRule:
         """What is made of the networks' mean."""
         proposals = None if self.proposals is None else Path(self.proposals)
-        return SegmentRule(self.crf, self.uncertain, self.save_maps, self.threshold, proposals)
+        known = self.labels_decide or self.score > 0  # else classes that are not shown grow, too
+        threshold = self.threshold if known else None
+        return SegmentRule(self.crf, self.uncertain, self.save_maps, threshold, proposals)
 
     def located(self, places: Places) -> SegmentPlan:
         """The plan with the files of a whole run where it names none."""
@@ -244,6 +241,11 @@ def test_seg(data: DataRoot, plan: SegmentPlan, output: Output | Path | str) -> 
     plan.require("weights")
     output = Output.of(output)
     networks = _open(data, plan)
+    if plan.threshold is not None and plan.rule.threshold is None:
+        log.info(
+            "--threshold %g takes no part: neither labels nor --score say which classes are shown",
+            plan.threshold,
+        )
     # nothing of the network is exchanged
     with plan.compute.limited(), process_group(torch.device("cpu")):
         plan, networks = _precise(plan, networks, output)
