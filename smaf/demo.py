@@ -110,8 +110,7 @@ class _Demo:
             seed=self.options.seed,
             num_workers=0,
             rehearsal=False,
-            onnx=False,  # takes as long as a training here, and the network's maps half as long
-            masks_by="classifier",
+            onnx=False,  # takes as long as a training here
         )
 
     def rungs(self) -> None:

@@ -53,10 +53,10 @@ class RunPlan(StagePlan):
         None, "of --model, where its file does not say", choices=tuple(PRESETS)
     )
     masks_by: str = option(
-        "network",
-        "whose maps the masks are cut from, labels known: stage 4's network, which is more "
-        "accurate, or the last classifier, which saves its maps and one more CRF",
-        choices=("network", "classifier"),
+        "classifier",
+        "whose maps the masks are cut from: the last classifier's, or those of stage 4's network, "
+        "labels known, a fifth more time: better before CRF, after it about the same",
+        choices=("classifier", "network"),
     )
     # its own check: a run goes on with new corrections, but not without those it was made with
     corrected: bool = corrected_option(Role.RUN)

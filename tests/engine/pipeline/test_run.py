@@ -21,6 +21,7 @@ from smaf.core.errors import InputError
 from smaf.core.images import read_mask
 from smaf.core.saliency_maps import made_here
 from smaf.data.layout import DataRoot, open_data
+from smaf.engine.evaluation import evaluate_masks
 from smaf.engine.outputs import Output
 from smaf.engine.pipeline import RunPlaces, network, run_all
 from smaf.engine.pipeline import estimate as estimating
@@ -72,13 +73,20 @@ def test_the_record(finished: RunPlaces) -> None:
     assert entry["data_set"]["classes"] == {"ball": 3, "box": 3, "tent": 3}
     assert (entry["data_set"]["photographs"], entry["data_set"]["trained_on"]) == (8, 6)
     background = entry["thresholds"]["background"]
-    assert background["from"] == "6 true masks of list train"
+    assert background["from"] == "6 true masks of list train, 6 of them with CRF"
     assert finished.masks == finished.known_masks
     sweep = json.loads((finished.logdir / "network_threshold.json").read_text())
     best = max(sweep["sweep"], key=lambda row: row["miou"])
-    assert background["threshold"] == best["threshold"] == sweep["threshold"]
+    assert background["before_crf"] == best["threshold"] == sweep["threshold"]
+    tried = background["after_crf"]
+    assert tried[str(background["threshold"])] == max(tried.values())
     masks = json.loads((finished.masks / "run.json").read_text())[-1]["settings"]
-    assert masks["threshold"] == best["threshold"] and masks["crf"] == "maps"
+    assert masks["threshold"] == background["threshold"] and masks["crf"] == "maps"
+    # all true masks of the list took part: these masks' own score
+    train = evaluate_masks(
+        open_data(finished.data_root), list_name="train", pred_dir=finished.masks, quiet=True
+    )
+    assert max(tried.values()) == pytest.approx(float(train.matrix.compute()["miou"]))
     assert set(entry["seconds_of_steps"]) >= {"train_eps", "gen_pm", "train_seg", "report"}
     assert entry["files"] == ["masks/", "segmenter.pth", "report.html", "quality.csv"]
 
@@ -128,7 +136,7 @@ def test_masks_by_the_classifier_are_stage_3s(
     }
     assert list(record(at)["scores"]) == ["pseudo masks (labels known)", "network (labels unknown)"]
     sweep = json.loads((out / "threshold.json").read_text())
-    assert record(at)["thresholds"]["background"]["threshold"] == sweep["threshold"]
+    assert record(at)["thresholds"]["background"]["before_crf"] == sweep["threshold"]
 
 
 def test_a_second_call_does_nothing(
@@ -144,6 +152,7 @@ def test_a_second_call_does_nothing(
     run_all(open_data(finished.data_root), run_plan(recipe), finished.logdir)
     assert stamps(finished.logdir) == before
     words = (finished.data_root, "--recipe", recipe, "--out", finished.logdir, "--device", "cpu")
+    words = (*words, "--masks_by", "network")
     done = good(run(command.main, *words, "--num_workers", 1))
     assert done.lines == [f"{finished.logdir}: all is done; --overwrite starts afresh"]
     assert stamps(finished.logdir) == before
@@ -320,6 +329,7 @@ def test_without_a_rehearsal_there_is_no_time(
     (tmp_path / "run/steps.json").unlink()
     shutil.rmtree(tmp_path / "run/segmented")
     words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
+    words = (*words, "--masks_by", "network")
     lines = good(run(command.main, finished.data_root, "--out", tmp_path / "run", *words)).lines
     starts = [line for line in lines if line.startswith("[")]
     assert starts[0] == ("[7 of 17] the background threshold, on 6 true masks of the training list")
@@ -335,6 +345,7 @@ def test_an_onnx_file_is_written_where_it_is_asked_for(
     shutil.copytree(finished.logdir, tmp_path / "run")
     (written := tmp_path / "run/segmenter.onnx").unlink(missing_ok=True)
     words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
+    words = (*words, "--masks_by", "network")
 
     def numbers(*more: str) -> list[str]:
         given = (finished.data_root, "--out", tmp_path / "run", *words, *more)
@@ -366,7 +377,7 @@ def test_many_processes_are_refused(
 def test_rehearsed_and_exported(recipe: Path, tmp_path: Path) -> None:
     data = open_data(make_set(tmp_path / "set"))
     at = RunPlaces(tmp_path / "run", data.root)
-    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0)
+    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--masks_by", "network")
     lines = good(run(command.main, data.root, "--out", at.logdir, *words)).lines
     assert lines[0] == f"{at.logdir}: 1 of 17 steps are done"
     assert lines[1].startswith("rehearsing all stages") and lines[2].startswith("rehearsed in")

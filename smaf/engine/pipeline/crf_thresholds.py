@@ -1,0 +1,67 @@
+"""What background thresholds are worth after CRF, which makes lower ones better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from smaf.core.errors import during
+from smaf.core.fused_maps import fused_path, read_fused
+from smaf.core.images import read_image
+from smaf.core.parallel import map_parallel
+from smaf.data.layout import DataRoot
+from smaf.ops import ConfusionMatrix, refine_cams, refined_mask
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One photograph: its file, that of its fused maps, its true mask (H, W), and thresholds."""
+
+    photo: Path
+    maps: Path
+    truth: np.ndarray
+    num_classes: int
+    thresholds: tuple[float, ...]
+
+
+def _counts(job: _Job) -> np.ndarray:
+    """In a worker: (T, C+1, C+1) pixels of the photograph, for each of T thresholds."""
+    with during(f"refining the maps of {job.photo}"):
+        photo = read_image(job.photo)
+        cams = read_fused(job.maps, num_classes=job.num_classes, size=photo.size)
+        counts = []
+        for refined in refine_cams(photo, cams, backgrounds=job.thresholds):
+            matrix = ConfusionMatrix(job.num_classes + 1)
+            matrix.update(refined_mask(refined, (photo.height, photo.width)), job.truth)
+            counts.append(matrix.counts)
+        return np.stack(counts)
+
+
+def mious_after_crf(
+    data: DataRoot, ids: Sequence[str], maps: Path, thresholds: Sequence[float], *, num_workers: int
+) -> list[float]:
+    """The mIoU in 0..1 of masks with CRF for each of the background thresholds.
+
+    One confusion matrix over the photographs `ids`, which have true masks, and fused maps in the
+    folder `maps`.
+    """
+    jobs = [
+        _Job(
+            data.photo_path(image_id),
+            fused_path(maps, image_id),
+            data.mask(image_id, size=data.photo_size(image_id)),
+            data.num_classes,
+            tuple(thresholds),
+        )
+        for image_id in ids
+    ]
+    counts = sum(map_parallel(_counts, jobs, num_workers=num_workers, what="CRF", chunk=8))
+    scores = []
+    for one in np.asarray(counts):
+        matrix = ConfusionMatrix(data.num_classes + 1)
+        matrix.counts = one
+        scores.append(float(matrix.compute()["miou"]))
+    return scores
