@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from smaf.core.views import Views
 from smaf.engine.pipeline.crf_thresholds import mious_after_crf
@@ -94,18 +93,26 @@ class Threshold:
         plan = run.make(EvaluationPlan, on="thresholds", cam_dir=self.maps, sweep=True)
         best = evaluate(run.data, plan, run.at.logdir / f"{self.key}.json").result
         assert best.threshold is not None
-        tried = [t for t in (round(best.threshold - step, 2) for step in _CRF_STEPS) if t > 0]
         few = spread(run.lists.thresholds, _CRF_PHOTOGRAPHS)
-        workers = run.plan.compute.num_workers
-        mious = mious_after_crf(run.data, few, self.maps, tried, num_workers=workers)
+        after = self._after_crf(run, few, best.threshold)
         return {
-            "threshold": tried[int(np.argmax(mious))],
+            "threshold": max(after, key=lambda threshold: after[threshold]),
             "from": f"{best.images} true masks of list {run.plan.list_name}, "
             f"{len(few)} of them with CRF",
             "miou": float(best.matrix.compute()["miou"]),
             "before_crf": best.threshold,
-            "after_crf": dict(zip(map(str, tried), mious, strict=True)),
+            "after_crf": {str(threshold): miou for threshold, miou in after.items()},
         }
+
+    def _after_crf(self, run: Scope, few: Sequence[str], highest: float) -> dict[float, float]:
+        """Threshold → mIoU with CRF, from the highest down for as long as it gets better."""
+        workers, found = run.plan.compute.num_workers, dict[float, float]()
+        for threshold in (round(highest - step, 2) for step in _CRF_STEPS if step < highest):
+            (miou,) = mious_after_crf(run.data, few, self.maps, [threshold], num_workers=workers)
+            found[threshold] = miou
+            if miou < max(found.values()):
+                break
+        return found
 
 
 def of_classifier(run: Scope) -> Threshold:
