@@ -298,7 +298,7 @@ def test_corrected_masks_of_a_run_are_told(hand: Path, tmp_path: Path) -> None:
     assert lines() == []
     RunRecord(folder.parent, {"corrected": True}).write(finished=True)
     (line,) = lines()
-    assert line.endswith("not the method's, which are in network_mask/ and pseudo_mask/ beside it")
+    assert line.endswith("not the method's, which are in pseudo_mask/ or network_mask/ beside it")
     (hand / "CorrectedMasks/p0.png").rename(hand / "CorrectedMasks/p5.png")
     assert lines() == []
     (folder.parent / "run.json").write_text("not a record")

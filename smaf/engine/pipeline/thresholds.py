@@ -72,7 +72,8 @@ class Threshold:
     def step(self, run: Scope) -> OwnStep:
         """The step that chooses it."""
         count = len(run.lists.thresholds)
-        return OwnStep(self.key, self.title, self.choose, self.basis, count=count)
+        # at most 60 photographs, five times
+        return OwnStep(self.key, self.title, self.choose, self.basis, count=count, like="gen_pm")
 
     def basis(self, run: Scope) -> Any:
         """What it is chosen by: the maps, and which of them have true masks."""

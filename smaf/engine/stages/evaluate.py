@@ -149,7 +149,7 @@ def _tell_corrected(data: DataRoot, plan: EvaluationPlan) -> None:
         if run is not None and run["settings"].get("corrected") and corrected:
             log.warning(
                 "warning: %s has corrected masks, %d of them of list %s: these are scored here, "
-                "not the method's, which are in network_mask/ and pseudo_mask/ beside it",
+                "not the method's, which are in pseudo_mask/ or network_mask/ beside it",
                 plan.folder,
                 len(corrected),
                 plan.list_name,
