@@ -1,13 +1,15 @@
 """The ladder on a data set with true masks, one or more seeds: plain CAM, EPS, fused, self-trained,
-stage 4's network with known labels, the same in a second round, supervised, + CRF.
+stage 4's network with known labels, the same in a second round, supervised, + CRF,
++ saliency + CRF.
 
 Thresholds are chosen where nobody trained: one run ("held_out") trains on photographs of
 `--train_on` that are not on `--choose_on`, and each rung's background threshold, without and with
 CRF, is the one with the highest mIoU of that run on `--choose_on`. Then every seed trains on all of
 `--train_on` and is reported on `--report_on`, once. Trains on labels and saliency maps alone, but
 for the upper bound "supervised": the same network and recipe as stage 2, from the same start, with
-the true masks of the training list as targets. Runs the entry scripts, so finished stages stay and
-a stopped run goes on.
+the true masks of the training list as targets. Where the recipe's stage 3 weighs saliency maps, the
+lists to choose and to report on need them, too (`smaf saliency`). Runs the entry scripts, so
+finished stages stay and a stopped run goes on.
 
     python benchmarks/ladder.py --data_root DATA --classes metadata/animals.txt --out
     smaf/logdir/animals
@@ -44,6 +46,8 @@ RUNGS: dict[str, tuple[str, str, dict[str, Any], bool]] = {
     "supervised": ("supervised", "cam_supervised", {}, True),
 }
 SCORES = ("miou", "precision", "recall")
+CRF, SALIENT = " + CRF", " + saliency + CRF"
+MORE = (CRF, SALIENT)
 CRF_STEPS = (0.0, -0.04, -0.08, -0.12)  # tried for CRF, from the threshold without it
 
 
@@ -123,6 +127,7 @@ class Ladder:
             list=self.train_on,
             cam_dir=self.maps(source, self.train_on),
             threshold=MaskPlan.of(self.args.recipe).threshold,
+            saliency_weight=self.saliency_weight,
             crf="maps",
             out=masks,
         )
@@ -155,21 +160,28 @@ class Ladder:
             self.plain.run("gen_fusion", weights=weights, **{**own, **words})
         return Path(words["out"])
 
+    @property
+    def saliency_weight(self) -> float:
+        """The recipe's of stage 3."""
+        return MaskPlan.of(self.args.recipe).saliency_weight
+
     def masks(
-        self, title: str, list_name: str, cams: Path, threshold: float, crf: bool
+        self, title: str, list_name: str, cams: Path, threshold: float, more: str = ""
     ) -> dict[str, float]:
-        """A rung's scores on a list, in per cent."""
-        name = f"{threshold:.2f}{'_crf' * crf}"
+        """A rung's scores on a list, in per cent; `more` is one of :data:`MORE`."""
+        crf, salient = bool(more), more == SALIENT
+        name = f"{threshold:.2f}{'_crf' * crf}{'_salient' * salient}"
         folder = self.out / title.replace(", ", "_").replace(" ", "_")
         masks, out = folder / f"masks_{name}", folder / f"{Path(list_name).stem}_{name}.json"
         self.plain.run(
             "gen_pm",
-            title=f"{title}: masks of {list_name}{' + CRF' * crf}",
+            title=f"{title}: masks of {list_name}{more}",
             list=list_name,
             cam_dir=cams,
             threshold=threshold,
             out=masks,
             crf="maps" if crf else None,
+            saliency_weight=self.saliency_weight if salient else None,
         )
         self.plain.run("evaluate", list=list_name, pred_dir=masks, out=out)
         result = read_json(out, "evaluation", "run again")
@@ -181,15 +193,21 @@ class Ladder:
         sweep = self.out / f"sweep_{title.replace(', ', '_').replace(' ', '_')}.json"
         self.plain.run("evaluate", list=name, cam_dir=cams, sweep=True, out=sweep)
         chosen = float(read_json(sweep, "sweep", "run again")["threshold"])
-        rows = {title: {"threshold": chosen, **self.masks(title, name, cams, chosen, False)}}
-        if RUNGS[title][3]:
+        rows = {title: {"threshold": chosen, **self.masks(title, name, cams, chosen)}}
+        for more in self.more(title):
             tried = [
-                {"threshold": t, **self.masks(title, name, cams, t, True)}
+                {"threshold": t, **self.masks(title, name, cams, t, more)}
                 for t in (round(chosen + step, 2) for step in CRF_STEPS)
                 if t > 0
             ]
-            rows[f"{title} + CRF"] = max(tried, key=lambda row: row["miou"])
+            rows[title + more] = max(tried, key=lambda row: row["miou"])
         return rows
+
+    def more(self, title: str) -> tuple[str, ...]:
+        """What is tried on a rung's maps beside the threshold."""
+        if not RUNGS[title][3]:
+            return ()
+        return MORE if self.saliency_weight else MORE[:1]
 
     def report(
         self, title: str, chosen: dict[str, dict[str, float]]
@@ -197,9 +215,9 @@ class Ladder:
         """A rung's rows on the list to report on, at the thresholds chosen."""
         name, cams = self.args.report_on, self.maps(title, self.args.report_on)
         return {
-            row: self.masks(title, name, cams, chosen[row]["threshold"], row.endswith("CRF"))
-            for row in (title, f"{title} + CRF")
-            if row in chosen
+            title + more: self.masks(title, name, cams, chosen[title + more]["threshold"], more)
+            for more in ("", *self.more(title))
+            if title + more in chosen
         }
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "gen_fusion": "stage 1: fuse CAMs over scales and flips",
     "refine_fusion": "between them: refine fused maps by edges and saliency",
     "train_fusion": "stage 2: denoise, reactivate, self-train",
+    "average_maps": "before stage 3: the mean of the fused maps of several networks",
     "gen_pm": "stage 3: write pseudo masks, with CRF where asked",
     "vote_regions": "after it: mend masks by regions of other photographs",
     "train_seg": "stage 4: train a segmentation network on pseudo masks",

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from smaf.core.allocator import keep_freed_memory
 from smaf.core.errors import InputError
 from smaf.core.files import write_bytes
 from smaf.core.recipes import with_recipes
@@ -96,6 +97,7 @@ def run_command(
     after Ctrl-C or SIGTERM.
     """
     ready_to_stop()
+    keep_freed_memory()
     with streams(), sigterm(), messages():
         status, line = _status(main, argv)
         if line:

@@ -47,7 +47,7 @@ from smaf.data.pointers import FILES, Pointers, read_pointers
 
 PHOTO_FOLDERS = ("JPEGImages", "train2014", "val2014", "train2017", "val2017")
 # What messages say to do where saliency maps do not serve
-WITHOUT_SALIENCY = "train without (train_eps --no_saliency, refine_fusion --saliency_weight 0)"
+WITHOUT_SALIENCY = "do without (train_eps --no_saliency; refine_fusion, gen_pm --saliency_weight 0)"
 MASK_FOLDERS = ("SegmentationClassAug", "SegmentationClass")
 CORRECTED_FOLDER = "CorrectedMasks"
 LABEL_FILES = (

@@ -73,6 +73,11 @@ class Places:
         return self.data_root / "pseudo_mask" / "fused"
 
     @property
+    def mean_maps(self) -> Path:
+        """The mean of the fused maps of several networks."""
+        return self.logdir / "cam_mean"
+
+    @property
     def voted(self) -> Path:
         """Pseudo masks mended by regions of other photographs."""
         return self.logdir / "masks_voted"
@@ -163,7 +168,10 @@ def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
         return {LIST: checksum(ids)}
     if declared.about.files:
         names = [f"{image_id}{declared.about.files}" for image_id in ids]
-        return {f"{CONTENTS}--{name}": settings_digest(Path(value), names) if value else None}
+        key = f"{CONTENTS}--{name}"
+        if isinstance(value, tuple):
+            return {key: [settings_digest(Path(one), names) for one in value]}
+        return {key: settings_digest(Path(value), names) if value else None}
     if isinstance(value, tuple):
         return {name: [_held(one) for one in value]}
     return {name: None if value is None else _held(value)}

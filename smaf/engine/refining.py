@@ -22,6 +22,7 @@ from smaf.ops import (
     refined_mask,
     sharpen_cams,
     vote_proposals,
+    weigh_cams,
 )
 from smaf.ops.refine import SHARPEN_SIDE
 
@@ -41,6 +42,7 @@ class MaskRule:
         band: the two background thresholds of `uncertain="thresholds"`, where masks that differ
             mark a pixel.
         proposals: folder of the proposals that the mask, after CRF, chooses among; or None.
+        saliency_weight: power of the saliency map's odds that multiply the classes' values.
     """
 
     num_classes: int
@@ -49,45 +51,71 @@ class MaskRule:
     uncertain: str = "none"
     band: tuple[float, float] = (0.0, 0.0)
     proposals: Path | None = None
+    saliency_weight: float = 0.0
 
-    def mask(self, cams: ClassMaps, shape: tuple[int, int]) -> np.ndarray:
+    def mask(
+        self, cams: ClassMaps, shape: tuple[int, int], saliency: Image.Image | None = None
+    ) -> np.ndarray:
         """(H, W) uint8 mask without CRF, of maps (H, W); `shape` is (H, W)."""
+        cams = weigh_cams(cams, saliency, self.saliency_weight)
         if self.uncertain == "thresholds" and self.crf == "none":
             low, high = (cams_to_mask(cams, threshold=edge, shape=shape) for edge in self.band)
             return certain_mask(low, high)
         return cams_to_mask(cams, threshold=self.threshold, shape=shape)
 
-    def refined(self, photo: Image.Image, cams: ClassMaps, before: np.ndarray) -> np.ndarray:
+    def refined(
+        self,
+        photo: Image.Image,
+        cams: ClassMaps,
+        before: np.ndarray,
+        saliency: Image.Image | None = None,
+    ) -> np.ndarray:
         """(H, W) uint8 mask after CRF, if there is one, of the maps or of the mask `before` it."""
         if self.crf == "none":
             return before
         if self.crf == "masks":
             mask = refine_mask(photo, before, num_classes=self.num_classes + 1)
         elif self.uncertain == "thresholds":
-            low, high = self._cut(photo, cams, self.band)
+            low, high = self._cut(photo, cams, self.band, saliency)
             return certain_mask(low, high)
         else:
-            (mask,) = self._cut(photo, cams, [self.threshold])
-            before = self.mask(cams, before.shape)
+            (mask,) = self._cut(photo, cams, [self.threshold], saliency)
+            before = self.mask(cams, before.shape, saliency)
         return certain_mask(mask, before) if self.uncertain == "crf" else mask
 
     def _cut(
-        self, photo: Image.Image, cams: Mapping[int, np.ndarray], backgrounds: Sequence[float]
+        self,
+        photo: Image.Image,
+        cams: Mapping[int, np.ndarray],
+        backgrounds: Sequence[float],
+        saliency: Image.Image | None,
     ) -> list[np.ndarray]:
         shape = photo.height, photo.width
-        refined = refine_cams(photo, cams, backgrounds=backgrounds)
+        refined = refine_cams(
+            photo,
+            cams,
+            backgrounds=backgrounds,
+            saliency=saliency,
+            saliency_weight=self.saliency_weight,
+        )
         return [refined_mask(maps, shape) for maps in refined]
 
 
 def write_refined(
-    rule: MaskRule, out: Path, pixels: np.ndarray, cams: ClassMaps, before: np.ndarray
+    rule: MaskRule,
+    out: Path,
+    pixels: np.ndarray,
+    cams: ClassMaps,
+    before: np.ndarray,
+    saliency: np.ndarray | None,
 ) -> None:
     """In a worker: refine one mask of the photograph `pixels` (H, W, 3) uint8, and write it.
 
-    `out` has the photograph's id as its name.
+    `out` has the photograph's id as its name; `saliency` is its map (H, W) uint8, or None.
     """
     with during(f"refining the mask {out}"):
-        mask = rule.refined(Image.fromarray(pixels), cams, before)
+        salient = None if saliency is None else Image.fromarray(saliency)
+        mask = rule.refined(Image.fromarray(pixels), cams, before, salient)
         write_mask(out, voted_mask(mask, rule.proposals, out.stem))
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         refine_mask,
         refined_mask,
         sharpen_cams,
+        weigh_cams,
     )
     from smaf.ops.views import (
         SizedMaps,
@@ -64,7 +65,7 @@ _PLACES = {
     "prototypes": "class_prototypes move_prototypes prototype_weights",
     "reactivation": "reactivation_target",
     "refine": "bounded_photo certain_mask mask_of_maps refine_cams refine_mask refined_mask "
-    "sharpen_cams",
+    "sharpen_cams weigh_cams",
     "views": "SizedMaps cams_to_mask mean_maps mean_of normalise_maps peak_scores view_logits",
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
@@ -110,6 +111,7 @@ __all__ = [
     "torch_mean_maps",
     "view_logits",
     "vote_proposals",
+    "weigh_cams",
 ]
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from smaf.core.class_maps import ClassMaps
 from smaf.core.classes import IGNORE
 from smaf.core.views import MAX_VIEW_PIXELS
-from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels, crf_of
+from smaf.ops.crf import SOFTMAX, crf_cams, crf_labels, crf_of, saliency_odds
 from smaf.ops.views import SizedMaps, cams_to_mask, normalise_maps
 
 SHARPEN_SIDE = 250  # half of VOC's photographs, as ToCo has it: better than whole, and faster
@@ -109,6 +109,22 @@ def refine_cams(
     if photo.size == whole:
         return refined
     return [{c: _resize(cam, whole) for c, cam in maps.items()} for maps in refined]
+
+
+def weigh_cams(cams: ClassMaps, saliency: Image.Image | None, weight: float) -> ClassMaps:
+    """Multiply class maps (H, W) by the odds of salient pixels, as :func:`smaf.ops.crf_cams` does.
+
+    `saliency` is W×H, 8-bit; without it, or with `weight` 0, the maps stay. They may then exceed 1.
+
+    Example:
+        >>> maps, salient = {2: np.full((1, 2), 0.25)}, Image.fromarray(np.uint8([[0, 204]]))
+        >>> weigh_cams(maps, salient, 1.0)[2].round(2).tolist()  # odds 1, and 0.8 / 0.2
+        [[0.25, 1.0]]
+    """
+    if saliency is None or not weight:
+        return cams
+    odds = saliency_odds(np.asarray(saliency, dtype=np.float32) / 255.0, weight)
+    return {c: cam * odds for c, cam in cams.items()}
 
 
 def sharpen_cams(

@@ -220,3 +220,45 @@ def test_label_and_size_are_held_before_the_crf(small: Path, cams: Path, tmp_pat
     write_fused(folder / "p0.npz", {shown: own[:-1]}, (h - 1, w))
     done = refine(small, folder, tmp_path / "e")
     assert done.status == 2 and "p0.npz is 60×47 pixels, its photograph is 60×48" in done.lines[-1]
+
+
+def test_saliency_in_stage_3(small: Path, tmp_path: Path) -> None:
+    """Salient pixels multiply the classes' values: without CRF by hand, with CRF as the function
+    has it. Maps of 0.3 that a threshold of 0.4 denies everywhere win where pixels are salient."""
+    cams = tmp_path / "cams"
+    for image_id, (w, h, shown) in PICTURES.items():
+        maps = {c: np.full((h, w), 0.3 - 0.01 * n, np.float32) for n, c in enumerate(shown)}
+        write_fused(cams / f"{image_id}.npz", maps, (h, w))
+    words = ("--cam_dir", cams, "--threshold", 0.4, "--saliency_weight", 0.5)
+    good(stage3(small, tmp_path / "plain", *words))
+    good(stage3(small, tmp_path / "crf", *words, "--crf", "maps"))
+    for image_id, (w, h, shown) in PICTURES.items():
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        saliency = Image.open(small / f"SALImages/{image_id}.png")
+        mask = read_mask(tmp_path / f"plain/{image_id}.png")
+        assert np.array_equal(mask, np.where(np.asarray(saliency) > 0, shown[0] + 1, 0))
+        assert 0 < mask.astype(bool).mean() < 1
+        (refined,) = refine_cams(
+            photo,
+            read_fused(cams / f"{image_id}.npz", num_classes=3),
+            backgrounds=[0.4],
+            saliency=saliency,
+            saliency_weight=0.5,
+        )
+        crf = read_mask(tmp_path / f"crf/{image_id}.png")
+        assert np.array_equal(crf, refined_mask(refined, (h, w)))
+        assert np.array_equal(read_mask(tmp_path / f"crf/before_crf/{image_id}.png"), mask)
+
+
+def test_stage_3_without_a_saliency_map(small: Path, cams: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "set"
+    shutil.copytree(small, root)
+    (root / "SALImages/p2.png").unlink()
+    words = ("--cam_dir", cams, "--saliency_weight", 0.5)
+    done = stage3(root, tmp_path / "masks", *words)
+    assert done.status == 2 and "p2.png" in done.lines[0]
+    assert "smaf saliency" in done.lines[0] and "gen_pm --saliency_weight 0" in done.lines[0]
+    assert not list((tmp_path / "masks").glob("*.png"))
+    good(stage3(root, tmp_path / "masks", "--cam_dir", cams))

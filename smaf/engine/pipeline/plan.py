@@ -54,9 +54,9 @@ class RunPlan(StagePlan):
     )
     masks_by: str = option(
         "classifier",
-        "whose maps the masks are cut from: the last classifier's, or those of stage 4's network, "
-        "labels known, a fifth more time: better before CRF, after it about the same",
-        choices=("classifier", "network"),
+        "whose maps the masks are cut from: the last classifier's, those of stage 4's network, "
+        "labels known, or the mean of both, which is most accurate, for a fifth more time",
+        choices=("classifier", "network", "both"),
     )
     # its own check: a run goes on with new corrections, but not without those it was made with
     corrected: bool = corrected_option(Role.RUN)

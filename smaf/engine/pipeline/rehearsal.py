@@ -61,7 +61,7 @@ def _small(run: Scope, folder: Path) -> Scope:
     lists = Lists(few, few, (), few if run.lists.scored else (), few)
     lists.write(at)
     data = run.data
-    if run.plan.saliency and data.missing("saliency map", data.shown(run.lists.train)):
+    if run.plan.saliency and data.missing("saliency map", data.shown(run.salient_ids)):
         data = replace(data, saliency_folder=str((folder / "SALImages").absolute()))
     plan = run.plan.changed(num_workers=0)
     return Scope(data, plan, lists, at, Notes(folder / "steps.json"), rehearsed=_STEPS)

@@ -74,6 +74,21 @@ class Scope:
         """The segmentation network whose masks are judged and shown."""
         return self.at.network if self.rehearsed is None else self.at.segmenter
 
+    @property
+    def saliency_weight(self) -> float:
+        """How much saliency maps weigh in masks; 0: not at all."""
+        return MaskPlan.of(self.plan.recipe).saliency_weight if self.plan.saliency else 0.0
+
+    @property
+    def salient(self) -> str:
+        """The list of the photographs whose saliency maps take part."""
+        return "photographs" if self.saliency_weight else "train"
+
+    @property
+    def salient_ids(self) -> tuple[str, ...]:
+        """The photographs of that list."""
+        return self.lists.photographs if self.saliency_weight else self.lists.train
+
     def recipe_threshold(self, key: str) -> tuple[float, str]:
         """The background threshold that needs no true masks, and where it comes from.
 

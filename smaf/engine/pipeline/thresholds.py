@@ -109,7 +109,14 @@ class Threshold:
         """Threshold → mIoU with CRF, from the highest down for as long as it gets better."""
         workers, found = run.plan.compute.num_workers, dict[float, float]()
         for threshold in (round(highest - step, 2) for step in _CRF_STEPS if step < highest):
-            (miou,) = mious_after_crf(run.data, few, self.maps, [threshold], num_workers=workers)
+            (miou,) = mious_after_crf(
+                run.data,
+                few,
+                self.maps,
+                [threshold],
+                saliency_weight=run.saliency_weight,
+                num_workers=workers,
+            )
             found[threshold] = miou
             if miou < max(found.values()):
                 break
@@ -123,9 +130,10 @@ def of_classifier(run: Scope) -> Threshold:
 
 
 def of_network(run: Scope) -> Threshold:
-    """The threshold of the masks by stage 4's network."""
+    """The threshold of the masks in which stage 4's network takes part."""
     title = "the network's background threshold, on {} true masks of the training list"
-    return Threshold(NETWORK_THRESHOLD, run.at.network_maps, title)
+    maps = run.at.mean_maps if run.plan.masks_by == "both" else run.at.network_maps
+    return Threshold(NETWORK_THRESHOLD, maps, title)
 
 
 def used(run: Scope) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.classes import IGNORE
@@ -17,7 +18,7 @@ from smaf.core.errors import InputError, during
 from smaf.core.files import write_text
 from smaf.core.fused_maps import stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
-from smaf.core.options import OPEN_FRACTION, Role, option, part
+from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, Role, option, part
 from smaf.core.parallel import Conveyor, conveyor
 from smaf.core.proposals import require_proposals
 from smaf.core.views import Views
@@ -37,6 +38,7 @@ from smaf.engine.plans import (
 )
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.refining import CRF_KINDS, UNCERTAIN, MaskRule, write_refined
+from smaf.engine.saliency import check_saliency
 from smaf.engine.trained import trained_classifier
 from smaf.models import Classifier, attention_layers
 from smaf.ops import sharpen_cams
@@ -71,6 +73,11 @@ class MaskPlan(StagePlan):
         "on the fused maps, with EPS's values",
         choices=CRF_KINDS,
         const="masks",
+    )
+    saliency_weight: float = option(
+        0.0,
+        "power of the saliency map's odds that multiply the classes'; 0: without saliency",
+        within=NOT_NEGATIVE,
     )
     proposals: str | Path | None = proposals_option()
     uncertain: str = option(
@@ -115,7 +122,15 @@ class MaskPlan(StagePlan):
     def rule(self, num_classes: int) -> MaskRule:
         """How maps become a mask."""
         proposals = None if self.proposals is None else Path(self.proposals)
-        return MaskRule(num_classes, self.threshold, self.crf, self.uncertain, self.band, proposals)
+        return MaskRule(
+            num_classes,
+            self.threshold,
+            self.crf,
+            self.uncertain,
+            self.band,
+            proposals,
+            self.saliency_weight,
+        )
 
 
 def check_mask(path: Path, data: DataRoot, image_id: str) -> None:
@@ -179,12 +194,13 @@ class _Masks:
         (self.folder / f"{image_id}.png").unlink(missing_ok=True)
         if self.keeps_maps:
             write_fused(self.raw / f"{image_id}.npz", cams, fused.shape)
-        mask = self.rule.mask(cams, fused.shape)
+        saliency = self._saliency(fused)
+        mask = self.rule.mask(cams, fused.shape, saliency)
         write_mask(self.raw / f"{image_id}.png", mask)
         if self.refines:
             if self.keeps_maps:  # as they are read back, where a run is stopped here
                 fused = fused._replace(cams=stored_values(cams))
-            self._refine(fused, mask, belt)
+            self._refine(fused, mask, saliency, belt)
 
     def refine_stored(self, image_id: str, belt: Conveyor) -> None:
         """Refine a mask that a stopped run left in `before_crf`."""
@@ -192,13 +208,23 @@ class _Masks:
         mask = read_mask(self.raw / f"{image_id}.png", size=fused.photo.size)
         if self.rule.crf == "maps":
             (fused,) = stored_list(self.maps, self.data, [image_id])
-        self._refine(fused, mask, belt)
+        self._refine(fused, mask, self._saliency(fused), belt)
 
-    def _refine(self, fused: FusedPhoto, mask: np.ndarray, belt: Conveyor) -> None:
+    def _saliency(self, fused: FusedPhoto) -> Image.Image | None:
+        """The photograph's saliency map, where it takes part and a class is shown."""
+        if not self.rule.saliency_weight or not fused.cams:
+            return None
+        return self.data.saliency(fused.image_id, size=fused.photo.size)
+
+    def _refine(
+        self, fused: FusedPhoto, mask: np.ndarray, saliency: Image.Image | None, belt: Conveyor
+    ) -> None:
         cams = fused.cams if self.rule.crf == "maps" else {}
         pixels, out = np.asarray(fused.photo), self.folder / f"{fused.image_id}.png"
-        size = pixels.nbytes + mask.nbytes + sum(cam.nbytes for cam in cams.values())
-        belt.put(write_refined, self.rule, out, pixels, cams, mask, size=size)
+        salient = None if saliency is None or not cams else np.asarray(saliency)
+        parts = [pixels, mask, *cams.values(), *([] if salient is None else [salient])]
+        size = sum(part.nbytes for part in parts)
+        belt.put(write_refined, self.rule, out, pixels, cams, mask, salient, size=size)
 
 
 def _classifier(data: DataRoot, plan: MaskPlan, device: torch.device) -> Classifier | None:
@@ -249,7 +275,9 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
     with plan.compute.limited(), process_group(device):
         plan = with_precision(plan, output, device=device, trial=trial)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids, labels=True)
+        data.require(ids, labels=True, saliency=plan.saliency_weight > 0)
+        if plan.saliency_weight > 0:
+            check_saliency(data, ids)
         if plan.cam_dir is not None:
             require_fused(Path(plan.cam_dir), ids, data)
         if plan.proposals is not None:

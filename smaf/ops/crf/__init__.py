@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from smaf.ops.crf.settings import HARD_LABELS, SOFTMAX, Bilateral, CrfSettings, Gaussian
-from smaf.ops.crf.uses import crf_cams, crf_labels, crf_of, crf_softmax
+from smaf.ops.crf.uses import crf_cams, crf_labels, crf_of, crf_softmax, saliency_odds
 
 if TYPE_CHECKING:
     from smaf.ops.crf.dense import DenseCrf, dense_crf
@@ -22,6 +22,7 @@ __all__ = [
     "crf_of",
     "crf_softmax",
     "dense_crf",
+    "saliency_odds",
 ]
 
 

@@ -79,7 +79,7 @@ def crf_softmax(
     return crf(-np.log(np.clip(probability, 1e-5, 1.0)), steps=settings.steps)
 
 
-def _odds(saliency: np.ndarray, weight: float) -> np.ndarray:
+def saliency_odds(saliency: np.ndarray, weight: float) -> np.ndarray:
     """(H, W) float32: the odds of salient pixels, 1 to 19, to the power `weight`; 1 elsewhere."""
     s = np.clip(saliency, 0.5, 0.95)
     return np.asarray(((s / (1.0 - s)) ** weight).astype(np.float32))
@@ -122,7 +122,7 @@ def crf_cams(
         return {}
     maps = np.stack([np.clip(cam, 1e-4, 1.0) for cam in cams.values()])
     if saliency is not None:
-        maps = maps * _odds(saliency, saliency_weight)
+        maps = maps * saliency_odds(saliency, saliency_weight)
     rest = np.clip(1.0 - maps.sum(axis=0, keepdims=True), 1e-4, 1.0)
     channels = np.concatenate(
         [rest if background is None else np.full_like(rest, background), maps]

@@ -130,6 +130,7 @@ def test_masks_by_the_classifier_are_stage_3s(
     data, out = open_data(finished.data_root), tmp_path / "run"
     at = run_all(data, run_plan(recipe, masks_by="classifier"), out)
     assert not at.known_masks.exists() and not at.network_maps.exists()
+    assert not at.mean_maps.exists() and at.maps == at.student_maps
     assert files(at.mirrored) == {
         f"{image_id}.png": (finished.pseudo_masks / f"{image_id}.png").read_bytes()
         for image_id in PICTURES
