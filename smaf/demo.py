@@ -29,10 +29,10 @@ from smaf.engine.outputs import Places
 _TRAINING = "--recipe light --resize_long 176 288 --crop 152 --batch_size 12"
 _RECIPE = {
     "train_eps": f"{_TRAINING} --lr 2e-4",
-    "gen_fusion": "--recipe light --long_side 224",
+    "gen_fusion": "--recipe light --long_side 224 --no_flip",
     "refine_fusion": "--recipe light --background 0.32",
     "train_fusion": f"{_TRAINING} --lr 1e-4",
-    "gen_pm": "--recipe light --long_side 224",
+    "gen_pm": "--recipe light --long_side 224 --no_flip",
     "train_seg": _TRAINING,
     "test_seg": "--recipe light --long_side 224",
 }
@@ -125,7 +125,6 @@ class _Demo:
         ):
             words = {**self.below, "weights": weights, "out": self.out / rung.maps, **views}
             self.commands.run("gen_fusion", **words)
-        self.commands.run("saliency", data_root=self.data, list="val")  # for the page's pictures
         refined: dict[str, Any] = {
             "list": "val",
             "cam_dir": self.out / FUSED.maps,
