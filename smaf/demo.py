@@ -109,6 +109,7 @@ class _Demo:
             recipe=self.recipe,
             seed=self.options.seed,
             num_workers=0,
+            masks_by="classifier",
             rehearsal=False,
             onnx=False,  # takes as long as a training here
         )

@@ -33,7 +33,7 @@ def write_recipe(folder: Path) -> Path:
 
 def run_plan(recipe: Path, **values: Any) -> RunPlan:
     """The plan of a run in this process on the CPU, with all steps that there are."""
-    common = {"num_workers": 0, "device": "cpu", "masks_by": "both"}
+    common = {"num_workers": 0, "device": "cpu", "masks_by": "network"}
     return RunPlan().changed(**{**common, "recipe": str(recipe), **values})
 
 

@@ -30,15 +30,12 @@ class RunPlaces(Places):
 
     @property
     def known_masks(self) -> Path:
-        """The masks that are cut from the network's maps as stage 3 cuts the classifier's.
-
-        Or from their mean with the classifier's, where a run takes both.
-        """
+        """The masks that are cut from the network's maps as stage 3 cuts the classifier's."""
         return self.logdir / "network_mask"
 
     @property
     def by_network(self) -> bool:
-        """Whether the network takes part in the run's masks, as far as it has come."""
+        """Whether the run's masks are the network's, as far as it has come."""
         return (self.known_masks / RECORD).is_file()
 
     @property
@@ -49,9 +46,7 @@ class RunPlaces(Places):
     @property
     def maps(self) -> Path:
         """Fused maps that :attr:`masks` are cut from."""
-        if not self.by_network:
-            return self.student_maps
-        return self.mean_maps if (self.mean_maps / RECORD).is_file() else self.network_maps
+        return self.network_maps if self.by_network else self.student_maps
 
     @property
     def network_masks(self) -> Path:
@@ -78,7 +73,7 @@ class RunPlaces(Places):
         """The folders that the stages write to."""
         trained = (self.eps, self.student, self.segmenter)
         maps = (self.fused, self.refined, self.student_maps, self.pseudo_masks)
-        network = (self.network_masks, self.network_maps, self.mean_maps, self.known_masks)
+        network = (self.network_masks, self.network_maps, self.known_masks)
         return (*(path.parent for path in trained), *maps, *network)
 
     def list(self, name: str) -> Path:

@@ -11,7 +11,6 @@ from smaf.engine.pipeline import masks, network, report, scores, thresholds
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import SaliencyStep, StageStep, Step
 from smaf.engine.plans import StagePlan
-from smaf.engine.stages.average_maps import AveragePlan, average_maps
 from smaf.engine.stages.gen_fusion import FusionPlan, gen_fusion
 from smaf.engine.stages.gen_pm import MaskPlan, gen_pm
 from smaf.engine.stages.refine_fusion import RefinementPlan, refine_fusion
@@ -151,7 +150,7 @@ def _segmentation(run: Scope) -> list[Step]:
         run.at.network_masks,
         ".png",
     )
-    known = [] if run.plan.masks_by == "classifier" else _network_masks(run)
+    known = _network_masks(run) if run.plan.masks_by == "network" else []
     return [train, network.step(run), blind, *known]
 
 
@@ -170,24 +169,7 @@ def _network_masks(run: Scope) -> list[Step]:
     masks = StageStep(
         "network_masks", "masks of {} photographs by the network", gen_pm, *cut, parallel=True
     )
-    if run.plan.masks_by == "network":
-        return _chosen(run, maps, threshold, masks)
-    return [maps, *_chosen(run, _mean_maps(run), threshold, masks)]
-
-
-def _mean_maps(run: Scope) -> Step:
-    """The mean of the last classifier's maps and those of stage 4's network."""
-    return StageStep(
-        "mean_maps",
-        "the mean of the classifier's and the network's maps of {} photographs",
-        average_maps,
-        lambda: run.make(
-            AveragePlan, on="photographs", cam_dir=(run.at.student_maps, run.at.network_maps)
-        ),
-        run.at.mean_maps,
-        ".npz",
-        parallel=True,
-    )
+    return _chosen(run, maps, threshold, masks)
 
 
 def _results(run: Scope) -> list[Step]:

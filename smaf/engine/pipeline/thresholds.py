@@ -130,10 +130,9 @@ def of_classifier(run: Scope) -> Threshold:
 
 
 def of_network(run: Scope) -> Threshold:
-    """The threshold of the masks in which stage 4's network takes part."""
+    """The threshold of the masks by stage 4's network."""
     title = "the network's background threshold, on {} true masks of the training list"
-    maps = run.at.mean_maps if run.plan.masks_by == "both" else run.at.network_maps
-    return Threshold(NETWORK_THRESHOLD, maps, title)
+    return Threshold(NETWORK_THRESHOLD, run.at.network_maps, title)
 
 
 def used(run: Scope) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _rungs(run: ReportedRun, side: str, chosen: dict[str, float]) -> Iterator[Ru
     maps = {f"{kind}, fused maps": run.at.fused, f"{last}, fused maps": run.at.student_maps}
     masks = {CRF: run.at.pseudo_masks, NETWORK: run.at.network_masks}
     if run.at.by_network:
-        maps["network, fused maps"] = run.at.maps
+        maps["network, fused maps"] = run.at.network_maps
         masks[NETWORK_KNOWN] = run.at.known_masks
     for title, folder in maps.items():
         yield from _tried(folder, partial(_of_maps, run, side, title, chosen))

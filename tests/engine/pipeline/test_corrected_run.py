@@ -26,7 +26,6 @@ LEARNED = (
     "segmenter",
     "segmented",
     "cam_network",
-    "cam_mean",
     "network_mask",
 )
 STAY = ("eps_cls_mode", "cam_o_vec", "cam_refined")
@@ -85,7 +84,7 @@ def test_corrections_of_a_finished_run(
     correct(root, "p6", 1)  # of the validation list
     first = of(at, STAY)
     words = (root, "--out", out, "--recipe", recipe, "--device", "cpu", "--num_workers", 0)
-    words = (*words, "--masks_by", "both")
+    words = (*words, "--masks_by", "network")
     lines = good(run(command.main, *words, "--corrected")).lines
     assert lines[:2] == [
         "2 of 8 photographs have corrected masks",
@@ -187,7 +186,7 @@ def test_corrections_of_other_photographs_teach_nothing(
     correct(root, "p7", 2)
     before = [stamps(out / name) for name in (*STAY, *LEARNED)]
     words = (root, "--out", out, "--recipe", recipe, "--device", "cpu", "--num_workers", 0)
-    words = (*words, "--masks_by", "both")
+    words = (*words, "--masks_by", "network")
     lines = good(run(command.main, *words, "--corrected")).lines
     assert lines[:2] == [
         "1 of 8 photographs have corrected masks",

@@ -130,7 +130,7 @@ def test_masks_by_the_classifier_are_stage_3s(
     data, out = open_data(finished.data_root), tmp_path / "run"
     at = run_all(data, run_plan(recipe, masks_by="classifier"), out)
     assert not at.known_masks.exists() and not at.network_maps.exists()
-    assert not at.mean_maps.exists() and at.maps == at.student_maps
+    assert at.maps == at.student_maps
     assert files(at.mirrored) == {
         f"{image_id}.png": (finished.pseudo_masks / f"{image_id}.png").read_bytes()
         for image_id in PICTURES
@@ -153,7 +153,7 @@ def test_a_second_call_does_nothing(
     run_all(open_data(finished.data_root), run_plan(recipe), finished.logdir)
     assert stamps(finished.logdir) == before
     words = (finished.data_root, "--recipe", recipe, "--out", finished.logdir, "--device", "cpu")
-    words = (*words, "--masks_by", "both")
+    words = (*words, "--masks_by", "network")
     done = good(run(command.main, *words, "--num_workers", 1))
     assert done.lines == [f"{finished.logdir}: all is done; --overwrite starts afresh"]
     assert stamps(finished.logdir) == before
@@ -330,12 +330,12 @@ def test_without_a_rehearsal_there_is_no_time(
     (tmp_path / "run/steps.json").unlink()
     shutil.rmtree(tmp_path / "run/segmented")
     words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
-    words = (*words, "--masks_by", "both")
+    words = (*words, "--masks_by", "network")
     lines = good(run(command.main, finished.data_root, "--out", tmp_path / "run", *words)).lines
     starts = [line for line in lines if line.startswith("[")]
-    assert starts[0] == ("[7 of 18] the background threshold, on 6 true masks of the training list")
+    assert starts[0] == ("[7 of 17] the background threshold, on 6 true masks of the training list")
     numbers = [line.split("]")[0] for line in starts]
-    assert numbers == [f"[{number} of 18" for number in (7, 10, 11, 14, 16, 17, 18)]
+    assert numbers == [f"[{number} of 17" for number in (7, 10, 11, 13, 15, 16, 17)]
     assert not any(" left of " in line for line in lines)
     assert files(tmp_path / "run/masks") == files(finished.mirrored)
 
@@ -346,7 +346,7 @@ def test_an_onnx_file_is_written_where_it_is_asked_for(
     shutil.copytree(finished.logdir, tmp_path / "run")
     (written := tmp_path / "run/segmenter.onnx").unlink(missing_ok=True)
     words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--no_rehearsal")
-    words = (*words, "--masks_by", "both")
+    words = (*words, "--masks_by", "network")
 
     def numbers(*more: str) -> list[str]:
         given = (finished.data_root, "--out", tmp_path / "run", *words, *more)
@@ -356,11 +356,11 @@ def test_an_onnx_file_is_written_where_it_is_asked_for(
     monkeypatch.setattr(network, "can_export", lambda: True)
     monkeypatch.setattr(network, "export_onnx", lambda path, *_, **__: path.write_bytes(b"new"))
     assert numbers("--no_onnx") == [] and not written.exists()
-    assert numbers() == ["[10 of 18"] and written.read_bytes() == b"new"
+    assert numbers() == ["[10 of 17"] and written.read_bytes() == b"new"
     assert numbers() == [] and numbers("--no_onnx") == [] and written.exists()
     (tmp_path / "run/segmenter.pth").unlink()
     assert (
-        numbers("--no_onnx") == ["[10 of 18"] and not written.exists()
+        numbers("--no_onnx") == ["[10 of 17"] and not written.exists()
     )  # it was another network's
 
 
@@ -378,13 +378,13 @@ def test_many_processes_are_refused(
 def test_rehearsed_and_exported(recipe: Path, tmp_path: Path) -> None:
     data = open_data(make_set(tmp_path / "set"))
     at = RunPlaces(tmp_path / "run", data.root)
-    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--masks_by", "both")
+    words = ("--recipe", recipe, "--device", "cpu", "--num_workers", 0, "--masks_by", "network")
     lines = good(run(command.main, data.root, "--out", at.logdir, *words)).lines
-    assert lines[0] == f"{at.logdir}: 1 of 18 steps are done"
+    assert lines[0] == f"{at.logdir}: 1 of 17 steps are done"
     assert lines[1].startswith("rehearsing all stages") and lines[2].startswith("rehearsed in")
     starts = [line for line in lines if line.startswith("[")]
     # the saliency maps are there
-    assert [line.split("]")[0] for line in starts] == [f"[{n} of 18" for n in range(2, 19)]
+    assert [line.split("]")[0] for line in starts] == [f"[{n} of 17" for n in range(2, 18)]
     assert " left of " in starts[0] and "training the EPS classifier, 4 steps · " in starts[0]
     assert not (tmp_path / "run/.rehearsal").exists()
     network = smaf.load(str(at.network.with_suffix(".onnx")))

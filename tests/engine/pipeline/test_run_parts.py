@@ -93,7 +93,6 @@ def test_the_method_and_what_is_left_out(tmp_path: Path) -> None:
         "network",
         "test_seg",
         "network_maps",
-        "mean_maps",
         "network_threshold",
         "network_masks",
         "scores",
@@ -166,7 +165,7 @@ def test_a_rehearsal_measures_between_steps(tmp_path: Path) -> None:
     assert not (run.at.logdir / ".rehearsal").exists()
     trained = {"train_eps", "train_fusion", "train_seg"}
     made = {"saliency", "gen_fusion", "refine_fusion", "final_maps", "gen_pm"}
-    made |= {"test_seg", "network_maps", "mean_maps", "network_masks"}
+    made |= {"test_seg", "network_maps", "network_masks"}
     assert set(paces) == trained | made
     assert {paces[key].unit for key in trained} == {2.0}
     assert all(paces[key].fixed > 1e6 and not paces[key].unit_bytes for key in trained)
