@@ -10,8 +10,10 @@ from typing import ClassVar
 
 from smaf.core.class_maps import BACKGROUND
 from smaf.core.command import make_parser, run_command
+from smaf.core.errors import InputError
 from smaf.core.options import (
     FRACTION,
+    NOT_NEGATIVE,
     OPEN_FRACTION,
     POSITIVE,
     Options,
@@ -27,6 +29,7 @@ from smaf.engine.predicting.photographs import find_photographs
 from smaf.engine.predicting.predict import predict
 from smaf.engine.predicting.predictor import Predictor, default_settings, with_overrides
 from smaf.engine.predicting.result_files import Pictures
+from smaf.engine.predicting.saliency_network import SHIPPED, SaliencyWeight, open_saliency
 
 CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
 MAX_SCALE, MAX_SIDE = 16, 65_536
@@ -55,6 +58,12 @@ class PredictOptions(Options):
         "labels; without it, those whose score reaches --score",
     )
     crf: bool = option(False, "refine with dense CRF")
+    saliency_weight: float = option(
+        0.0,
+        "with --crf: power of the odds of salient pixels, by the saliency network that ships, that "
+        "multiply the classes'; 0.6 is the light recipe's, 0: without",
+        within=NOT_NEGATIVE,
+    )
     weights: str | None = option(
         None,
         "shipped weights by name, or a file (.pth, .onnx, .pt2); default: "
@@ -111,6 +120,19 @@ class PredictOptions(Options):
         None, "CPU threads of the network; default: as many as cores", kind=int, within=POSITIVE
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.saliency_weight and not self.crf:
+            raise InputError("--saliency_weight takes part before CRF: add --crf")
+
+    @property
+    def saliency(self) -> SaliencyWeight | None:
+        """The saliency network that ships, where it takes part."""
+        if not self.saliency_weight:
+            return None
+        network = open_saliency(SHIPPED, threads=self.threads)
+        return SaliencyWeight(network, self.saliency_weight)
+
     def settings(self, own: PredictSettings) -> PredictSettings:
         """How the network is used: as the options say, else as its `own` settings do."""
         views = replace(
@@ -152,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = open_network(weights, options.device, threads=options.threads)
     own = network.settings or default_settings(segments=network.segments)
     predict(
-        Predictor(network, options.settings(own), options.crf),
+        Predictor(network, options.settings(own), options.crf, options.saliency),
         photographs,
         Labels.read(options.labels, network.class_names),
         out=Path(options.out),

@@ -23,7 +23,9 @@ from smaf.core.errors import InputError
 from smaf.core.images import read_image, read_mask
 from smaf.core.views import Views
 from smaf.engine.predicting.face import LoadedNetwork
+from smaf.engine.predicting.saliency_network import SHIPPED, SaliencyWeight, open_saliency
 from smaf.models import PredictSettings, build_classifier, write_checkpoint
+from smaf.ops import crf_cams, refined_mask
 
 SETTINGS = PredictSettings(Views((1.0, 2.0), long_side=64), background=0.4, score=0.3)
 
@@ -202,6 +204,33 @@ def test_values_out_of_range(network: LoadedNetwork) -> None:
             network(black, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"min_share 1\.5: expected a value from 0 to 1"):
         network(black, min_share=1.5)
+
+
+def test_saliency_before_crf(weights: Path, photo: Path, tmp_path: Path) -> None:
+    """Salient pixels multiply the classes' values, with numbers; the command makes the same."""
+    network = smaf.load(weights, device="cpu")
+    image, size = read_image(photo), read_image(photo).size
+    salient = SaliencyWeight(open_saliency(SHIPPED), 2.0).map(image, size)
+    assert salient.shape == size[::-1] and salient.min() >= 0 and salient.max() > 0.6
+    fused = network(photo, labels=CLASSES[:1]).maps[CLASSES[0]]
+    refined = crf_cams(image, {0: fused}, background=0.97, saliency=salient, saliency_weight=2.0)
+    result = network(photo, labels=CLASSES[:1], crf=True, threshold=0.97, saliency_weight=2.0)
+    assert np.array_equal(result.mask, refined_mask(refined, size[::-1]))
+    plain = network(photo, labels=CLASSES[:1], crf=True, threshold=0.97)
+    assert (result.mask > 0).sum() > (plain.mask > 0).sum()
+    words = ("--weights", weights, "--device", "cpu", "--labels", CLASSES[0], "--threshold", 0.97)
+    out = tmp_path / "out"
+    done = run(predict.main, photo, *words, "--crf", "--saliency_weight", 2.0, "--out", out)
+    assert done.status == 0, done.err
+    assert np.array_equal(read_mask(out / f"{photo.stem}.png"), result.mask)
+    record = json.loads((out / "predictions.json").read_text())
+    assert record["saliency_weight"] == 2.0
+    done = run(predict.main, photo, *words, "--saliency_weight", 2.0, "--out", tmp_path / "b")
+    assert done.status == 2 and "add --crf" in done.lines[0]
+    with pytest.raises(ValueError, match="ask for crf"):
+        network(photo, saliency_weight=2.0)
+    with pytest.raises(ValueError, match="above 0"):
+        network(photo, crf=True, saliency_weight=-1.0)
 
 
 def test_loading(weights: Path, tmp_path: Path) -> None:

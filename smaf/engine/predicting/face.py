@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -19,6 +20,12 @@ from smaf.engine.predicting import Network, open_network, shipped_weights
 from smaf.engine.predicting.predictor import Predictor, default_settings, with_overrides
 from smaf.engine.predicting.result import Result
 from smaf.engine.predicting.result_files import place_of
+from smaf.engine.predicting.saliency_network import (
+    SHIPPED,
+    SaliencyNetwork,
+    SaliencyWeight,
+    open_saliency,
+)
 
 _DEEP = ("I", "F")  # modes of more than 8 bits a channel begin so
 _SUFFIXES = (".pth", ".onnx", ".pt2")
@@ -51,6 +58,7 @@ class LoadedNetwork:
         min_share: float | None = None,
         views: Views | None = None,
         crf: bool = False,
+        saliency_weight: float = 0.0,
     ) -> Result:
         """Make the mask of a photograph, the same as `smaf predict` makes.
 
@@ -64,6 +72,8 @@ class LoadedNetwork:
             min_share: of the photograph, that a class must have in the mask to count, in 0..1.
             views: which sizes and mirror images are fused (:class:`smaf.core.views.Views`).
             crf: refine the maps with dense CRF.
+            saliency_weight: with `crf`: power of the odds of salient pixels, by the saliency
+                network that ships, that multiply the classes' values; 0: without.
 
         None stands for the weights' own settings.
 
@@ -74,9 +84,16 @@ class LoadedNetwork:
             self.settings, threshold=threshold, score=score, views=views, min_share=min_share
         )
         shown = None if labels is None else _indices(labels, self.class_names)
+        salient = SaliencyWeight(self._saliency, saliency_weight) if saliency_weight else None
+        predictor = Predictor(self.network, settings, crf, salient)
         image, name = _opened(photo)
-        prediction = Predictor(self.network, settings, crf)(image, shown)
+        prediction = predictor(image, shown)
         return Result(image, prediction, self.class_names, name)
+
+    @cached_property
+    def _saliency(self) -> SaliencyNetwork:
+        """The saliency network that ships."""
+        return open_saliency(SHIPPED)
 
     def __repr__(self) -> str:
         kind = "segmentation network" if self.network.segments else "classifier"

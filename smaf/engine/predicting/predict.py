@@ -96,7 +96,14 @@ def _facts(predictor: Predictor, weights: str) -> dict[str, Any]:
         "crf": crf,
         "score": s.score,
         "background": s.crf_background if crf and s.crf_background else s.background,
+        **_salient(predictor),
     }
+
+
+def _salient(predictor: Predictor) -> dict[str, float]:
+    """What records say of saliency, where it takes part: older ones do not know it."""
+    saliency = predictor.saliency
+    return {} if saliency is None else {"saliency_weight": saliency.weight}
 
 
 def _settings(predictor: Predictor, weights_file: Path) -> dict[str, Any]:
@@ -106,6 +113,7 @@ def _settings(predictor: Predictor, weights_file: Path) -> dict[str, Any]:
         "crf": predictor.crf,
         "classes": predictor.network.class_names,
         "weights": contents(weights_file),
+        **_salient(predictor),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,7 @@ from smaf.core.class_maps import BACKGROUND, ClassMaps
 from smaf.core.predict_settings import PredictSettings
 from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, PAPER_VIEWS, Views
 from smaf.engine.predicting import Network
+from smaf.engine.predicting.saliency_network import SaliencyWeight
 from smaf.ops import SizedMaps, bounded_photo, crf_cams, mask_of_maps, normalise_maps, view_logits
 from smaf.ops.quality import scale_agreement
 
@@ -109,11 +111,19 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network and how it is used; `crf` refines its maps."""
+    """A network and how it is used.
+
+    `crf` refines its maps; `saliency` then makes salient pixels count for more.
+    """
 
     network: Network
     settings: PredictSettings
     crf: bool = False
+    saliency: SaliencyWeight | None = None
+
+    def __post_init__(self) -> None:
+        if self.saliency is not None and not self.crf:
+            raise ValueError("saliency takes part before CRF: ask for crf, too")
 
     def __call__(self, photo: Image.Image, labels: Sequence[int] | None = None) -> Prediction:
         """Make the mask of an RGB photograph.
@@ -166,7 +176,11 @@ class Predictor:
             cams = dict(zip(classes, maps, strict=True))
         else:
             cams = normalise_maps(maps, classes, maxima=kept.maxima())
-        refined = crf_cams(smaller, cams, background=self.threshold)
+        more: dict[str, Any] = {}
+        if self.saliency is not None:
+            found = self.saliency.map(photo, smaller.size)
+            more = {"saliency": found, "saliency_weight": self.saliency.weight}
+        refined = crf_cams(smaller, cams, background=self.threshold, **more)
         return SizedMaps(np.stack(list(refined.values())), photo.size)
 
     @property

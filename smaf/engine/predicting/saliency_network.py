@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from PIL import Image
 
 from smaf.core.errors import InputError, MissingInputError, did_you_mean
 from smaf.core.saliency_facts import MAX_SIDE, SaliencyFacts, facts_for, known_models
-from smaf.core.tensors import normalise
 from smaf.engine.predicting.network import first_line
 from smaf.engine.predicting.onnx_session import open_session, shown_entries
 from smaf.engine.predicting.opening import shipped_saliency
+
+SHIPPED = "saliency_lite0"  # the network that ships
 
 _FIX = "take one file, as it was downloaded, whose operators ONNX Runtime has"
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -119,8 +121,10 @@ class SaliencyNetwork:
         # Published networks were trained without the aspect, and rembg feeds them so, by Lanczos.
         # It divides by the photograph's maximum where training divided by 255, as is done here
         kernel = Image.Resampling.BILINEAR if self.facts.keeps_aspect else Image.Resampling.LANCZOS
-        values = normalise(photograph.resize(size, kernel), self.facts.mean, self.facts.std)
-        return np.ascontiguousarray(values.numpy()[None], dtype=self._type)
+        values = np.asarray(photograph.resize(size, kernel), np.float32) / np.float32(255)
+        values -= np.asarray(self.facts.mean, np.float32)
+        values /= np.asarray(self.facts.std, np.float32)
+        return np.ascontiguousarray(values.transpose(2, 0, 1)[None], dtype=self._type)
 
     def map(self, images: np.ndarray, photograph: Path | str) -> np.ndarray:
         """The saliency, (h', w') uint8, of :meth:`images`; `photograph` is named in errors.
@@ -179,6 +183,24 @@ class SaliencyNetwork:
             f"expected 0 to 1 with --preset {self.preset}: try --preset birefnet, which adds a "
             "sigmoid"
         )
+
+
+@dataclass(frozen=True)
+class SaliencyWeight:
+    """A saliency network, and how much its maps weigh: see :func:`smaf.ops.crf_cams`."""
+
+    network: SaliencyNetwork
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"saliency weight {self.weight}: expected a value above 0")
+
+    def map(self, photograph: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        """The saliency (H, W) float32 in 0..1 of a photograph, at the (W, H) `size`."""
+        images = self.network.images(photograph, self.network.size(photograph.size))
+        found = Image.fromarray(self.network.map(images, "a photograph"))
+        return np.asarray(found.resize(size, Image.Resampling.BILINEAR), np.float32) / 255.0
 
 
 def open_saliency(

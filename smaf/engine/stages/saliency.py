@@ -26,11 +26,10 @@ from smaf.engine.distributed import process_group
 from smaf.engine.fused import read_ahead
 from smaf.engine.outputs import Output, OutputRun, Settings, image_run, settings_of
 from smaf.engine.plans import StagePlan
-from smaf.engine.predicting.saliency_network import SaliencyNetwork, open_saliency
+from smaf.engine.predicting.saliency_network import SHIPPED, SaliencyNetwork, open_saliency
 from smaf.engine.saliency import says_nothing
 
 log = logging.getLogger("smaf")
-SHIPPED = "saliency_lite0"
 _CLASSES = ("class_list", "source_classes")  # of a record: a map knows no classes
 
 
