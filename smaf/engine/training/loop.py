@@ -18,10 +18,9 @@ from tqdm import tqdm
 
 from smaf.core.device import autocast
 from smaf.core.errors import InputError
-from smaf.core.options import FRACTION, NOT_NEGATIVE, POSITIVE, Options, Role, option, part
+from smaf.core.options import NOT_NEGATIVE, POSITIVE, Options, Role, option, part
 from smaf.data.streams import TrainingStream
 from smaf.engine import distributed
-from smaf.engine.training.average import WeightAverage
 from smaf.engine.training.batches import explained, naming, open_batches
 from smaf.engine.training.optim import (
     OptimSettings,
@@ -55,11 +54,6 @@ class LoopSettings(Options):
     steps: int = option(20_000, "steps of the optimiser", within=POSITIVE)
     batch_size: int = option(8, "photographs a forward pass and process", within=POSITIVE)
     accumulate: int = option(1, "forward passes a step", within=POSITIVE)
-    average: float = option(
-        0.0,
-        "share of the steps, the last ones, over which the weights that are saved are averaged",
-        within=FRACTION,
-    )
     checkpoint_minutes: float = option(
         5.0, "minutes between checkpoints", within=NOT_NEGATIVE, role=Role.RUN
     )
@@ -119,7 +113,6 @@ class Trainer:
         groups = parameter_groups(self.model, optim, head=self.model.head_modules)
         self.optimiser = make_optimiser(groups, optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
-        self.average = WeightAverage(self.model, self.settings.average, self.settings.steps)
         self.step = 0
 
     def restore(self) -> bool:
@@ -140,8 +133,6 @@ class Trainer:
             self.optimiser.load_state_dict(state["optimiser"])
             self.scaler.load_state_dict(state["scaler"])
             self.task.load_state_dict(state["task"])
-            if self.settings.average:
-                self.average.load_state_dict(state["average"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise InputError(
                 f"checkpoint {self.folder / CHECKPOINT} does not fit this training "
@@ -152,7 +143,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the checkpoint: weights, optimiser, step, random states, task, average."""
+        """Write the checkpoint: weights, optimiser with rates, step, random states, task."""
         if distributed.rank() == 0:
             state = {
                 "model": self.model.state_dict(),
@@ -161,7 +152,6 @@ class Trainer:
                 "task": self.task.state_dict(),
                 "step": self.step,
                 "random": random_states(),
-                "average": self.average.state_dict(),
             }
             write_state(self.folder, state)
 
@@ -185,7 +175,6 @@ class Trainer:
                 terms = self._step(network, batches)
                 self.task.after_step(self.model)
                 self.step += 1
-                self.average.update(self.step)
                 if after_step is not None:
                     after_step()
                 with naming(self.folder / "tensorboard"):
@@ -286,8 +275,7 @@ class Trainer:
         last = self.step == self.settings.steps
         if validate is None or (self.step % self.training.val_every and not last):
             return
-        with self.average.in_place():
-            miou = validate()
+        miou = validate()
         self.model.train()
         if board is not None:
             with naming(self.folder / "tensorboard"):

@@ -67,8 +67,7 @@ def train(training: Training, run: OutputRun, *, result: str) -> Path:
     run.begin()
     trainer.run(run.after_step)
     if distributed.rank() == 0:
-        with trainer.average.in_place():
-            training.save(run.folder)
+        training.save(run.folder)
         log.info("wrote %s", path)
     distributed.wait_for_all()
     return path
