@@ -7,9 +7,9 @@ Thresholds are chosen where nobody trained: one run ("held_out") trains on photo
 CRF, is the one with the highest mIoU of that run on `--choose_on`. Then every seed trains on all of
 `--train_on` and is reported on `--report_on`, once. Trains on labels and saliency maps alone, but
 for the upper bound "supervised": the same network and recipe as stage 2, from the same start, with
-the true masks of the training list as targets. Where the recipe's stage 3 weighs saliency maps, the
-lists to choose and to report on need them, too (`smaf saliency`). Runs the entry scripts, so
-finished stages stay and a stopped run goes on.
+the true masks of the training list as targets. With `--saliency_weight`, smaf run's, the lists to
+choose and to report on need saliency maps, too (`smaf saliency`); masks that networks learn are
+without. Runs the entry scripts, so finished stages stay and a stopped run goes on.
 
     python benchmarks/ladder.py --data_root DATA --classes metadata/animals.txt --out
     smaf/logdir/animals
@@ -127,7 +127,6 @@ class Ladder:
             list=self.train_on,
             cam_dir=self.maps(source, self.train_on),
             threshold=MaskPlan.of(self.args.recipe).threshold,
-            saliency_weight=self.saliency_weight,
             crf="maps",
             out=masks,
         )
@@ -160,11 +159,6 @@ class Ladder:
             self.plain.run("gen_fusion", weights=weights, **{**own, **words})
         return Path(words["out"])
 
-    @property
-    def saliency_weight(self) -> float:
-        """The recipe's of stage 3."""
-        return MaskPlan.of(self.args.recipe).saliency_weight
-
     def masks(
         self, title: str, list_name: str, cams: Path, threshold: float, more: str = ""
     ) -> dict[str, float]:
@@ -181,7 +175,7 @@ class Ladder:
             threshold=threshold,
             out=masks,
             crf="maps" if crf else None,
-            saliency_weight=self.saliency_weight if salient else None,
+            saliency_weight=self.args.saliency_weight if salient else None,
         )
         self.plain.run("evaluate", list=list_name, pred_dir=masks, out=out)
         result = read_json(out, "evaluation", "run again")
@@ -207,7 +201,7 @@ class Ladder:
         """What is tried on a rung's maps beside the threshold."""
         if not RUNGS[title][3]:
             return ()
-        return MORE if self.saliency_weight else MORE[:1]
+        return MORE if self.args.saliency_weight else MORE[:1]
 
     def report(
         self, title: str, chosen: dict[str, dict[str, float]]
@@ -266,6 +260,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--seeds", type=int, nargs="*", default=[1337, 1338, 1339], help="none: thresholds alone"
     )
     parser.add_argument("--rungs", nargs="+", default=list(RUNGS), choices=list(RUNGS))
+    parser.add_argument(
+        "--saliency_weight",
+        type=float,
+        default=0.0,
+        help="more rows, + saliency + CRF; smaf run's is 0.6",
+    )
     args = parser.parse_args(argv)
     data = open_data(args.data_root, classes=args.classes)
     kept_out = set(data.ids(args.choose_on))

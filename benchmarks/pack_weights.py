@@ -3,7 +3,8 @@
 Thresholds are chosen on one list. A classifier's background threshold is given, or comes from a
 sweep (`smaf evaluate --sweep`); a segmentation network may do without. The score from which a class
 counts as shown is the one with the highest F1 over the list's image-level labels, no masks needed;
-`--choose_weights` names a network that was not trained on the list, to choose it with.
+`--choose_weights` names a network that was not trained on the list, to choose it with. `--mix FILE
+SHARE` averages the weights with those of a network that they were trained on from (WiSE-FT).
 
     python benchmarks/pack_weights.py --out smaf/weights/animals_lite0.pth \
         --weights smaf/logdir/animals/seed_1337/proda_model/classifier.pth \
@@ -19,6 +20,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from smaf.core.command import run_command
 from smaf.core.errors import InputError
 from smaf.core.files import read_json
@@ -27,7 +30,7 @@ from smaf.core.views import LABEL_FILTERS, SCALES, Views
 from smaf.data.layout import open_data
 from smaf.engine.class_scores import chosen_score
 from smaf.engine.predicting.torch_network import TorchNetwork
-from smaf.models import PredictSettings, write_checkpoint
+from smaf.models import PredictSettings, Trainable, write_checkpoint
 from smaf.models.export import export_onnx
 
 
@@ -39,6 +42,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("--weights", "--data_root", "--out"):
         parser.add_argument(name, required=True)
     parser.add_argument("--choose_weights", help="default: --weights")
+    parser.add_argument(
+        "--mix", nargs=2, metavar=("FILE", "SHARE"), help="average --weights with so much of FILE"
+    )
     parser.add_argument("--sweep", help="background threshold: its sweep …")
     parser.add_argument("--threshold", type=float, help="… or the value")
     parser.add_argument("--classes")
@@ -54,11 +60,27 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@torch.no_grad()
+def mix(network: Trainable, other: Trainable, share: float) -> None:
+    """Move the weights of `network` by `share`, 0 to 1, towards those of `other`, of one kind.
+
+    Source: WiSE-FT (Wortsman et al., CVPR 2022).
+    """
+    if not 0 < share < 1:
+        raise InputError(f"--mix {share}: expected a share between 0 and 1")
+    theirs = other.state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(theirs[name].to(value), share)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Choose the score, write the files, print what was chosen."""
     args = parse(argv)
     data = open_data(args.data_root, classes=args.classes)
     network = TorchNetwork(Path(args.weights))
+    if args.mix:
+        mix(network.whole, TorchNetwork(Path(args.mix[0])).whole, float(args.mix[1]))
     ids = data.ids(args.list)
     views = Views(
         tuple(args.scales), not args.no_flip, args.long_side, label_filter=args.label_filter

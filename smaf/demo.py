@@ -126,6 +126,7 @@ class _Demo:
         ):
             words = {**self.below, "weights": weights, "out": self.out / rung.maps, **views}
             self.commands.run("gen_fusion", **words)
+        self.commands.run("saliency", data_root=self.data, list="val")  # for the page's pictures
         refined: dict[str, Any] = {
             "list": "val",
             "cam_dir": self.out / FUSED.maps,

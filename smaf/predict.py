@@ -61,7 +61,7 @@ class PredictOptions(Options):
     saliency_weight: float = option(
         0.0,
         "with --crf: power of the odds of salient pixels, by the saliency network that ships, that "
-        "multiply the classes'; 0.6 is the light recipe's, 0: without",
+        "multiply the classes'; smaf run's is 0.6, 0: without",
         within=NOT_NEGATIVE,
     )
     weights: str | None = option(

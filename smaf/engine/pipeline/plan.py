@@ -55,8 +55,14 @@ class RunPlan(StagePlan):
     masks_by: str = option(
         "network",
         "whose maps the masks are cut from: those of stage 4's network, labels known, or the last "
-        "classifier's, which saves a sixth of the time and is less accurate",
+        "classifier's, stage 3's masks, which saves a sixth of the time and is less accurate",
         choices=("classifier", "network"),
+    )
+    saliency_weight: float = option(
+        0.6,
+        "of the network's masks: power of the saliency map's odds that multiply the classes' "
+        "values before CRF; 0: without saliency",
+        within=NOT_NEGATIVE,
     )
     # its own check: a run goes on with new corrections, but not without those it was made with
     corrected: bool = corrected_option(Role.RUN)

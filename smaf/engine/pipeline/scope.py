@@ -74,20 +74,28 @@ class Scope:
         """The segmentation network whose masks are judged and shown."""
         return self.at.network if self.rehearsed is None else self.at.segmenter
 
-    @property
-    def saliency_weight(self) -> float:
-        """How much saliency maps weigh in masks; 0: not at all."""
-        return MaskPlan.of(self.plan.recipe).saliency_weight if self.plan.saliency else 0.0
+    def saliency_weight(self, key: str) -> float:
+        """How much saliency maps weigh in the masks whose threshold the step `key` chooses.
+
+        In those that the network learns only where the recipe says so: by the classifier it has
+        learned from these maps already.
+        """
+        if not self.plan.saliency:
+            return 0.0
+        learned = MaskPlan.of(self.plan.recipe).saliency_weight
+        return self.plan.saliency_weight if key == NETWORK_THRESHOLD else learned
 
     @property
     def salient(self) -> str:
         """The list of the photographs whose saliency maps take part."""
-        return "photographs" if self.saliency_weight else "train"
+        last = NETWORK_THRESHOLD if self.plan.masks_by == "network" else THRESHOLD
+        weighs = self.saliency_weight(THRESHOLD) or self.saliency_weight(last)
+        return "photographs" if weighs else "train"
 
     @property
     def salient_ids(self) -> tuple[str, ...]:
         """The photographs of that list."""
-        return self.lists.photographs if self.saliency_weight else self.lists.train
+        return self.lists.photographs if self.salient == "photographs" else self.lists.train
 
     def recipe_threshold(self, key: str) -> tuple[float, str]:
         """The background threshold that needs no true masks, and where it comes from.

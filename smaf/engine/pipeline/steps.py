@@ -119,7 +119,7 @@ def _cut(
             threshold=run.threshold(threshold.key),
             cam_dir=threshold.maps,
             crf="maps",
-            saliency_weight=run.saliency_weight,
+            saliency_weight=run.saliency_weight(threshold.key),
         )
 
     return plan, folder, ".png"

@@ -114,7 +114,7 @@ class Threshold:
                 few,
                 self.maps,
                 [threshold],
-                saliency_weight=run.saliency_weight,
+                saliency_weight=run.saliency_weight(self.key),
                 num_workers=workers,
             )
             found[threshold] = miou
