@@ -244,8 +244,8 @@ def table(
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the ladder and write ladder.md and ladder.json."""
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -266,7 +266,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=0.0,
         help="more rows, + saliency + CRF; smaf run's is 0.6",
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the ladder and write ladder.md and ladder.json."""
+    args = parsed(argv)
     data = open_data(args.data_root, classes=args.classes)
     kept_out = set(data.ids(args.choose_on))
     rest = Path(args.out).resolve() / "held_out" / "list.txt"

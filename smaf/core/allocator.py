@@ -15,8 +15,9 @@ def keep_freed_memory() -> bool:
 
     Training asks for the same hundreds of megabytes at each step. By default each large tensor is
     memory that the system hands out page by page, cleared, and takes back when it is freed: a
-    quarter of a step's CPU time. What a process has at its peak it then keeps. Other C libraries,
-    and whoever sets glibc's variables (`MALLOC_…`, `GLIBC_TUNABLES`), are left alone.
+    quarter of a step's CPU time, with huge pages a tenth. What a process has at its peak it then
+    keeps. Other C libraries, and whoever sets glibc's variables (`MALLOC_…`, `GLIBC_TUNABLES`), are
+    left alone.
     """
     chosen = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
     if chosen or not sys.platform.startswith("linux"):

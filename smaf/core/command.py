@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from smaf.core.allocator import keep_freed_memory
 from smaf.core.errors import InputError
 from smaf.core.files import write_bytes
 from smaf.core.recipes import with_recipes
@@ -97,7 +96,6 @@ def run_command(
     after Ctrl-C or SIGTERM.
     """
     ready_to_stop()
-    keep_freed_memory()
     with streams(), sigterm(), messages():
         status, line = _status(main, argv)
         if line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -37,6 +38,23 @@ def after_import(first: str = "", **settings: str) -> list[str | None]:
 )
 def test_the_users_settings_stay(settings: dict[str, str], expected: list[str | None]) -> None:
     assert after_import(**settings) == expected
+
+
+def test_commands_keep_freed_memory_instead_of_huge_pages() -> None:
+    """Where the C library is glibc; somebody's program that imports the package does not."""
+    code = f"import os, smaf; print([os.environ.get(name) for name in {NAMES}])"
+    clean = {n: v for n, v in os.environ.items() if n not in NAMES and not n.startswith("MALLOC_")}
+    values = []
+    for name in ("smaf", "other"):
+        program = f"import sys; sys.argv = ['/bin/{name}']; {code}"
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=clean, capture_output=True, text=True, check=True
+        )
+        values.append(eval(done.stdout)[2])
+    assert values == [
+        None if sys.platform == "linux" and platform.libc_ver()[0] == "glibc" else "1",
+        "1",
+    ]
 
 
 def test_nothing_is_set_once_pytorch_is_loaded() -> None:
