@@ -29,10 +29,10 @@ from smaf.engine.outputs import Places
 _TRAINING = "--recipe light --resize_long 176 288 --crop 152 --batch_size 12"
 _RECIPE = {
     "train_eps": f"{_TRAINING} --lr 2e-4",
-    "gen_fusion": "--recipe light --long_side 224 --no_flip",
+    "gen_fusion": "--recipe light --long_side 224",
     "refine_fusion": "--recipe light --background 0.32",
     "train_fusion": f"{_TRAINING} --lr 1e-4",
-    "gen_pm": "--recipe light --long_side 224 --no_flip",
+    "gen_pm": "--recipe light --long_side 224 --saliency_weight 0.6",
     "train_seg": _TRAINING,
     "test_seg": "--recipe light --long_side 224",
 }
@@ -126,7 +126,6 @@ class _Demo:
         ):
             words = {**self.below, "weights": weights, "out": self.out / rung.maps, **views}
             self.commands.run("gen_fusion", **words)
-        self.commands.run("saliency", data_root=self.data, list="val")  # for the page's pictures
         refined: dict[str, Any] = {
             "list": "val",
             "cam_dir": self.out / FUSED.maps,
@@ -147,7 +146,7 @@ class _Demo:
             words = {**places, "cam_dir": maps, "threshold": best}
             steps.append(self.score(rung.title, rung.maps, **words))
         masks = {**places, "pred_dir": self.out / MASKS}
-        return [*steps, self.score("self-trained + CRF", MASKS, **masks)]
+        return [*steps, self.score("self-trained + saliency + CRF", MASKS, **masks)]
 
     def score(self, title: str, name: str, **options: Any) -> Step:
         """The scores of maps or masks on the list val."""
@@ -178,10 +177,10 @@ def _tell(ladder: Sequence[Step], network: Mapping[str, Any], report: str, secon
     """Print the ladder; raise :class:`InputError` where it does not hold."""
     print("\nmIoU on the demo's list val, at background thresholds chosen on its list train:")
     for step in ladder:
-        print(f"  {step.title:<28} {100 * step.scores['miou']:6.2f} %")
+        print(f"  {step.title:<30} {100 * step.scores['miou']:6.2f} %")
     for title, scores in network.items():
         if title.startswith("network"):
-            print(f"  {title:<28} {100 * scores['miou']:6.2f} %")
+            print(f"  {title:<30} {100 * scores['miou']:6.2f} %")
     plain, eps, _, student = (step.scores["miou"] for step in ladder[:4])
     holds = plain < eps < student
     print(f"plain CAM < EPS < self-trained: {'holds' if holds else 'does NOT hold'}")

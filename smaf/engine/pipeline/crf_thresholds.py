@@ -11,7 +11,7 @@ import numpy as np
 from smaf.core.errors import during
 from smaf.core.fused_maps import fused_path, read_fused
 from smaf.core.images import read_image, read_saliency
-from smaf.core.parallel import map_parallel
+from smaf.core.parallel import map_threads
 from smaf.data.layout import DataRoot
 from smaf.ops import ConfusionMatrix, refine_cams, refined_mask
 
@@ -30,7 +30,7 @@ class _Job:
 
 
 def _counts(job: _Job) -> np.ndarray:
-    """In a worker: (T, C+1, C+1) pixels of the photograph, for each of T thresholds."""
+    """In a thread: (T, C+1, C+1) pixels of the photograph, for each of T thresholds."""
     with during(f"refining the maps of {job.photo}"):
         photo = read_image(job.photo)
         cams = read_fused(job.maps, num_classes=job.num_classes, size=photo.size)
@@ -57,12 +57,13 @@ def mious_after_crf(
     thresholds: Sequence[float],
     *,
     saliency_weight: float = 0.0,
-    num_workers: int = 0,
+    threads: int = 1,
 ) -> list[float]:
     """The mIoU in 0..1 of masks with CRF for each of the background thresholds.
 
     One confusion matrix over the photographs `ids`, which have true masks, and fused maps in the
-    folder `maps`; `saliency_weight` as in :func:`smaf.ops.crf_cams`.
+    folder `maps`; `saliency_weight` as in :func:`smaf.ops.crf_cams`. The CRF frees Python's lock:
+    threads serve, which start at once.
     """
     salient = set(data.shown(ids)) if saliency_weight else set[str]()
     jobs = [
@@ -77,7 +78,7 @@ def mious_after_crf(
         )
         for image_id in ids
     ]
-    counts = sum(map_parallel(_counts, jobs, num_workers=num_workers, what="CRF", chunk=8))
+    counts = sum(map_threads(_counts, jobs, threads=threads, chunk=4))
     scores = []
     for one in np.asarray(counts):
         matrix = ConfusionMatrix(data.num_classes + 1)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from smaf.core.views import Views
 from smaf.engine.pipeline.crf_thresholds import mious_after_crf
 from smaf.engine.pipeline.lists import spread
@@ -107,7 +109,7 @@ class Threshold:
 
     def _after_crf(self, run: Scope, few: Sequence[str], highest: float) -> dict[float, float]:
         """Threshold → mIoU with CRF, from the highest down for as long as it gets better."""
-        workers, found = run.plan.compute.num_workers, dict[float, float]()
+        threads, found = run.plan.compute.threads or torch.get_num_threads(), dict[float, float]()
         for threshold in (round(highest - step, 2) for step in _CRF_STEPS if step < highest):
             (miou,) = mious_after_crf(
                 run.data,
@@ -115,7 +117,7 @@ class Threshold:
                 self.maps,
                 [threshold],
                 saliency_weight=run.saliency_weight(self.key),
-                num_workers=workers,
+                threads=threads,
             )
             found[threshold] = miou
             if miou < max(found.values()):
