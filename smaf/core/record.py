@@ -31,7 +31,7 @@ FREE_BEFORE = (
     "val_list",
     "val_long_side",
 )
-# What options stood for that earlier versions did not have: the first since 0.8, the others 0.9
+# What options stood for that earlier versions did not have: 0.8 the first, 0.10 the last two
 _ABSENT: Mapping[str, Any] = {
     "corrected": False,
     "sharpen": "none",
@@ -42,6 +42,8 @@ _ABSENT: Mapping[str, Any] = {
     "uncertain": "none",
     "save_maps": False,
     "threshold": None,
+    "masks_by": "classifier",
+    "saliency_weight": 0.0,
 }
 
 

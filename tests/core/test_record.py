@@ -71,3 +71,10 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
             record.check_same()
         with pytest.raises(InputError, match=r"run record .*run\.json"):
             record.write(finished=True)
+
+
+def test_masks_of_earlier_versions_are_without_saliency(tmp_path: Path) -> None:
+    RunRecord(tmp_path, SETTINGS).write(finished=True)
+    RunRecord(tmp_path, {**SETTINGS, "saliency_weight": 0.0, "masks_by": "classifier"}).check_same()
+    with pytest.raises(InputError, match=r"saliency_weight was 0\.0, is 0\.6"):
+        RunRecord(tmp_path, {**SETTINGS, "saliency_weight": 0.6}).check_same()

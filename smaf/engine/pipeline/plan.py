@@ -77,6 +77,11 @@ class RunPlan(StagePlan):
     )
     compute: Compute = part(Compute)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.masks_by == "classifier":  # stage 3's masks, which the network learns
+            object.__setattr__(self, "saliency_weight", 0.0)
+
     def steps(self, loop: LoopSettings, photographs: int) -> int:
         """Steps of a training on so many photographs.
 

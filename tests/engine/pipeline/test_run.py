@@ -123,6 +123,17 @@ def test_the_report(finished: RunPlaces) -> None:
     assert lines[0] == "image,quality,scales,crf,saliency" and len(lines) == 9
 
 
+def test_saliency_weighs_in_the_last_masks_alone(finished: RunPlaces) -> None:
+    """The network's masks weigh it; those that it learned do not."""
+    weights = {
+        folder.name: json.loads((folder / "run.json").read_text())[-1]["settings"][
+            "saliency_weight"
+        ]
+        for folder in (finished.pseudo_masks, finished.known_masks)
+    }
+    assert weights == {"pseudo_mask": 0.0, "network_mask": 0.6}
+
+
 def test_masks_by_the_classifier_are_stage_3s(
     finished: RunPlaces, recipe: Path, light: None, tmp_path: Path
 ) -> None:

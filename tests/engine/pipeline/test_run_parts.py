@@ -23,7 +23,7 @@ from smaf.engine.pipeline.notes import Notes
 from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
 from smaf.engine.pipeline.rehearsal import _few, rehearse
-from smaf.engine.pipeline.scope import Scope
+from smaf.engine.pipeline.scope import NETWORK_THRESHOLD, THRESHOLD, Scope
 from smaf.engine.pipeline.steps import method
 from smaf.engine.training.loop import LoopSettings
 
@@ -103,6 +103,19 @@ def test_the_method_and_what_is_left_out(tmp_path: Path) -> None:
     assert "refine_fusion" not in {step.key for step in method(run)}
     plain = {step.key for step in method(scope(tmp_path / "b", saliency=False))}
     assert not plain & {"saliency", "gen_fusion", "refine_fusion", "train_fusion"}
+
+
+def test_which_photographs_need_saliency_maps(tmp_path: Path) -> None:
+    """All where the last masks weigh them, else those that are trained on."""
+    run = scope(tmp_path)
+    assert run.salient_ids == run.lists.photographs and run.salient == "photographs"
+    assert run.saliency_weight(THRESHOLD) == 0.0 and run.saliency_weight(NETWORK_THRESHOLD) == 0.6
+    stage3 = scope(tmp_path / "b", masks_by="classifier")
+    assert stage3.plan.saliency_weight == 0.0
+    assert stage3.salient == "train" and stage3.salient_ids == stage3.lists.train
+    words = (tmp_path / "b/recipe/gen_pm.args").read_text()
+    (tmp_path / "b/recipe/gen_pm.args").write_text(f"{words}--saliency_weight 0.4\n")
+    assert stage3.saliency_weight(THRESHOLD) == 0.4 and stage3.salient == "photographs"
 
 
 @pytest.fixture(autouse=True)
