@@ -67,6 +67,9 @@ def test_an_estimate_is_the_mean_of_what_is_known() -> None:
     assert estimated_quality({"scales": 0.25, "crf": None, "saliency": None}) == 0.25
     assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": 0.5}) == pytest.approx(5.5 / 7)
     assert estimated_quality({"scales": 1.0, "crf": 0.5, "saliency": None}) == pytest.approx(5 / 6)
+    parts = {"scales": 1.0, "crf": 1.0, "saliency": 0.5, "networks": 0.25}
+    assert estimated_quality(parts) == 0.375  # of two networks: with saliency alone
+    assert estimated_quality({**parts, "saliency": None}) == 0.25
 
 
 def test_ranks_as_scipy_has_them() -> None:

@@ -31,7 +31,7 @@ from smaf.ops.quality import (
 from smaf.ops.views import cams_to_mask
 
 T = TypeVar("T")
-_COLUMNS = ("image", "quality", "scales", "crf", "saliency")
+_COLUMNS = ("image", "quality", "scales", "crf", "saliency", "networks")
 _FIX = "make it again with `smaf report`"
 
 
@@ -45,14 +45,21 @@ class Estimate:
     scales: float | None = None
     crf: float | None = None
     saliency: float | None = None
+    networks: float | None = None
     iou: float | None = None
     faults: tuple[str, ...] = ()
 
     @property
     def quality(self) -> float | None:
         """See :func:`smaf.ops.quality.estimated_quality`."""
-        parts = {"scales": self.scales, "crf": self.crf, "saliency": self.saliency}
-        return estimated_quality(parts)
+        return estimated_quality(
+            {
+                "scales": self.scales,
+                "crf": self.crf,
+                "saliency": self.saliency,
+                "networks": self.networks,
+            }
+        )
 
 
 class _Reader:
@@ -101,10 +108,22 @@ def estimate(run: ReportedRun, image_id: str) -> Estimate:
         grey = reader("saliency map", lambda: data.saliency(image_id, size=size))
         if grey is not None:
             saliency = saliency_agreement(mask, np.asarray(grey, dtype=np.float32) / 255.0)
+    networks = _of_two_networks(run, image_id, mask, reader) if run.at.by_network else None
     if _has_truth(run, image_id):
         truth = reader("true mask", lambda: data.mask(image_id, size=size))
         iou = None if truth is None else photograph_iou(mask, truth, classes)
-    return Estimate(scales, crf, saliency, iou, tuple(reader.faults))
+    return Estimate(scales, crf, saliency, networks, iou, tuple(reader.faults))
+
+
+def _of_two_networks(
+    run: ReportedRun, image_id: str, mask: np.ndarray, reader: _Reader
+) -> float | None:
+    """The agreement of the network's mask and stage 3's, the classifier's."""
+    path, classes = run.at.pseudo_masks / f"{image_id}.png", run.data.all_labels[image_id]
+    if not path.is_file():
+        return None
+    other = reader("pseudo mask", lambda: read_mask(path, size=(mask.shape[1], mask.shape[0])))
+    return None if other is None else mask_agreement(other, mask, np.flatnonzero(classes).tolist())
 
 
 def _has_truth(run: ReportedRun, image_id: str) -> bool:
@@ -117,13 +136,14 @@ def _has_truth(run: ReportedRun, image_id: str) -> bool:
 def write_quality(path: Path, estimates: Mapping[str, Estimate]) -> None:
     """Write the CSV table of estimates, a row an image; an empty cell is not known.
 
-    The columns are image, quality, scales, crf and saliency; values are in 0..1, higher is better.
+    The columns are image, quality and its parts; values are in 0..1, higher is better.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for image_id, found in estimates.items():
-        values = (found.quality, found.scales, found.crf, found.saliency)
+        parts = (found.scales, found.crf, found.saliency, found.networks)
+        values = (found.quality, *parts)
         writer.writerow([image_id, *("" if value is None else f"{value:.4f}" for value in values)])
     write_text(path, stream.getvalue())
 

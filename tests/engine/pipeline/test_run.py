@@ -26,6 +26,7 @@ from smaf.engine.outputs import Output
 from smaf.engine.pipeline import RunPlaces, network, run_all
 from smaf.engine.pipeline import estimate as estimating
 from smaf.engine.pipeline.notes import Notes
+from smaf.ops.quality import mask_agreement
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,14 @@ def test_the_report(finished: RunPlaces) -> None:
     for text in ("pseudo masks, with CRF", "network, fused maps", "self-training", "Settings"):
         assert text in page
     lines = (finished.logdir / "quality.csv").read_text().splitlines()
-    assert lines[0] == "image,quality,scales,crf,saliency" and len(lines) == 9
+    assert lines[0] == "image,quality,scales,crf,saliency,networks" and len(lines) == 9
+    for line in lines[1:]:  # the mean of two agreements: with saliency, and with stage 3's mask
+        name, *values = line.split(",")
+        shown = PICTURES[name][2]
+        masks = [read_mask(f / f"{name}.png") for f in (finished.pseudo_masks, finished.masks)]
+        both = mask_agreement(*masks, shown)
+        assert float(values[4]) == pytest.approx(both, abs=1e-4)
+        assert float(values[0]) == pytest.approx((both + float(values[3])) / 2, abs=1e-4)
 
 
 def test_saliency_weighs_in_the_last_masks_alone(finished: RunPlaces) -> None:
