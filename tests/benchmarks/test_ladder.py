@@ -34,17 +34,23 @@ def test_the_ladder(ladder: ModuleType, tmp_path: Path, capsys: pytest.CaptureFi
     (root / "ImageSets/Segmentation/some.txt").write_text("p1\np4\n")
     words = ["--data_root", root, "--out", out, "--recipe", write_recipe(tmp_path / "recipe")]
     words += ["--train_on", "train", "--choose_on", "some", "--seeds", "7"]
-    ladder.main([*map(str, words), "--rungs", *RUNGS])
+    ladder.main([*map(str, words), "--saliency_weight", "0.6", "--rungs", *RUNGS])
     assert (out / "held_out/list.txt").read_text().split() == ["p0", "p2", "p3", "p5"]
     rows = json.loads((out / "seed_7/ladder.json").read_text())["rows"]
-    assert list(rows) == [f"{rung}{crf}" for rung in RUNGS for crf in ("", " + CRF")]
+    assert list(rows) == [f"{rung}{crf}" for rung in RUNGS for crf in ("", *ladder.MORE)]
     chosen = json.loads((out / "held_out/ladder.json").read_text())["rows"]
     for rung in RUNGS:
         sweep = f"sweep_{rung.replace(', ', '_').replace(' ', '_')}.json"
         best = json.loads((out / "held_out" / sweep).read_text())["threshold"]
         assert chosen[rung]["threshold"] == best
         tried = {round(best + step, 2) for step in ladder.CRF_STEPS}
-        assert chosen[f"{rung} + CRF"]["threshold"] in tried
+        assert {chosen[rung + more]["threshold"] for more in ladder.MORE} <= tried
+        folder = out / "seed_7" / rung.replace(", ", "_").replace(" ", "_")
+        for more, weight in (("", 0.0), (" + CRF", 0.0), (" + saliency + CRF", 0.6)):
+            ending = {"": "", " + CRF": "_crf"}.get(more, "_crf_salient")
+            name = f"masks_{chosen[rung + more]['threshold']:.2f}{ending}"
+            made = json.loads((folder / name / "run.json").read_text())[-1]["settings"]
+            assert made["saliency_weight"] == weight
     # the network's maps of known classes are scaled as stage 1's; each round learns its own masks
     maps = read_fused(out / "seed_7/cam_network_val/p6.npz", num_classes=3)
     assert all(np.max(plane) == pytest.approx(1.0, abs=2e-3) for plane in maps.values())
@@ -52,6 +58,7 @@ def test_the_ladder(ladder: ModuleType, tmp_path: Path, capsys: pytest.CaptureFi
     for folder in ("segmenter_masks", "segmenter_2_masks"):
         made = json.loads((out / f"seed_7/{folder}/run.json").read_text())[-1]["settings"]
         assert made["crf"] == "maps" and made["threshold"] == 0.38
+        assert made["saliency_weight"] == 0.0  # networks learn masks without
         taught.append(made["contents of --cam_dir"])
     assert taught[0] != taught[1]
     table = (out / "ladder.md").read_text()

@@ -55,6 +55,7 @@ def _sizes(run: Scope, views: Views) -> dict[str, Any]:
 
 _CRF_STEPS = (0.0, 0.04, 0.08, 0.12, 0.16)  # below the best one without CRF
 _CRF_PHOTOGRAPHS = 60
+_CRF_AT_ONCE = 2  # a photograph of 2 million pixels, the most, takes 1 GB
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Threshold:
 
     def _after_crf(self, run: Scope, few: Sequence[str], highest: float) -> dict[float, float]:
         """Threshold → mIoU with CRF, from the highest down for as long as it gets better."""
-        threads, found = run.plan.compute.threads or torch.get_num_threads(), dict[float, float]()
+        threads = min(run.plan.compute.threads or torch.get_num_threads(), _CRF_AT_ONCE)
+        found = dict[float, float]()
         for threshold in (round(highest - step, 2) for step in _CRF_STEPS if step < highest):
             (miou,) = mious_after_crf(
                 run.data,
