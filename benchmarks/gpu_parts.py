@@ -29,7 +29,7 @@ from smaf.data.layout import open_data
 from smaf.engine.outputs import CLASSIFIER, SEGMENTER
 from smaf.models import DEEPLAB, build_classifier, build_network, build_segmenter, read_checkpoint
 from smaf.models.classifier import RESNET38
-from smaf.models.timm_bodies import LIGHT
+from smaf.models.efficientnet_lite import LIGHT
 from smaf.ops import fuse_cams, torch_mean_maps
 
 Entry = dict[str, Any]

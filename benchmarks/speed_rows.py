@@ -10,7 +10,7 @@ from speed_work import Ground, Work, crf_of_labels, crf_of_softmax, evaluate, fu
 from steps import Step
 
 from smaf.models.classifier import RESNET38
-from smaf.models.timm_bodies import LIGHT
+from smaf.models.efficientnet_lite import LIGHT
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from smaf.models import Trainable
 from smaf.models.classifier import ClassifierOutput, ResNet38Classifier
-from smaf.models.timm_bodies import LIGHT
+from smaf.models.efficientnet_lite import LIGHT
 
 
 def plain(model: Trainable) -> Trainable | PlainResNet38:

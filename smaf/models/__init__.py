@@ -7,12 +7,12 @@ from smaf.models.build import IMAGENET, build_classifier, build_network, build_s
 from smaf.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ClassifierOutput
 from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.efficientnet_lite import LIGHT
 from smaf.models.facts import facts_of
 from smaf.models.folding import for_inference
 from smaf.models.loading import load_checkpoint
 from smaf.models.published import widen_eps_head
 from smaf.models.segmenter import Segmenter
-from smaf.models.timm_bodies import LIGHT
 from smaf.models.trainable import Trainable
 
 __all__ = [

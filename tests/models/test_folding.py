@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from smaf.models import LIGHT, build_classifier, build_segmenter, folding, for_inference
-from smaf.models.lite0 import EfficientNetLite0
+from smaf.models.efficientnet_lite import EfficientNetLite
 
 SIZES = [(64, 96), (65, 97), (33, 40), (90, 71), (17, 16)]
 
@@ -41,8 +41,8 @@ def test_the_folded_backbone_gives_the_same_features(
 ) -> None:
     if not fused:  # a PyTorch without oneDNN
         monkeypatch.setattr(folding, "_fuses", lambda: False)
-    body = trained(EfficientNetLite0(output_stride=stride))
-    folded = folding.FoldedLite0(body)
+    body = trained(EfficientNetLite(output_stride=stride))
+    folded = folding.FoldedLite(body)
     with torch.no_grad():
         for size in SIZES:
             for count in (1, 2):
@@ -81,7 +81,7 @@ def test_others_come_back_as_they_are() -> None:
 
 def test_activations_in_place_leave_gradients_as_they_were() -> None:
     """ReLU6 in place of a new tensor: the gradient of the first layer, by finite differences."""
-    body = trained(EfficientNetLite0(output_stride=16)).double()
+    body = trained(EfficientNetLite(output_stride=16)).double()
     x = images((32, 32)).double().requires_grad_()
     body(x).square().mean().backward()
     assert x.grad is not None

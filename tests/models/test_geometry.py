@@ -13,7 +13,7 @@ from torch import nn
 from smaf.core.errors import InputError
 from smaf.models import LIGHT, build_classifier
 from smaf.models.depthwise import DilatedDepthwise, speed_up_depthwise
-from smaf.models.lite0 import Conv2dSame, EfficientNetLite0, conv_norm
+from smaf.models.efficientnet_lite import LITE_NAMES, Conv2dSame, EfficientNetLite, conv_norm
 from smaf.models.timm_backbone import TimmBackbone
 
 # TensorFlow's padding looks to the right, symmetric padding to the left, patches look straight
@@ -64,23 +64,27 @@ def test_cells_look_where_resizing_takes_them_to_be(name: str) -> None:
     assert 3.0 < away < 9.0 if name == LIGHT else away == pytest.approx(-8.0, abs=1.0)
 
 
-@pytest.mark.parametrize("stride", [8, 16, 32])
-def test_lite0_is_timms(stride: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [(LIGHT, 8), (LIGHT, 16), (LIGHT, 32), *((name, 16) for name in LITE_NAMES[1:])],
+)
+def test_efficientnet_lite_is_timms(name: str, stride: int) -> None:
     torch.manual_seed(0)
-    theirs = timm.create_model(LIGHT, num_classes=0, global_pool="", output_stride=stride).eval()
+    theirs = timm.create_model(name, num_classes=0, global_pool="", output_stride=stride).eval()
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.1)
-    ours = EfficientNetLite0(output_stride=stride).eval()
+    ours = EfficientNetLite(name, output_stride=stride).eval()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
-    images = torch.randn(2, 3, 97, 130)
-    torch.testing.assert_close(ours(images), theirs(images), atol=2e-4, rtol=1e-4)
+    ours, theirs = ours.double(), theirs.double()
+    images = torch.randn(2, 3, 97, 130, dtype=torch.float64)
+    torch.testing.assert_close(ours(images), theirs(images))
     both = [net.train()(images) for net in (ours, theirs)]  # free BatchNorm
-    torch.testing.assert_close(both[0], both[1], atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(*both)
 
 
 @pytest.mark.parametrize("norm_trains", [False, True])

