@@ -32,6 +32,7 @@ from smaf.engine.training.loop import LoopSettings, Task, Training
 from smaf.engine.training.validation import Validation
 from smaf.models import HEADS, Trainable
 
+_CRF_AT_ONCE = 2  # a photograph of 2 million pixels, the most, takes 1 GB
 Stage = TypeVar("Stage", bound="StagePlan")
 Net = TypeVar("Net", bound=Trainable)
 AUTO = "auto"  # of --head: the weights' own
@@ -106,7 +107,10 @@ class Compute(Options):
         choices=(*PRECISIONS, AUTO_PRECISION),
     )
     num_workers: int = option(
-        2, "processes that read photographs or run the CRF", within=NOT_NEGATIVE, role=Role.RUN
+        2,
+        "processes that read photographs or run the CRF; 0: threads of this one run the CRF",
+        within=NOT_NEGATIVE,
+        role=Role.RUN,
     )
     threads: int | None = option(
         None,
@@ -283,3 +287,8 @@ def corrected_option(role: Role = Role.RESULT) -> Any:
 def listed_as(default: str) -> Any:
     """The field `list_name` of a plan whose default list is another one."""
     return redeclared(StagePlan, "list_name", default)
+
+
+def crf_threads(threads: int | None = None) -> int:
+    """How many CRF run at once in one process: its threads, by default PyTorch's; at most two."""
+    return min(threads or torch.get_num_threads(), _CRF_AT_ONCE)

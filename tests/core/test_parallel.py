@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -43,6 +45,36 @@ def test_results_keep_their_order_and_errors_end_the_work(num_workers: int) -> N
     with pytest.raises(ZeroDivisionError) as caught:
         map_parallel(fail, range(4), **options)  # type: ignore[arg-type]
     assert caught.value.during == "doing 2"  # type: ignore[attr-defined]
+
+
+def test_threads_work_at_once_and_keep_the_order_and_the_first_error() -> None:
+    options: dict[str, Any] = {"num_workers": 0, "what": "test", "threads": 2}
+    both = threading.Barrier(2)  # one thread alone would wait until it breaks
+
+    def meet(value: int) -> int:
+        both.wait(timeout=30)
+        return 2 * value
+
+    assert map_parallel(meet, range(6), **options) == [0, 2, 4, 6, 8, 10]
+    done: list[int] = []
+
+    def refuse_first(value: int) -> None:
+        if not value:
+            raise InputError("the first is refused")
+        time.sleep(0.01)
+        done.append(value)
+
+    with pytest.raises(InputError, match="the first is refused"):
+        map_parallel(refuse_first, range(500), **options)
+    assert len(done) < 400  # what had not begun was dropped
+    with conveyor(0, tasks=6, threads=2) as belt:
+        for value in range(6):
+            belt.put(meet, value)
+    with (
+        pytest.raises(InputError, match="the first is refused"),
+        conveyor(1, tasks=9, threads=2) as belt,
+    ):
+        belt.put(refuse_first, 0)
 
 
 def test_a_killed_worker_is_told() -> None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from smaf.core.views import Views
 from smaf.engine.pipeline.crf_thresholds import mious_after_crf
 from smaf.engine.pipeline.lists import spread
 from smaf.engine.pipeline.scope import NETWORK_THRESHOLD, THRESHOLD, Scope
 from smaf.engine.pipeline.step import OwnStep, made
+from smaf.engine.plans import crf_threads
 from smaf.engine.stages.evaluate import EvaluationPlan, evaluate
 from smaf.engine.stages.gen_fusion import FusionPlan
 from smaf.engine.stages.gen_pm import MaskPlan
@@ -55,7 +54,6 @@ def _sizes(run: Scope, views: Views) -> dict[str, Any]:
 
 _CRF_STEPS = (0.0, 0.04, 0.08, 0.12, 0.16)  # below the best one without CRF
 _CRF_PHOTOGRAPHS = 60
-_CRF_AT_ONCE = 2  # a photograph of 2 million pixels, the most, takes 1 GB
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Threshold:
 
     def _after_crf(self, run: Scope, few: Sequence[str], highest: float) -> dict[float, float]:
         """Threshold → mIoU with CRF, from the highest down for as long as it gets better."""
-        threads = min(run.plan.compute.threads or torch.get_num_threads(), _CRF_AT_ONCE)
+        threads = crf_threads(run.plan.compute.threads)
         found = dict[float, float]()
         for threshold in (round(highest - step, 2) for step in _CRF_STEPS if step < highest):
             (miou,) = mious_after_crf(

@@ -31,6 +31,7 @@ from smaf.engine.plans import (
     Compute,
     StagePlan,
     attention_option,
+    crf_threads,
     head_option,
     listed_as,
     proposals_option,
@@ -296,8 +297,9 @@ def _make(masks: _Masks, source: Source, run: OutputRun, *, num_workers: int) ->
     stopped = [image_id for image_id in run.todo if masks.has_raw(image_id)]
     left = set(run.todo) - set(stopped)
     fresh = [image_id for image_id in run.todo if image_id in left]
+    workers, threads = (num_workers, crf_threads()) if masks.refines else (0, 1)
     with (
-        conveyor(num_workers if masks.refines else 0, tasks=len(run.todo)) as belt,
+        conveyor(workers, tasks=len(run.todo), threads=threads) as belt,
         closing(source(fresh)) as results,
     ):
         for fused in results:

@@ -18,7 +18,7 @@ from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_fused, require_fused
 from smaf.engine.outputs import Output, Places, image_run, settings_of
-from smaf.engine.plans import StagePlan, sharpen_option
+from smaf.engine.plans import StagePlan, crf_threads, sharpen_option
 from smaf.engine.refining import MapsJob, write_refined_maps
 from smaf.engine.saliency import check_saliency
 
@@ -53,7 +53,9 @@ class RefinementPlan(StagePlan):
     )
     crf: bool = option(True, "refine by edges; without, by saliency alone")
     sharpen: str = sharpen_option("before that, or with --no_crf in its place, sharpen the maps")
-    num_workers: int = option(2, "processes that run the CRF", within=NOT_NEGATIVE, role=Role.RUN)
+    num_workers: int = option(
+        2, "processes that run the CRF; 0: threads of this one", within=NOT_NEGATIVE, role=Role.RUN
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,5 +115,6 @@ def refine_fusion(data: DataRoot, plan: RefinementPlan, output: Output | Path | 
                 what="refine",
                 chunk=2,
                 quiet=distributed.rank() > 0,
+                threads=crf_threads(),
             )
     return output.folder

@@ -28,7 +28,7 @@ from smaf.engine import distributed
 from smaf.engine.distributed import process_group
 from smaf.engine.fused import check_fused, read_ahead
 from smaf.engine.outputs import Output, Places, image_run, settings_of
-from smaf.engine.plans import Compute, StagePlan, listed_as, proposals_option
+from smaf.engine.plans import Compute, StagePlan, crf_threads, listed_as, proposals_option
 from smaf.engine.precision import inference_trial, with_precision
 from smaf.engine.predicting import Network, open_network
 from smaf.engine.predicting.torch_network import TorchNetwork
@@ -199,7 +199,8 @@ def _make(
 ) -> None:
     """Write the masks of `ids`; the CRF works beside the networks."""
     told, rule = False, plan.rule
-    with conveyor(plan.compute.num_workers if plan.crf else 0, tasks=len(ids)) as belt:
+    workers, threads = (plan.compute.num_workers, crf_threads()) if plan.crf else (0, 1)
+    with conveyor(workers, tasks=len(ids), threads=threads) as belt:
         for image_id, photo, found in _segmented(networks, data, ids, plan):
             maps, size = found.mean(), 0
             if plan.crf:  # the workers' input, halved
