@@ -41,13 +41,14 @@ class SegmenterInfo:
     """What a segmentation network's checkpoint says of it.
 
     `num_classes` counts background; `class_names` are those of the mask's values 1, 2 …, and empty
-    where the checkpoint names none.
+    where the checkpoint names none. With `decoder` the logits are at stride 4.
     """
 
     name: str
     num_classes: int
     output_stride: int
     class_names: tuple[str, ...]
+    decoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,15 @@ def parse_segmenter(value: object, where: str) -> SegmenterInfo:
         f"{where}, info",
         _FIX,
         required=("name", "num_classes", "output_stride", "class_names"),
+        optional=("decoder",),
     )
     count = fields.integer("num_classes", 2, MAX_CLASSES + 1)
     return SegmenterInfo(
-        _network(fields, "name"), count, _stride(fields), _class_names(fields, count - 1)
+        _network(fields, "name"),
+        count,
+        _stride(fields),
+        _class_names(fields, count - 1),
+        fields.flag("decoder"),
     )
 
 

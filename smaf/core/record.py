@@ -31,7 +31,7 @@ FREE_BEFORE = (
     "val_list",
     "val_long_side",
 )
-# What options stood for that earlier versions did not have: 0.8 the first, 0.10 the last two
+# What options stood for that earlier versions did not have: 0.8 the first, 0.11 the last
 _ABSENT: Mapping[str, Any] = {
     "corrected": False,
     "sharpen": "none",
@@ -44,6 +44,7 @@ _ABSENT: Mapping[str, Any] = {
     "threshold": None,
     "masks_by": "classifier",
     "saliency_weight": 0.0,
+    "decoder": False,
 }
 
 

@@ -69,7 +69,12 @@ def build_classifier(
 
 
 def build_segmenter(
-    name: str, *, num_classes: int, pretrained: Start = None, output_stride: int | None = None
+    name: str,
+    *,
+    num_classes: int,
+    pretrained: Start = None,
+    output_stride: int | None = None,
+    decoder: bool = False,
 ) -> Segmenter:
     """Build a segmentation network for stage 4, in evaluation mode.
 
@@ -84,6 +89,8 @@ def build_segmenter(
             EPS head is taken over, too.
         output_stride: of a timm model, 8, 14 or 16 (default: a vision transformer's own, its patch
             size; else 16); DeepLab-V2 runs at 8.
+        decoder: an EfficientNet-Lite's logits at stride 4, by its features there; it starts with
+            the logits of weights without it.
 
     Raises:
         InputError: an unknown name, or weights of another network; it names the difference.
@@ -99,12 +106,12 @@ def build_segmenter(
         raise InputError(
             f"--network {name}: ResNet-38 is a classifier here; expected {DEEPLAB} or a timm model"
         )
+    if name == DEEPLAB and decoder:
+        raise InputError(f"{DEEPLAB} has no decoder: leave --decoder out, or take another network")
     stride, hub = _stride(name, output_stride), _from_hub(name, pretrained)
-    model: Segmenter
     if name == DEEPLAB:
-        model = MultiScaleDeepLabV2(num_classes)
-    else:
-        model = LightSegmenter(name, num_classes, output_stride=stride, hub=hub)
+        return _started(MultiScaleDeepLabV2(num_classes), pretrained)
+    model = LightSegmenter(name, num_classes, output_stride=stride, fine=decoder, hub=hub)
     return _started(model, pretrained)
 
 
@@ -121,6 +128,7 @@ def build_network(checkpoint: Checkpoint) -> Classifier | Segmenter:
                 segmenter.name,
                 num_classes=segmenter.num_classes,
                 output_stride=segmenter.output_stride,
+                decoder=segmenter.decoder,
             )
         elif (classifier := checkpoint.classifier) is not None:
             network = build_classifier(

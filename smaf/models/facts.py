@@ -16,7 +16,13 @@ def info_of(
         return ClassifierInfo(
             model.backbone_name, model.head, model.num_classes, model.output_stride, class_names
         )
-    return SegmenterInfo(model.backbone_name, model.num_classes, model.output_stride, class_names)
+    return SegmenterInfo(
+        model.backbone_name,
+        model.num_classes,
+        model.output_stride,
+        class_names,
+        model.decoder is not None,
+    )
 
 
 def facts_of(

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from smaf.models.efficientnet_lite import Block, EfficientNetLite
+from smaf.models.efficientnet_lite import FINE_STAGE, Block, EfficientNetLite
 
 _STRIP_FLOATS = 1 << 21  # of a strip's wide maps
 Net = TypeVar("Net", bound=nn.Module)
@@ -115,16 +115,24 @@ class FoldedLite(nn.Module):
         self.blocks = nn.ModuleList(
             FoldedBlock(block) for block in body.modules() if isinstance(block, Block)
         )
+        self.fine_channels = body.fine_channels
+        finer = body.blocks[: FINE_STAGE + 1].modules()
+        self.fine_block = sum(isinstance(module, Block) for module in finer) - 1
         self.head = FoldedConv(body.conv_head, body.bn2, act=True)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, 1280, h, w), as the network itself."""
+        return self.with_fine(images)[0]
+
+    def with_fine(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The features, and those at stride 4, as the network itself."""
         turned = images.flip(2, 3).contiguous(memory_format=torch.channels_last)
-        turned = self.stem(turned)
-        for block in self.blocks:
+        turned = fine = self.stem(turned)
+        for index, block in enumerate(self.blocks):
             turned = block(turned)
+            fine = turned if index == self.fine_block else fine
         features: Tensor = self.head(turned)
-        return features.flip(2, 3)
+        return features.flip(2, 3), fine.flip(2, 3)
 
 
 class FoldedBlock(nn.Module):

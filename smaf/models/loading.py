@@ -105,6 +105,11 @@ def _for_segmenter(model: Segmenter, checkpoint: Checkpoint) -> dict[str, Tensor
                 ("class count with background", info.num_classes, model.num_classes),
             ),
         )
+        if info.decoder and model.decoder is None:
+            raise InputError(
+                f"weights {path} have a decoder, the model has none: build it with one "
+                "(--decoder), or name other weights"
+            )
     if start is not None and start.backbone != model.backbone_name:
         raise InputError(
             f"weights {path} are a classifier with the backbone {start.backbone}, the network is "
@@ -113,7 +118,7 @@ def _for_segmenter(model: Segmenter, checkpoint: Checkpoint) -> dict[str, Tensor
     head = model.head_keys()
     for stripped in peeled(checkpoint.state):
         if any(key in stripped for key in head):
-            return stripped
+            return model.completed(stripped)
         try:
             backbone = model.backbone_state(stripped)
         except (LookupError, ValueError, RuntimeError) as error:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from smaf.core.errors import InputError
+from smaf.models.efficientnet_lite import FINE_STRIDE, LITE_NAMES
 from smaf.models.timm_backbone import TimmBackbone
 from smaf.models.timm_states import fitted_state
 from smaf.models.trainable import Trainable
@@ -39,6 +44,43 @@ class ASPP(nn.Module):
         return total
 
 
+class FineDecoder(nn.Module):
+    """What features at stride 4 add to coarse logits: edges, and small objects.
+
+    The coarse logits are brought to stride 4; their softmax and the fine features, reduced to
+    `width` channels, go through two 3×3 convolutions, whose result is added (after DeepLab-V3+'s
+    decoder, Chen et al., ECCV 2018). The last layer starts at 0: nothing is added at first.
+    """
+
+    def __init__(self, channels: int, num_classes: int, width: int = 32) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, width, 1)
+        self.mix = nn.Conv2d(width + num_classes, width, 3, padding=1)
+        self.smooth = nn.Conv2d(width, width, 3, padding=1)
+        self.add = nn.Conv2d(width, num_classes, 1)
+        for conv in (self.reduce, self.mix, self.smooth):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(self.add.weight)
+        for conv in (self.reduce, self.mix, self.smooth, self.add):
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, logits: Tensor, fine: Tensor, times: int) -> Tensor:
+        """(N, T, h, w) and (N, D, H, W) of `times` the cells a side → (N, T, H, W).
+
+        The last of the coarse cells may reach beyond the fine ones.
+        """
+        size = [times * side for side in logits.shape[2:]]
+        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        for axis in (2, 3):
+            kept = torch.arange(fine.shape[axis], device=fine.device)
+            logits = logits.index_select(axis, kept)
+        mixed = torch.cat([F.relu(self.reduce(fine)), logits.softmax(dim=1)], dim=1)
+        mixed = F.relu(self.smooth(F.relu(self.mix(mixed))))
+        added: Tensor = self.add(mixed)
+        return logits + added
+
+
 class Segmenter(Trainable):
     """Segmentation network of stage 4; made by :func:`smaf.models.build_segmenter`.
 
@@ -56,6 +98,7 @@ class Segmenter(Trainable):
         super().__init__()
         self.backbone_name, self.num_classes = name, num_classes
         self.mean, self.std = tuple(mean), tuple(std)
+        self.decoder: FineDecoder | None = None
 
     @property
     def described(self) -> str:
@@ -79,15 +122,33 @@ class Segmenter(Trainable):
         """
         raise NotImplementedError
 
+    def completed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of this network without parts that start as they are made."""
+        return dict(state)
+
 
 class LightSegmenter(Segmenter):
-    """A timm backbone (`backbone.body.…`) and an ASPP head (`aspp.c0` …)."""
+    """A timm backbone (`backbone.body.…`) and an ASPP head (`aspp.c0` …).
+
+    With `fine` a decoder (`decoder.…`), on EfficientNet-Lite, gives the logits at stride 4.
+    """
 
     head_modules = ("aspp",)
+    fresh_modules = ("decoder",)
 
     def __init__(
-        self, name: str, num_classes: int, *, output_stride: int | None = None, hub: bool = False
+        self,
+        name: str,
+        num_classes: int,
+        *,
+        output_stride: int | None = None,
+        fine: bool = False,
+        hub: bool = False,
     ) -> None:
+        if fine and name not in LITE_NAMES:
+            raise InputError(
+                f"the decoder needs one of {', '.join(LITE_NAMES)} as network, not {name}"
+            )
         backbone = TimmBackbone(name, output_stride=output_stride, pretrained=hub)
         super().__init__(name, num_classes, mean=backbone.mean, std=backbone.std)
         self.output_stride = backbone.output_stride
@@ -95,10 +156,21 @@ class LightSegmenter(Segmenter):
         self.frozen = tuple(f"backbone.{layer}" for layer in backbone.unused)
         rates = tuple(rate * 16 // backbone.output_stride for rate in LIGHT_RATES)
         self.aspp = ASPP(backbone.channels, num_classes, rates)
+        if fine:
+            body: Any = backbone.body
+            self.decoder = FineDecoder(body.fine_channels, num_classes)
 
     def forward(self, images: Tensor) -> list[Tensor] | Tensor:
-        """(N, 3, H, W) normalised RGB images → logits (N, T, ⌈H/s⌉, ⌈W/s⌉); in training a list."""
-        logits: Tensor = self.aspp(self.backbone(images))
+        """(N, 3, H, W) normalised RGB images → logits (N, T, ⌈H/s⌉, ⌈W/s⌉); in training a list.
+
+        With a decoder s is 4.
+        """
+        if self.decoder is None:
+            logits: Tensor = self.aspp(self.backbone(images))
+        else:
+            features, fine = self.backbone.with_fine(images)
+            times = self.output_stride // FINE_STRIDE
+            logits = self.decoder(self.aspp(features), fine, times)
         return [logits] if self.training else logits
 
     def backbone_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,4 +197,12 @@ class LightSegmenter(Segmenter):
             # a 1×1 convolution
             kept |= {key: own[key] * 0.0 for key in own if key.startswith("aspp.")}
             kept["aspp.c0.weight"][:, :, 1, 1] = head.roll(1, dims=0)[:, :, 0, 0]
+            return self.completed(kept)
         return kept
+
+    def completed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of a network without a decoder, and those that this one's starts with."""
+        if any(key.startswith("decoder.") for key in state):
+            return dict(state)
+        own = self.state_dict()
+        return {**state, **{key: own[key] for key in own if key.startswith("decoder.")}}

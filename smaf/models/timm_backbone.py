@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from smaf.core.errors import InputError
 from smaf.models.depthwise import speed_up_depthwise
-from smaf.models.efficientnet_lite import LITE_NAMES
+from smaf.models.efficientnet_lite import FINE_SHIFT, FINE_STRIDE, LITE_NAMES
 from smaf.models.timm_bodies import level_body, patch_stride, whole_body
 
 _LITE_CONFIG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
@@ -116,20 +116,54 @@ class TimmBackbone(nn.Module):
         """(N, 3, H, W) normalised images → features (N, D, ⌈H/s⌉, ⌈W/s⌉)."""
         if self.pads:  # timm does, to whole patches
             return self._features(images)
-        s, (height, width) = self.output_stride, images.shape[2:]
-        skip = int(self.shift < 0)  # cells that the padding adds on the left and above
-        before = round(s * skip + self.shift)  # 8 at stride 16
-        ends = [
-            skip + (size + s - 1) // s for size in (height, width)
-        ]  # ONNX rounds negative quotients otherwise
-        # Whole cells, so that every stride halves an even size; at least as many as are kept
-        grain = self.grain
+        return self._cut(self._features(self._padded(images)), images)
+
+    def with_fine(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The features, and those of stride 4 of an EfficientNet-Lite: (N, D', ⌈H/4⌉, ⌈W/4⌉).
+
+        The latter's cells look at most 2 pixels away from their places.
+        """
+        body: Any = self.body
+        features, fine = body.with_fine(self._padded(images))
+        skipped = round((self._before - FINE_SHIFT) / FINE_STRIDE)
+        for axis in (2, 3):
+            cells = (images.shape[axis] + FINE_STRIDE - 1) // FINE_STRIDE
+            kept = torch.arange(skipped, skipped + cells, device=fine.device)
+            fine = fine.index_select(axis, kept.clamp(max=fine.shape[axis] - 1))
+        return self._cut(features, images), fine
+
+    @property
+    def _skipped(self) -> int:
+        """Cells that the padding adds on the left and above."""
+        return int(self.shift < 0)
+
+    @property
+    def _before(self) -> int:
+        """Pixels that the padding adds on the left and above: 8 at stride 16."""
+        return round(self.output_stride * self._skipped + self.shift)
+
+    def _ends(self, images: Tensor) -> list[int]:
+        """The cells, downwards and to the right, after which no pixel of the images is left."""
+        s = self.output_stride  # ONNX rounds negative quotients otherwise
+        return [self._skipped + (size + s - 1) // s for size in images.shape[2:]]
+
+    def _padded(self, images: Tensor) -> Tensor:
+        """Images of whole cells, so that every stride halves an even size."""
+        before, grain = self._before, self.grain
         below, right = (
-            ((end * s if skip else size + before) + grain - 1) // grain * grain - size - before
-            for size, end in zip((height, width), ends, strict=True)
+            ((end * self.output_stride if self._skipped else size + before) + grain - 1)
+            // grain
+            * grain
+            - size
+            - before
+            for size, end in zip(images.shape[2:], self._ends(images), strict=True)
         )
-        features = self._features(F.pad(images, (before, right, before, below)))
-        if not self.shift and grain == s:
+        return F.pad(images, (before, right, before, below))
+
+    def _cut(self, features: Tensor, images: Tensor) -> Tensor:
+        """The features without the cells that the padding added."""
+        skip, ends = self._skipped, self._ends(images)
+        if not self.shift and self.grain == self.output_stride:
             return features
         if (
             torch.compiler.is_compiling()

@@ -18,11 +18,13 @@ class Trainable(nn.Module):
 
     BatchNorm stays frozen in training (running statistics, no gradient to its weights) unless
     `freeze_batchnorm` is set to False; so do the layers in `frozen`. The layers below
-    `head_modules` are new: they learn faster.
+    `head_modules` and `fresh_modules` are new: they learn faster, the latter whatever the weights
+    that a training starts from.
     """
 
     backbone_name: str
     head_modules: tuple[str, ...] = ()
+    fresh_modules: tuple[str, ...] = ()
     frozen: tuple[str, ...] = ()
     freeze_batchnorm: bool = True
 
@@ -47,8 +49,8 @@ class Trainable(nn.Module):
         raise NotImplementedError
 
     def head_keys(self) -> set[str]:
-        """The keys of the state dict that belong to the layers in `head_modules`."""
-        places = tuple(f"{name}." for name in self.head_modules)
+        """The keys of the state dict that belong to the new layers."""
+        places = tuple(f"{name}." for name in (*self.head_modules, *self.fresh_modules))
         return {key for key in self.state_dict() if key.startswith(places)}
 
     def freeze(self, layers: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from smaf.engine.predicting.onnx_network import OnnxNetwork
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.program_network import ProgramNetwork
 from smaf.engine.predicting.torch_network import TorchNetwork
-from smaf.models import PredictSettings, build_segmenter, write_checkpoint
+from smaf.models import LIGHT, PredictSettings, build_segmenter, write_checkpoint
 from smaf.models.deeplab import MultiScaleDeepLabV2
 from smaf.models.export import can_export, export_onnx, export_program
 
@@ -34,10 +34,16 @@ SETTINGS = PredictSettings(
 
 @needs_export
 @pytest.mark.slow
-def test_exports_are_the_same_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoder", [False, True])
+def test_exports_are_the_same_network(decoder: bool, tmp_path: Path) -> None:
     """ONNX and the program against PyTorch, odd sizes and any batch."""
     torch.manual_seed(0)
-    model = build_segmenter("test_efficientnet", num_classes=4)
+    model = build_segmenter(
+        LIGHT if decoder else "test_efficientnet", num_classes=4, decoder=decoder
+    )
+    if model.decoder is not None:
+        torch.nn.init.normal_(model.decoder.add.weight)
+    stride = 4 if decoder else 16
     write_checkpoint(tmp_path / "s.pth", model, CLASSES, predict=SETTINGS)
     export_onnx(tmp_path / "s.onnx", model, CLASSES, predict=SETTINGS)
     export_program(tmp_path / "s.pt2", model, CLASSES, predict=SETTINGS)
@@ -53,7 +59,7 @@ def test_exports_are_the_same_network(tmp_path: Path) -> None:
             expected = model(torch.from_numpy(images)).numpy()
         for network in networks:
             logits = network.cam(images)
-            assert logits.shape == (shape[0], 4, -(-shape[2] // 16), -(-shape[3] // 16))
+            assert logits.shape == (shape[0], 4, -(-shape[2] // stride), -(-shape[3] // stride))
             np.testing.assert_allclose(
                 np.roll(logits, 1, axis=1), expected, atol=1e-4 * max(1, np.abs(expected).max())
             )

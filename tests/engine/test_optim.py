@@ -70,11 +70,12 @@ def test_groups_hold_each_trainable_parameter_once() -> None:
             "body": nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)),
             "cov_feat": nn.Conv2d(4, 2, 1),
             "fc8": nn.Conv2d(2, 3, 1, bias=False),
+            "decoder": nn.Conv2d(2, 5, 1),
         }
     )
     model["body"][1].bias.requires_grad_(False)
     groups = parameter_groups(
-        model, OptimSettings(lr=0.1, head_factor=5.0), head=("cov_feat", "fc8")
+        model, OptimSettings(lr=0.1, head_factor=5.0), head=("cov_feat", "fc8"), fresh=("decoder",)
     )
     kept = {g["name"]: [tuple(p.shape) for p in g["params"]] for g in groups}
     assert kept == {
@@ -82,9 +83,11 @@ def test_groups_hold_each_trainable_parameter_once() -> None:
         "biases": [(4,), (4,)],
         "head weights": [(2, 4, 1, 1), (3, 2, 1, 1)],
         "head biases": [(2,)],
+        "fresh weights": [(5, 2, 1, 1)],
+        "fresh biases": [(5,)],
     }
-    np.testing.assert_allclose([g["lr"] for g in groups], [0.1, 0.2, 0.5, 1.0])
-    assert [g["weight_decay"] for g in groups] == [5e-4, 0.0, 5e-4, 0.0]
+    np.testing.assert_allclose([g["lr"] for g in groups], [0.1, 0.2, 0.5, 1.0, 1.0, 2.0])
+    assert [g["weight_decay"] for g in groups] == [5e-4, 0.0, 5e-4, 0.0, 5e-4, 0.0]
 
 
 def test_empty_groups_are_left_out_and_adamw_keeps_the_factors() -> None:

@@ -38,7 +38,7 @@ from smaf.data.layout import open_data
 from smaf.engine.predicting import open_network
 from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.stages.test_seg import save_for_server
-from smaf.models import build_segmenter, write_checkpoint
+from smaf.models import LIGHT, build_segmenter, write_checkpoint
 from smaf.ops import certain_mask, vote_proposals
 
 NETWORK = ("--network", "test_efficientnet", "--weights", "none", "--device", "cpu")
@@ -165,6 +165,24 @@ def test_it_learns_and_is_tested(small: Path, segmenter: Path, tmp_path: Path) -
         "--flip",
     )
     assert again.status == 2 and "made with other settings" in again.err
+
+
+@pytest.mark.slow
+def test_a_decoder_learns_and_sharpens(small: Path, targets: Path, tmp_path: Path) -> None:
+    """From the trained network without it, which it then leaves behind."""
+    size = ("--loss_at", "quarter", "--resize_long", 96, 128, "--crop", 96, "--network", LIGHT)
+    coarse = trained(
+        small, targets, tmp_path / "c", *size, "--steps", 30, "--lr", 1e-3, "--weights", "imagenet"
+    )
+    more = (*size, "--steps", 30, "--weights", coarse)
+    plain = scores(small, trained(small, targets, tmp_path / "p", *more), tmp_path / "plain")
+    fine = trained(small, targets, tmp_path / "f", *more, "--decoder")
+    assert scores(small, fine, tmp_path / "fine")["miou"] > plain["miou"] + 0.02
+    again = run(
+        train_seg.main, "--data_root", small, "--list", "train", "--target_dir", targets, "--out",
+        tmp_path / "f", *NETWORK, *CROPS, *ADAMW, *size, "--steps", 30, "--weights", coarse,
+    )  # fmt: skip
+    assert again.status == 2 and "decoder" in again.err
 
 
 def test_labels_can_be_known(small: Path, segmenter: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -18,12 +19,15 @@ from smaf.models import (
     LIGHT,
     Segmenter,
     build_classifier,
+    build_network,
     build_segmenter,
+    for_inference,
     load_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
 from smaf.models.deeplab import MEAN
+from smaf.models.timm_backbone import TimmBackbone
 
 SMALL = "test_efficientnet"
 
@@ -185,6 +189,71 @@ def test_light_network_starts_as_the_classifier_is(tmp_path: Path) -> None:
         classifier.state_dict()["backbone.body.conv_stem.weight"],
     )
     assert float(other.state_dict()["aspp.c1.weight"].std()) > 0.008
+
+
+def trained_decoder(model: Segmenter) -> Segmenter:
+    """The network with a decoder that adds something."""
+    assert model.decoder is not None
+    nn.init.normal_(model.decoder.add.weight, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def test_a_decoder_starts_with_the_logits_of_the_network_without(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = build_segmenter(LIGHT, num_classes=4)
+    write_checkpoint(tmp_path / "s.pth", model, ("a", "b", "c"))
+    fine = build_segmenter(LIGHT, num_classes=4, pretrained=tmp_path / "s.pth", decoder=True)
+    images = torch.randn(2, 3, 65, 98)
+    with torch.inference_mode():
+        coarse, logits = model(images), fine(images)
+    assert coarse.shape == (2, 4, 5, 7) and logits.shape == (2, 4, 17, 25)
+    whole = F.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(logits, whole[:, :, :17, :25])
+
+
+def test_a_decoders_features_lie_where_its_logits_do() -> None:
+    """A cell looks at most 2 pixels away from its place; random weights see some noise."""
+    torch.manual_seed(0)
+    for stride, height, width in ((16, 375, 240), (8, 120, 121)):
+        backbone = TimmBackbone(LIGHT, output_stride=stride).eval()
+        images = torch.randn(1, 3, height, width, requires_grad=True)
+        _, fine = backbone.with_fine(images)
+        assert fine.shape == (1, 24, -(-height // 4), -(-width // 4))
+        fine[:, :, 20, 10].square().sum().backward()
+        assert images.grad is not None
+        seen = images.grad.abs().sum(dim=(0, 1))
+        rows, columns = (
+            float((seen.sum(dim=1 - axis) * torch.arange(seen.shape[axis])).sum() / seen.sum())
+            for axis in (0, 1)
+        )
+        assert abs(rows - 81.5) < 2.5 and abs(columns - 41.5) < 2.5
+
+
+def test_a_decoder_is_kept_and_folded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = trained_decoder(build_segmenter(LIGHT, num_classes=3, decoder=True))
+    path, images = tmp_path / "s.pth", torch.randn(1, 3, 90, 71)
+    write_checkpoint(path, model, ("a", "b"))
+    again = build_network(read_checkpoint(path))
+    assert isinstance(again, Segmenter)
+    with torch.inference_mode():
+        logits = model(images)
+        torch.testing.assert_close(again(images), logits)
+        fast = for_inference(model)
+        assert fast is not model
+        scale = logits.abs().max()
+        torch.testing.assert_close(fast(images) / scale, logits / scale, atol=5e-5, rtol=0)
+        plain = build_segmenter(LIGHT, num_classes=3)
+        with pytest.raises(InputError, match="have a decoder, the model has none"):
+            load_checkpoint(plain, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [(DEEPLAB, "has no decoder"), (SMALL, "the decoder needs one of")]
+)
+def test_networks_without_a_decoder_say_so(name: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        build_segmenter(name, num_classes=3, decoder=True)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ class SegmentationPlan(TrainingPlan):
         kind=int,
         choices=STRIDES,
     )
+    decoder: bool = option(
+        False,
+        "logits at stride 4, with the backbone's features there (tf_efficientnet_lite0 to 4); "
+        "starts from weights without it, too",
+    )
     loss_at: str = option(
         "logits",
         "where logits and mask are compared: at the logits' size as published, or at a quarter of "
@@ -134,6 +139,7 @@ class SegmentationPlan(TrainingPlan):
             num_classes=data.num_classes + 1,
             pretrained=start,
             output_stride=self.output_stride,
+            decoder=self.decoder,
         )
 
 

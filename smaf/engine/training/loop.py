@@ -110,7 +110,8 @@ class Trainer:
         self.format = training.model.training_format(self.device)
         self.model = training.model.to(self.device).to(memory_format=self.format)
         optim = self.settings.optim
-        groups = parameter_groups(self.model, optim, head=self.model.head_modules)
+        head, fresh = self.model.head_modules, self.model.fresh_modules
+        groups = parameter_groups(self.model, optim, head=head, fresh=fresh)
         self.optimiser = make_optimiser(groups, optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
         self.step = 0

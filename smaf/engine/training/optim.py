@@ -1,4 +1,4 @@
-"""The optimiser of all trainings: four groups of parameters, and the poly schedule."""
+"""The optimiser of all trainings: groups of parameters, and the poly schedule."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _GROUPS = {
     "biases": (2.0, 0.0),
     "head weights": (10.0, 1.0),
     "head biases": (20.0, 0.0),
+    "fresh weights": (10.0, 1.0),
+    "fresh biases": (20.0, 0.0),
 }
 
 
@@ -51,18 +53,20 @@ class OptimSettings(Options):
 
 
 def parameter_groups(
-    model: nn.Module, settings: OptimSettings, *, head: tuple[str, ...]
+    model: nn.Module, settings: OptimSettings, *, head: tuple[str, ...], fresh: tuple[str, ...] = ()
 ) -> list[dict[str, Any]]:
     """Sort trainable parameters into weights, biases, and those of the new layers `head`.
 
-    Vectors (biases, and BatchNorm's weights where it is free) have twice the rate and no decay.
+    Vectors (biases, and BatchNorm's weights where it is free) have twice the rate and no decay. The
+    layers `fresh`, which no weights are for, have ten times the rate whatever `head_factor` is.
     """
     members: dict[str, list[nn.Parameter]] = {name: [] for name in _GROUPS}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             kind = "weights" if parameter.ndim > 1 else "biases"
-            new = any(f"{name}.".startswith(f"{module}.") for module in head)
-            members[f"head {kind}" if new else kind].append(parameter)
+            below = {"head ": head, "fresh ": fresh}
+            place = (new for new, modules in below.items() if name.startswith(_dotted(modules)))
+            members[f"{next(place, '')}{kind}"].append(parameter)
     scale = settings.head_factor / 10.0
     groups = []
     for name, (rate, decay) in _GROUPS.items():
@@ -77,6 +81,10 @@ def parameter_groups(
             }
         )
     return groups
+
+
+def _dotted(modules: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{module}." for module in modules)
 
 
 def make_optimiser(groups: list[dict[str, Any]], settings: OptimSettings) -> Optimizer:
