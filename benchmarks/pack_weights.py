@@ -69,6 +69,8 @@ def mix(network: Trainable, other: Trainable, share: float) -> None:
     if not 0 < share < 1:
         raise InputError(f"--mix {share}: expected a share between 0 and 1")
     theirs = other.state_dict()
+    if theirs.keys() != network.state_dict().keys():
+        raise InputError("--mix: one of the networks has a decoder, the other has none")
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             value.lerp_(theirs[name].to(value), share)

@@ -74,7 +74,7 @@ class Step:
 
 def groups_of(model: Trainable, settings: OptimSettings) -> list[dict[str, object]]:
     """The groups of parameters that have any."""
-    groups = parameter_groups(model, settings, head=model.head_modules)
+    groups = parameter_groups(model, settings, head=model.head_modules, fresh=model.fresh_modules)
     return [group for group in groups if group["params"]]
 
 

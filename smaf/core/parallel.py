@@ -83,12 +83,12 @@ def map_parallel(
     """Return `[function(task) for task in tasks]` from `num_workers` processes.
 
     A progress bar shows how far they are, unless `quiet`; with 0 or 1 workers this process does the
-    tasks itself, in `threads` threads. A process takes `chunk` tasks at a time (default 32);
-    `chunk` tasks or fewer are not worth another process.
+    tasks itself, with 0 in `threads` threads. A process takes `chunk` tasks at a time (default
+    32); `chunk` tasks or fewer are not worth another process.
     """
     chunk = CHUNK if chunk is None else chunk
     if num_workers <= 1 or len(tasks) <= chunk:
-        with closing(_here(function, tasks, threads)) as results:
+        with closing(_here(function, tasks, 1 if num_workers else threads)) as results:
             return list(tqdm(results, desc=what, total=len(tasks), disable=quiet))
     found: list[Result] = []
     bar = tqdm(desc=what, total=len(tasks), disable=quiet)
@@ -133,7 +133,10 @@ def map_threads(
 
 @contextmanager
 def thread_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads for the block; an error or a stop drops what has not begun."""
+    """Yield a pool of threads for the block.
+
+    An error or a stop drops what has not begun, and waits for what has.
+    """
     with ThreadPoolExecutor(threads) as pool:
         try:
             yield pool
@@ -177,14 +180,14 @@ class Conveyor:
 def conveyor(num_workers: int, *, tasks: int, threads: int = 1) -> Iterator[Conveyor]:
     """A :class:`Conveyor` for the block, which ends when all its work is done.
 
-    It works in `num_workers` processes; with fewer than two of them, or of `tasks`, in `threads`
-    threads of this one, or at once.
+    It works in `num_workers` processes; with one of them, or fewer than three `tasks`, at once in
+    this one, with none in `threads` threads.
     """
-    processes = num_workers >= 2 and tasks >= 3
-    if not processes and threads < 2:
+    at_once = num_workers or threads
+    if at_once < 2 or tasks < 3:
         yield Conveyor(None, most=1)
         return
-    with worker_pool(num_workers) if processes else thread_pool(threads) as pool:
-        belt = Conveyor(pool, most=3 * (num_workers if processes else threads))
+    with worker_pool(num_workers) if num_workers else thread_pool(threads) as pool:
+        belt = Conveyor(pool, most=3 * at_once)
         yield belt
         belt.finish()

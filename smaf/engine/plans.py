@@ -108,7 +108,7 @@ class Compute(Options):
     )
     num_workers: int = option(
         2,
-        "processes that read photographs or run the CRF; 0: threads of this one run the CRF",
+        "processes that read photographs or run the CRF; 0: up to two threads run the CRF",
         within=NOT_NEGATIVE,
         role=Role.RUN,
     )

@@ -5,7 +5,6 @@ Worker processes do the second without PyTorch's start-up.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -122,8 +121,7 @@ def write_segmented(
 
     The maps, where the rule asks for them, lie beside it, `<id>.npz`.
     """
-    with during(f"making the mask of {job.photo}"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the size cap, which the parent tells once
+    with during(f"making the mask of {job.photo}"):
         maps = SizedMaps(maps.maps.astype(np.float32), maps.whole)
         used = _refined(job.photo, classes, maps, rule.threshold) if rule.crf else maps
         edge = None if rule.crf else rule.threshold  # after CRF they are probabilities
@@ -152,7 +150,7 @@ def _refined(
     """The probabilities after CRF, at the size that it works at."""
     if not len(classes):
         return maps
-    photo = bounded_photo(read_image(photo_path))
+    photo = bounded_photo(read_image(photo_path), quiet=True)  # the parent tells it once
     planes = _planes(maps.at(photo.size), classes, threshold)
     refined = crf_cams(photo, planes, background=threshold)
     return SizedMaps(np.stack(list(refined.values())), maps.whole)

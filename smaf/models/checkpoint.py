@@ -111,7 +111,7 @@ def write_checkpoint(
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
     content: dict[str, Any] = {
         "format": CLASSIFIER_FORMAT if isinstance(model, Classifier) else SEGMENTER_FORMAT,
-        "info": asdict(info_of(model, class_names)),
+        "info": _told(info_of(model, class_names)),
         "state_dict": halved(state, path) if half else state,
     }
     if predict is not None:
@@ -151,6 +151,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
+def _told(info: ClassifierInfo | SegmenterInfo) -> dict[str, Any]:
+    """What a checkpoint tells; that there is no decoder goes without saying, as before 0.11."""
+    return {key: value for key, value in asdict(info).items() if (key, value) != ("decoder", False)}
+
+
 def _own_format(value: object, path: Path) -> str | None:
     """The format of a file of this project, None of another's; an unknown format is an error."""
     if not isinstance(value, Mapping):
@@ -180,6 +185,9 @@ def _parse_own(value: Mapping[str, Any], form: str, path: Path) -> Checkpoint:
         segmenter = parse_segmenter(value["info"], where)
         bias = "base.aspp.c0.bias" if segmenter.name == DEEPLAB else "aspp.c0.bias"
         check_channels(aspp_channels(state, bias, path), segmenter.num_classes, where)
+        if segmenter.decoder != any(key.startswith("decoder.") for key in state):
+            has = "no decoder" if segmenter.decoder else "a decoder"
+            raise InputError(f"{where}: it has {has}, its info says otherwise: {_FIX}")
         return Checkpoint(path, state, None, segmenter, predict)
     classifier = parse_classifier(value["info"], where, HEADS)
     expected = classifier.num_classes + (classifier.head != "cls")

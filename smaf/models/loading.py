@@ -105,11 +105,6 @@ def _for_segmenter(model: Segmenter, checkpoint: Checkpoint) -> dict[str, Tensor
                 ("class count with background", info.num_classes, model.num_classes),
             ),
         )
-        if info.decoder and model.decoder is None:
-            raise InputError(
-                f"weights {path} have a decoder, the model has none: build it with one "
-                "(--decoder), or name other weights"
-            )
     if start is not None and start.backbone != model.backbone_name:
         raise InputError(
             f"weights {path} are a classifier with the backbone {start.backbone}, the network is "
@@ -118,6 +113,11 @@ def _for_segmenter(model: Segmenter, checkpoint: Checkpoint) -> dict[str, Tensor
     head = model.head_keys()
     for stripped in peeled(checkpoint.state):
         if any(key in stripped for key in head):
+            if model.decoder is None and any(key.startswith("decoder.") for key in stripped):
+                raise InputError(
+                    f"weights {path} have a decoder, the model has none: build it with one "
+                    "(--decoder), or name other weights"
+                )
             return model.completed(stripped)
         try:
             backbone = model.backbone_state(stripped)

@@ -13,7 +13,7 @@ from smaf.core.errors import InputError
 from smaf.core.fields import parse_json, shown
 from smaf.core.network_facts import FACTS
 
-# What ResNet-38, DeepLab-V2, EfficientNet-Lite0 and the convolutional timm backbones are exported
+# What ResNet-38, DeepLab-V2, EfficientNet-Lite and the convolutional timm backbones are exported
 # as
 _ATEN = (
     "add.Tensor",
@@ -52,7 +52,6 @@ _ATEN = (
     "dropout.default",
     "arange.default",
     "arange.start",
-    "clamp.default",
     "index_select.default",
     "slice.Tensor",
     "split.Tensor",

@@ -129,7 +129,7 @@ class TimmBackbone(nn.Module):
         for axis in (2, 3):
             cells = (images.shape[axis] + FINE_STRIDE - 1) // FINE_STRIDE
             kept = torch.arange(skipped, skipped + cells, device=fine.device)
-            fine = fine.index_select(axis, kept.clamp(max=fine.shape[axis] - 1))
+            fine = fine.index_select(axis, kept)
         return self._cut(features, images), fine
 
     @property

@@ -38,20 +38,23 @@ def refine_mask(
     return np.array(Image.fromarray(refined).resize(photo.size, Image.Resampling.NEAREST))
 
 
-def bounded_photo(photo: Image.Image, *, max_pixels: int = MAX_VIEW_PIXELS) -> Image.Image:
+def bounded_photo(
+    photo: Image.Image, *, max_pixels: int = MAX_VIEW_PIXELS, quiet: bool = False
+) -> Image.Image:
     """Return the photograph with at most `max_pixels`, for a dense CRF on it.
 
-    A larger photograph is made smaller (bicubic), with a warning.
+    A larger photograph is made smaller (bicubic), with a warning unless `quiet`.
     """
     if photo.width * photo.height <= max_pixels:
         return photo
     size = _smaller(photo, max_pixels)
-    warnings.warn(
-        f"the dense CRF of a photograph of {photo.width}×{photo.height} pixels works on "
-        f"{size[0]}×{size[1]}, not more than {max_pixels} pixels (size cap)",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    if not quiet:
+        warnings.warn(
+            f"the dense CRF of a photograph of {photo.width}×{photo.height} pixels works on "
+            f"{size[0]}×{size[1]}, not more than {max_pixels} pixels (size cap)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return photo.resize(size, Image.Resampling.BICUBIC)
 
 

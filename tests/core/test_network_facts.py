@@ -110,6 +110,9 @@ def test_facts_are_written_as_earlier_versions_wrote_them() -> None:
     assert parse_segmenter(segmenter, "weights x") == SegmenterInfo(
         "resnet18", 3, 8, ("cat", "dog")
     )
+    assert parse_segmenter({**segmenter, "decoder": True}, "weights x").decoder
+    with pytest.raises(InputError, match="decoder is 3, expected true or false"):
+        parse_segmenter({**segmenter, "decoder": 3}, "weights x")
     with pytest.raises(InputError, match=r"class_names has 3 names, num_classes asks for 2"):
         parse_segmenter({**segmenter, "class_names": ["background", "cat", "dog"]}, "weights x")
 

@@ -72,9 +72,20 @@ def test_threads_work_at_once_and_keep_the_order_and_the_first_error() -> None:
             belt.put(meet, value)
     with (
         pytest.raises(InputError, match="the first is refused"),
-        conveyor(1, tasks=9, threads=2) as belt,
+        conveyor(0, tasks=9, threads=2) as belt,
     ):
         belt.put(refuse_first, 0)
+    for stopped in (KeyboardInterrupt, InputError):  # in the main thread, while threads work
+        done.clear()
+        with pytest.raises(stopped), conveyor(0, tasks=600, threads=2) as belt:
+            for value in range(1, 6):
+                belt.put(refuse_first, value)
+            raise stopped("here")
+        assert len(done) <= 5
+    with conveyor(1, tasks=9, threads=2) as belt:
+        assert belt.pool is None  # one process is one thread
+    where = map_parallel(lambda _: threading.get_ident(), [0, 1], **{**options, "num_workers": 1})
+    assert where == 2 * [threading.get_ident()]
 
 
 def test_a_killed_worker_is_told() -> None:

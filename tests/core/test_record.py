@@ -73,8 +73,11 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
             record.write(finished=True)
 
 
-def test_masks_of_earlier_versions_are_without_saliency(tmp_path: Path) -> None:
+def test_records_of_earlier_versions_are_without_saliency_and_decoder(tmp_path: Path) -> None:
     RunRecord(tmp_path, SETTINGS).write(finished=True)
     RunRecord(tmp_path, {**SETTINGS, "saliency_weight": 0.0, "masks_by": "classifier"}).check_same()
     with pytest.raises(InputError, match=r"saliency_weight was 0\.0, is 0\.6"):
         RunRecord(tmp_path, {**SETTINGS, "saliency_weight": 0.6}).check_same()
+    RunRecord(tmp_path, {**SETTINGS, "decoder": False}).check_same()
+    with pytest.raises(InputError, match="decoder was False, is True"):
+        RunRecord(tmp_path, {**SETTINGS, "decoder": True}).check_same()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,6 +267,17 @@ def test_crf_in_two_processes(small: Path, segmenter: Path, tmp_path: Path) -> N
     assert not np.array_equal(
         read_mask(tmp_path / "plain/p7.png"), read_mask(tmp_path / "crf/p7.png")
     )
+
+
+def test_crf_in_threads(small: Path, segmenter: Path, tmp_path: Path) -> None:
+    """The same masks as one after the other; how Python warns stays as it was."""
+    before = list(warnings.filters)
+    for workers in (0, 1):
+        scores(small, segmenter, tmp_path / str(workers), "--crf", "--num_workers", workers)
+    assert list(warnings.filters) == before
+    for image_id in ("p6", "p7"):
+        masks = [read_mask(tmp_path / f"{workers}/{image_id}.png") for workers in (0, 1)]
+        assert np.array_equal(*masks)
 
 
 def test_masks_choose_among_proposals(small: Path, segmenter: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from smaf.models import (
     write_checkpoint,
 )
 from smaf.models.deeplab import MEAN
+from smaf.models.efficientnet_lite import LITE_NAMES
 from smaf.models.timm_backbone import TimmBackbone
 
 SMALL = "test_efficientnet"
@@ -227,6 +228,46 @@ def test_a_decoders_features_lie_where_its_logits_do() -> None:
             for axis in (0, 1)
         )
         assert abs(rows - 81.5) < 2.5 and abs(columns - 41.5) < 2.5
+
+
+def test_a_decoder_starts_with_a_classifiers_maps(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    classifier = build_classifier(LIGHT, num_classes=3, head="eps")
+    write_checkpoint(tmp_path / "c.pth", classifier, ("a", "b", "c"))
+    model = build_segmenter(LIGHT, num_classes=4, pretrained=tmp_path / "c.pth", decoder=True)
+    images = torch.randn(1, 3, 64, 80)
+    with torch.inference_mode():
+        maps = classifier.forward_cam(images).roll(1, dims=1)
+        maps = F.interpolate(maps, scale_factor=4, mode="bilinear", align_corners=False)
+        torch.testing.assert_close(model(images), maps, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LITE_NAMES)
+def test_all_sizes_have_a_decoder(name: str) -> None:
+    torch.manual_seed(0)
+    model = trained_decoder(build_segmenter(name, num_classes=3, output_stride=8, decoder=True))
+    images = torch.randn(1, 3, 33, 50)
+    with torch.inference_mode():
+        logits, folded = model(images), for_inference(model)(images)
+    assert logits.shape == (1, 3, 9, 13)
+    scale = logits.abs().max()
+    torch.testing.assert_close(folded / scale, logits / scale, atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_file_that_tells_of_a_decoder_wrongly_is_refused(told: bool, tmp_path: Path) -> None:
+    path = tmp_path / "s.pth"
+    write_checkpoint(path, build_segmenter(LIGHT, num_classes=3, decoder=not told), ("a", "b"))
+    content = torch.load(path, weights_only=True)
+    content["info"]["decoder"] = told
+    torch.save(content, path)
+    with pytest.raises(InputError, match="decoder, its info says otherwise"):
+        read_checkpoint(path)
+    plain = build_segmenter(LIGHT, num_classes=3)
+    if not told:  # the tensors alone, as a framework keeps them
+        torch.save(content["state_dict"], path)
+        with pytest.raises(InputError, match="have a decoder, the model has none"):
+            load_checkpoint(plain, path)
 
 
 def test_a_decoder_is_kept_and_folded(tmp_path: Path) -> None:

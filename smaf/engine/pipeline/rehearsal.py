@@ -25,6 +25,7 @@ from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.pipeline.step import StageStep
 from smaf.engine.pipeline.steps import method
+from smaf.engine.plans import Compute, crf_threads
 from smaf.engine.saliency import is_flat
 
 log = logging.getLogger("smaf")
@@ -36,8 +37,8 @@ def rehearse(run: Scope, *, clock: Callable[[], float] = time.perf_counter) -> d
     """Run each stage on four photographs in a folder that is removed afterwards; return its pace.
 
     A step's time is the median between the ends of two steps, a photograph's that between two
-    files: what loads and warms up is left out. One process works, so that the few photographs tell
-    the cost of one. Raises the :class:`InputError` that the run would have ended
+    files: what loads and warms up is left out. One process works, on one photograph at once, so
+    that the few tell the cost of one. Raises the :class:`InputError` that the run would have ended
     with, hours later.
     """
     folder = run.at.logdir / FOLDER
@@ -103,8 +104,15 @@ def _measured(step: StageStep, small: Scope, run: Scope, clock: Callable[[], flo
     written = [path.stat().st_mtime_ns / 1e9 for path in files if _is_result(path, step)]
     unit = _between(sorted(written), whole / units)
     if step.parallel:
-        unit /= max(1, min(run.plan.compute.num_workers, os.cpu_count() or 1))
+        unit /= _at_once(run.plan.compute)
     return Pace(unit, unit_bytes=used / units)
+
+
+def _at_once(compute: Compute) -> int:
+    """How many photographs the run works on at once where processes or threads share them."""
+    if compute.num_workers == 0:
+        return crf_threads(compute.threads)
+    return min(compute.num_workers, os.cpu_count() or 1)
 
 
 def _is_result(path: Path, step: StageStep) -> bool:

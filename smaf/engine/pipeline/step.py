@@ -65,7 +65,7 @@ class StageStep(Step):
         plan: makes the plan when it is needed: a threshold may be chosen before.
         folder: where it writes.
         result: the file that a training ends with, or what a photograph's file ends with.
-        parallel: processes share its photographs.
+        parallel: processes, or threads of this one, share its photographs.
     """
 
     stage: Callable[[DataRoot, Any, Output], object]
@@ -102,8 +102,11 @@ class StageStep(Step):
         return _recorded(run.data, plan, self.folder)
 
     def do(self, run: Scope, after_step: Callable[[], None] | None = None) -> None:
-        """Run the stage, which goes on where it stopped."""
-        self.stage(run.data, self.plan(), Output(self.folder, after_step=after_step))
+        """Run the stage, which goes on where it stopped; in a rehearsal one photograph at once."""
+        plan = self.plan()
+        if self.parallel and run.rehearsed is not None:
+            plan = plan.changed(num_workers=1)
+        self.stage(run.data, plan, Output(self.folder, after_step=after_step))
 
 
 @dataclass(frozen=True)

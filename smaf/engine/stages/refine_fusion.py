@@ -56,6 +56,13 @@ class RefinementPlan(StagePlan):
     num_workers: int = option(
         2, "processes that run the CRF; 0: threads of this one", within=NOT_NEGATIVE, role=Role.RUN
     )
+    threads: int | None = option(
+        None,
+        "with --num_workers 0 the CRF's threads, at most two; default: as many as cores",
+        kind=int,
+        within=POSITIVE,
+        role=Role.RUN,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,6 +122,6 @@ def refine_fusion(data: DataRoot, plan: RefinementPlan, output: Output | Path | 
                 what="refine",
                 chunk=2,
                 quiet=distributed.rank() > 0,
-                threads=crf_threads(),
+                threads=crf_threads(plan.threads),
             )
     return output.folder

@@ -48,7 +48,9 @@ class OptimSettings(Options):
         "transformers need one (0.075)",
         within=FRACTION,
     )
-    head_factor: float = option(10.0, "rate of new layers, times --lr", within=POSITIVE)
+    head_factor: float = option(
+        10.0, "rate of new layers, times --lr; a decoder's is 10", within=POSITIVE
+    )
     rate_every: int = option(1, "steps between changes of the rate", within=POSITIVE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,12 @@ from smaf.engine.pipeline.masks import mirror, mirrored_names
 from smaf.engine.pipeline.notes import Notes
 from smaf.engine.pipeline.places import RunPlaces
 from smaf.engine.pipeline.plan import RunPlan
-from smaf.engine.pipeline.rehearsal import _few, rehearse
+from smaf.engine.pipeline.rehearsal import _at_once, _few, rehearse
 from smaf.engine.pipeline.scope import NETWORK_THRESHOLD, THRESHOLD, Scope
+from smaf.engine.pipeline.step import StageStep
 from smaf.engine.pipeline.steps import method
+from smaf.engine.plans import Compute
+from smaf.engine.stages.refine_fusion import RefinementPlan
 from smaf.engine.training.loop import LoopSettings
 
 
@@ -185,6 +189,25 @@ def test_a_rehearsal_measures_between_steps(tmp_path: Path) -> None:
     for key in made:
         assert 0 < paces[key].unit < 60 and 0 < paces[key].unit_bytes < 1e5
         assert not paces[key].fixed
+
+
+def test_a_rehearsal_works_on_one_photograph_at_once(tmp_path: Path) -> None:
+    """Else the gaps between files would not tell what one costs; the run's own way divides it."""
+    run, seen = scope(tmp_path), []
+    step = StageStep(
+        "refine_fusion",
+        "",
+        lambda _, plan, __: seen.append(plan.num_workers),
+        lambda: RefinementPlan(num_workers=0),
+        tmp_path,
+        ".npz",
+        parallel=True,
+    )
+    step.do(run)
+    step.do(replace(run, rehearsed=3))
+    assert seen == [0, 1]
+    plans = [Compute(num_workers=0, threads=1), Compute(num_workers=0, threads=8)]
+    assert [_at_once(plan) for plan in (*plans, Compute(num_workers=1))] == [1, 2, 1]
 
 
 def test_a_rehearsal_takes_maps_that_say_something(tmp_path: Path) -> None:
