@@ -37,6 +37,8 @@ def read_curves(folder: Path) -> dict[str, Points]:
         EventAccumulator,
     )
 
+    # it would tell of a restart of TensorFlow where a training went on after a stop
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
     events = EventAccumulator(str(folder), size_guidance={"scalars": _MOST})
     try:
         events.Reload()
