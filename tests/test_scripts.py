@@ -35,6 +35,9 @@ esac
 """
 
 
+CRF = "smaf/ops/crf/__pycache__"
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone's scripts in a folder with a space in its name, and a stand-in beside it."""
@@ -44,6 +47,8 @@ def clone(tmp_path: Path) -> Path:
         shutil.copy(path, root)
     (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
+    (root / CRF).mkdir(parents=True)
+    (root / CRF / "dense.1.py311.nbc").touch()  # Numba has compiled it
     return root
 
 
@@ -151,6 +156,16 @@ def test_an_environment_is_made_once(clone: Path) -> None:
     ]
     (clone / "requirements.txt").write_text("torch>=99\n")
     assert len(call(clone, "demo.sh")[2]) == 2
+
+
+def test_what_numba_compiles_is_compiled_before_the_first_demo(clone: Path) -> None:
+    shutil.rmtree(clone / CRF)
+    _, _, commands = call(clone, "demo.sh")
+    assert [command[2:4] for command in commands] == [
+        ["-m", "pip"],
+        ["-m", "smaf.ops.crf.warm_up"],
+        ["-m", "smaf"],
+    ]
 
 
 def test_tests_need_no_tools_that_judge_style(clone: Path) -> None:

@@ -3,6 +3,8 @@ test_golden_ops."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -264,6 +266,35 @@ def test_kernels_have_widths(value: float) -> None:
 def test_kernels_of_a_smaller_photograph() -> None:
     assert SOFTMAX.scaled(0.5) == CrfSettings(Gaussian(3, xy=1), Bilateral(4, xy=33.5, rgb=3))
     assert HARD_LABELS.scaled(0.5).gaussian.xy == 1.5
+
+
+_ALL_USES = """
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from smaf.ops import refine_cams, refine_mask
+from smaf.ops.crf import dense, lattice, warm_up
+from PIL import Image
+
+def compiled():
+    loops = {**vars(dense), **vars(lattice)}.items()
+    return {name: len(loop.signatures) for name, loop in loops if isinstance(loop, Dispatcher)}
+
+warm_up.main()
+before, some = compiled(), np.random.default_rng(0)
+photo = Image.fromarray(some.integers(0, 255, (30, 40, 3), dtype=np.uint8))
+for k in (1, 2, 3, 6):
+    cams = {c: some.random((30, 40), dtype=np.float32) for c in range(k)}
+    refine_cams(photo, cams, backgrounds=[0.3], saliency=photo.convert("L"), saliency_weight=0.6)
+    refine_mask(photo, some.integers(0, k + 1, (30, 40)).astype(np.uint8), num_classes=k + 1)
+assert sum(before.values()) > 15 and compiled() == before, (before, compiled())
+"""
+
+
+def test_the_warm_up_leaves_nothing_to_compile() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ALL_USES], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_a_place_for_its_cache_the_crf_is_compiled_in_memory(
