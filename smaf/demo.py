@@ -49,7 +49,7 @@ class DemoOptions(Options):
     report: str = option("demo_report.html", "the page with pictures")
     images: int = option(64, "photographs to train on, about", within=POSITIVE)
     test_images: int = option(24, "photographs to test on, about", within=POSITIVE)
-    steps: int = option(32, "steps of each training", within=POSITIVE)
+    steps: int = option(30, "steps of each training", within=POSITIVE)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     device: str = option("auto", "where to compute", choices=DEVICES)
     overwrite: bool = option(False, "train afresh; else a finished stage stays")
