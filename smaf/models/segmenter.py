@@ -44,6 +44,11 @@ class ASPP(nn.Module):
         return total
 
 
+def has_decoder(state: Mapping[str, Tensor]) -> bool:
+    """Whether a network's state dict holds a decoder's tensors."""
+    return any(key.startswith("decoder.") for key in state)
+
+
 class FineDecoder(nn.Module):
     """What features at stride 4 add to coarse logits: edges, and small objects.
 
@@ -202,7 +207,7 @@ class LightSegmenter(Segmenter):
 
     def completed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of a network without a decoder, and those that this one's starts with."""
-        if any(key.startswith("decoder.") for key in state):
+        if has_decoder(state):
             return dict(state)
         own = self.state_dict()
         return {**state, **{key: own[key] for key in own if key.startswith("decoder.")}}

@@ -21,5 +21,7 @@ def test_mixed_weights_by_hand() -> None:
     assert network.weight.item() == 4.0 and network.num_batches_tracked.item() == 0
     with pytest.raises(InputError, match="between 0 and 1"):
         mix(network, other, 1.0)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="one of the networks has a decoder"):
+    with pytest.raises(InputError, match="the networks differ"):
         mix(network, nn.Linear(1, 1), 0.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the networks differ"):
+        mix(network, nn.BatchNorm1d(2), 0.5)  # type: ignore[arg-type]
