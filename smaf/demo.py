@@ -6,6 +6,7 @@ Then a ladder of scores, rung by rung of the method, and a report.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ class DemoOptions(Options):
 
     out: str = option("demo", "folder for the photographs, the data set and the run")
     report: str = option("demo_report.html", "the page with pictures")
-    images: int = option(64, "photographs to train on, about", within=POSITIVE)
-    test_images: int = option(24, "photographs to test on, about", within=POSITIVE)
+    images: int = option(60, "photographs to train on, about", within=POSITIVE)
+    test_images: int = option(20, "photographs to test on, about", within=POSITIVE)
     steps: int = option(30, "steps of each training", within=POSITIVE)
     seed: int = option(1337, "seed of the trainings", within=NOT_NEGATIVE)
     device: str = option("auto", "where to compute", choices=DEVICES)
@@ -86,7 +87,8 @@ class _Demo:
         """A folder of photographs becomes a data set."""
         count = self.options.images + self.options.test_images
         print(f"rendering {count} photographs to {self.out / 'photographs'}", flush=True)
-        render_photographs(self.out, count=count)
+        workers = min(4, os.cpu_count() or 1)
+        render_photographs(self.out, count=count, num_workers=workers)
         for name, words in _RECIPE.items():
             steps = f" --steps {self.options.steps}" if name.startswith("train") else ""
             write_text(self.recipe / f"{name}.args", f"{words}{steps}\n")

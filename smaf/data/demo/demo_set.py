@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from smaf.core.errors import InputError
 from smaf.core.files import read_json, write_bytes, write_json, write_text
 from smaf.core.images import write_mask
 from smaf.core.labels import write_image_labels
+from smaf.core.parallel import map_parallel
 from smaf.data.demo.fields import Field, blur, noise, resize, step
 from smaf.data.demo.scenes import CLASSES, render_scene
 from smaf.data.demo.stage import Layer, Scene
@@ -26,6 +28,7 @@ MIN_SIDE = 64
 _VERSION = 1  # raise it where the renderer's pictures change: sets of another version are made anew
 # the first test scene, so that the test list is the same beside any number of training scenes
 _TEST_FROM = 1_000_000
+_CHUNK = 8  # scenes that a process renders at a time
 _SMALL = 0.07  # objects below this share of the picture are often overlooked
 
 
@@ -120,13 +123,29 @@ def _is_made(marker: Path, made: dict[str, Any]) -> bool:
     return marker.is_file() and read_json(marker, "demo marker", fix) == made
 
 
+def _write_photograph(
+    index: int, *, folder: Path, size: tuple[int, int], seed: int
+) -> tuple[str, np.ndarray]:
+    """Render scene `index` and write its two files; return its photograph's name and label."""
+    scene, name = render_scene(seed, index, size=size), f"scene_{index:04d}"
+    write_bytes(folder / "photographs" / f"{name}.jpg", _encode(scene.photo, "JPEG"))
+    write_mask(folder / "masks" / f"{name}.png", scene.mask)
+    return f"{name}.jpg", _label(scene)
+
+
 def render_photographs(
-    folder: Path, *, count: int, size: tuple[int, int] = (256, 192), seed: int = 0
+    folder: Path,
+    *,
+    count: int,
+    size: tuple[int, int] = (256, 192),
+    seed: int = 0,
+    num_workers: int = 0,
 ) -> None:
     """Write scenes as somebody's photographs, unless these very ones are there.
 
     `folder` gets `photographs/` of JPEG files, `labels.csv`, and `masks/` of the same names, whose
     values are the classes in the order of the alphabet, from 1 on. `size` is (width, height).
+    The same pictures come from any number of processes.
     """
     _check_arguments(folder, count, 1, size, seed)
     made = {"count": count, "size": list(size), "seed": seed, "version": _VERSION}
@@ -137,13 +156,11 @@ def render_photographs(
         marker.unlink()
         for below in ("photographs", "masks"):
             shutil.rmtree(folder / below, ignore_errors=True)
-    labels = {}
-    for index in range(count):
-        scene, name = render_scene(seed, index, size=size), f"scene_{index:04d}"
-        write_bytes(folder / "photographs" / f"{name}.jpg", _encode(scene.photo, "JPEG"))
-        write_mask(folder / "masks" / f"{name}.png", scene.mask)
-        labels[f"{name}.jpg"] = _label(scene)
-    write_image_labels(folder / "labels.csv", labels, CLASSES)
+    render = partial(_write_photograph, folder=folder, size=size, seed=seed)
+    labels = map_parallel(
+        render, range(count), num_workers=num_workers, what="rendering", chunk=_CHUNK
+    )
+    write_image_labels(folder / "labels.csv", dict(labels), CLASSES)
     write_json(marker, made)
 
 

@@ -214,3 +214,15 @@ def test_photographs_in_a_plain_folder(tmp_path: Path) -> None:
     render_photographs(tmp_path, count=2, size=(64, 64))
     assert photo.read_bytes() == before
     assert len(list((tmp_path / "photographs").iterdir())) == 2  # none without a row is left
+
+
+def test_several_processes_render_the_same_photographs(tmp_path: Path) -> None:
+    for num_workers in (0, 2):
+        folder = tmp_path / str(num_workers)
+        render_photographs(folder, count=10, size=(64, 64), num_workers=num_workers)
+    one, two = tmp_path / "0", tmp_path / "2"
+    files = [path.relative_to(one) for path in sorted(one.rglob("*")) if path.is_file()]
+    assert len(files) == 10 + 10 + 2
+    assert [(one / path).read_bytes() for path in files] == [
+        (two / path).read_bytes() for path in files
+    ]
