@@ -35,9 +35,10 @@ SEGMENTER = "segmenter.pth"
 MIRRORED = "masks"  # of a run: its masks in the photographs' folders, corrected ones as they are
 # What other commands make of a folder's results
 _DERIVED = ("evaluation_*.json", "evaluation_*.png", "results.tgz")
-# Checksums of a list's ids, of their labels, and of their corrected masks
+# Checksums of a list's ids, of their labels, corrected masks, and their saliency maps' sizes
 LIST, LABELS = f"{CONTENTS}--list", f"{CONTENTS}--labels"
 CORRECTED = f"{CONTENTS}--corrected"
+SALIENCY = f"{CONTENTS}saliency maps"
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ def _settings(data: DataRoot, plan: StagePlan) -> Settings:
         values[LABELS] = checksum(data.labels_of(ids).tobytes())
     if plan.corrections_decide:
         values[CORRECTED] = corrected_digest(data, ids)
+    if plan.saliency_decides:
+        values[SALIENCY] = _saliency_digest(data, ids)
     values["class_list"] = list(data.classes.names)
     values["source_classes"] = list(data.classes.source)
     return Settings(values, frozenset(o.name for o in plan.options() if o.about.role is Role.RUN))
@@ -187,6 +190,21 @@ def corrected_digest(data: DataRoot, ids: Sequence[str]) -> str:
     """What tells corrected masks from others: which of `ids` have one, and what the files hold."""
     found = data.corrected_ids(ids)
     return checksum([[i, checksum(data.corrected_path(i).read_bytes())] for i in found])
+
+
+def _sizes(path: Path) -> Any:
+    if path.is_file():
+        return path.stat().st_size
+    below = path.with_suffix("")
+    return {p.name: p.stat().st_size for p in below.iterdir()} if below.is_dir() else None
+
+
+def _saliency_digest(data: DataRoot, ids: Sequence[str]) -> str:
+    """What tells saliency maps from others: the sizes of their files, without reading them.
+
+    Of those of `ids` that show a class: the others' are not used.
+    """
+    return checksum([[i, _sizes(data.saliency_path(i))] for i in data.shown(ids)])
 
 
 class OutputRun:
@@ -312,7 +330,7 @@ def _check_same(record: RunRecord, *, per_image: bool) -> dict[str, Any] | None:
     before = record.previous()
     if per_image and before is not None:
         same_list = before["settings"].get(LIST) == record.settings.get(LIST)
-        record.check_same(but=(LIST,) if same_list else (LIST, LABELS))
+        record.check_same(but=(LIST,) if same_list else (LIST, LABELS, SALIENCY))
     else:
         record.check_same()
     return before
@@ -342,13 +360,6 @@ def image_run(
         yield run
     if distributed.rank() == 0:
         log.info("wrote %d %s to %s", len(ids), what, output.folder)
-
-
-def _sizes(path: Path) -> Any:
-    if path.is_file():
-        return path.stat().st_size
-    below = path.with_suffix("")
-    return {p.name: p.stat().st_size for p in below.iterdir()} if below.is_dir() else None
 
 
 def settings_digest(folder: Path, names: Sequence[str]) -> str:

@@ -66,6 +66,11 @@ class StagePlan(Options):
         """Whether the corrected masks of the list take part in the result."""
         return False
 
+    @property
+    def saliency_decides(self) -> bool:
+        """Whether the saliency maps of the list take part in the result."""
+        return False
+
     @classmethod
     def of(cls: type[Stage], recipe: str | None = None, **values: Any) -> Stage:
         """The plan with the options of a recipe, and `values` by the options' names.

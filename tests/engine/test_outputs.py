@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from small_set import (
     ADAMW,
     NETWORK,
     SGD,
+    Done,
     good,
     run,
     same,
@@ -26,6 +28,7 @@ from small_set import (
     stage3,
     stamps,
     weights_of,
+    write_list,
 )
 
 from smaf import refine_fusion
@@ -45,7 +48,7 @@ def entries(folder: Path) -> list[dict[str, object]]:
     return runs
 
 
-def refine(root: Path, cams: Path, out: Path, *extra: object) -> object:
+def refine(root: Path, cams: Path, out: Path, *extra: object) -> Done:
     return run(
         refine_fusion.main,
         "--data_root",
@@ -242,6 +245,34 @@ def test_maps_of_other_labels_are_made_again(small: Path, classifier: Path, tmp_
     )  # another list, whose labels cannot be compared as a whole
     assert "p1.npz is of box, the labels are now tent" in done.lines[0]
     assert list(read_fused(out / "p1.npz", num_classes=3)) == [2]
+
+
+def test_replaced_saliency_maps_are_noticed(small: Path, cams: Path, tmp_path: Path) -> None:
+    """By each stage that reads them, unless the list has changed or they are not used."""
+    root = Path(shutil.copytree(small, tmp_path / "set"))
+    masks = ("--cam_dir", cams)
+    stages = {
+        "eps": lambda *extra: stage0(root, tmp_path / "eps", "--steps", 2, *SGD, *extra),
+        "cls": lambda *_: stage0(root, tmp_path / "cls", "--steps", 2, *SGD, "--network", "cls"),
+        "refined": lambda *extra: refine(root, cams, tmp_path / "refined", *extra),
+        "salient": lambda *extra: stage3(
+            root, tmp_path / "salient", *masks, "--saliency_weight", 1, *extra
+        ),
+        "masks": lambda *_: stage3(root, tmp_path / "masks", *masks),
+    }
+    for stage in stages.values():
+        good(stage())
+        good(stage())
+    path = root / "SALImages/p1.png"
+    Image.open(path).resize((7, 5)).resize(Image.open(path).size).save(path)  # softer
+    done = {name: stage() for name, stage in stages.items()}
+    assert {name for name, one in done.items() if one.status} == {"eps", "refined", "salient"}
+    for name in ("eps", "refined", "salient"):
+        assert "contents of saliency maps changed" in done[name].lines[0]
+    write_list(root, "few", ["p3"])
+    good(stages["refined"]("--list", "few"))
+    for name in ("eps", "refined", "salient"):
+        good(stages[name]("--overwrite"))
 
 
 def test_moved_data_and_lists_spelled_otherwise_are_the_same_run(

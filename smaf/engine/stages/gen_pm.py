@@ -116,6 +116,11 @@ class MaskPlan(StagePlan):
                 f"--band {low:g} {high:g}: expected thresholds between 0 and 1, the lower one first"
             )
 
+    @property
+    def saliency_decides(self) -> bool:
+        """Whether the saliency maps of the list take part in the result."""
+        return self.saliency_weight > 0
+
     def located(self, places: Places) -> MaskPlan:
         """The plan with the files of a whole run where it names none."""
         return self if self.cam_dir is not None else self.filled(weights=places.student)
@@ -276,8 +281,8 @@ def gen_pm(data: DataRoot, plan: MaskPlan, output: Output | Path | str) -> Path:
     with plan.compute.limited(), process_group(device):
         plan = with_precision(plan, output, device=device, trial=trial)
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids, labels=True, saliency=plan.saliency_weight > 0)
-        if plan.saliency_weight > 0:
+        data.require(ids, labels=True, saliency=plan.saliency_decides)
+        if plan.saliency_decides:
             check_saliency(data, ids)
         if plan.cam_dir is not None:
             require_fused(Path(plan.cam_dir), ids, data)

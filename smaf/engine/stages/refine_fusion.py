@@ -71,6 +71,11 @@ class RefinementPlan(StagePlan):
                 "--no_crf without --saliency_weight or --sharpen refines nothing: give one of them"
             )
 
+    @property
+    def saliency_decides(self) -> bool:
+        """Whether the saliency maps of the list take part in the result."""
+        return self.saliency_weight > 0
+
     def located(self, places: Places) -> RefinementPlan:
         """The plan with the files of a whole run where it names none."""
         return self.filled(cam_dir=places.fused)
@@ -103,9 +108,9 @@ def refine_fusion(data: DataRoot, plan: RefinementPlan, output: Output | Path | 
     output = Output.of(output)
     with process_group(torch.device("cpu")):
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        data.require(ids, labels=True, saliency=plan.saliency_weight > 0)
+        data.require(ids, labels=True, saliency=plan.saliency_decides)
         require_fused(Path(plan.cam_dir or ""), ids, data)
-        if plan.saliency_weight > 0:
+        if plan.saliency_decides:
             check_saliency(data, ids)
         with image_run(
             output,

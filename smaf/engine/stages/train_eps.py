@@ -76,7 +76,7 @@ class EpsPlan(TrainingPlan):
             object.__setattr__(self, "network", "cls")
 
     @property
-    def uses_saliency(self) -> bool:
+    def saliency_decides(self) -> bool:
         """Whether saliency maps take part: not in the plain-CAM baseline."""
         return self.network == "eps"
 
@@ -85,7 +85,7 @@ class EpsPlan(TrainingPlan):
         return build_classifier(
             self.backbone,
             num_classes=num_classes,
-            head=self.head if self.uses_saliency else "cls",
+            head=self.head if self.saliency_decides else "cls",
             pretrained=None if self.weights == "none" else self.weights,
             output_stride=self.output_stride,
         )
@@ -151,7 +151,7 @@ def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Pat
     with plan.compute.limited(), process_group(device):
         plan = with_precision(plan, output, device=device, trial=lambda: training_trial(model))
         ids, settings = data.ids(plan.list_name), settings_of(data, plan)
-        kind = SaliencyStream if plan.uses_saliency else TrainingStream
+        kind = SaliencyStream if plan.saliency_decides else TrainingStream
         stream = kind(
             data,
             ids,
@@ -160,12 +160,12 @@ def train_eps(data: DataRoot, plan: EpsPlan, output: Output | Path | str) -> Pat
             mean=model.mean,
             std=model.std,
         )
-        data.require(ids, labels=True, saliency=plan.uses_saliency)
+        data.require(ids, labels=True, saliency=plan.saliency_decides)
         tell_background(len(data.shown(ids)), len(ids), "photographs")
-        if plan.uses_saliency:
+        if plan.saliency_decides:
             check_saliency(data, ids)
         validate = validator(model, data, plan.validation)
-        task = EpsTask(plan.tau, plan.lam, plan.uses_saliency, plan.crops.centres, plan.pool)
+        task = EpsTask(plan.tau, plan.lam, plan.saliency_decides, plan.crops.centres, plan.pool)
 
         def save(folder: Path) -> None:
             write_checkpoint(folder / CLASSIFIER, model, data.classes.names)
