@@ -311,6 +311,9 @@ def test_missing_saliency_maps_are_made_and_others_stay(
     before = stamps(root), stamps(at.logdir)
     run_all(open_data(root), run_plan(recipe, model=str(model)), tmp_path / "run")
     assert (stamps(root), stamps(at.logdir)) == before
+    (root / "SALImages/p5.png").write_bytes((root / "SALImages/p1.png").read_bytes())
+    with pytest.raises(InputError, match=r"eps_cls_mode was made .*of saliency maps changed"):
+        run_all(open_data(root), run_plan(recipe, model=str(model)), tmp_path / "run")
     other = mean_graph(tmp_path / "u2net.onnx", bias=0.4)
     with pytest.raises(InputError, match="SALImages was made with other settings"):
         run_all(open_data(root), run_plan(recipe, model=str(other)), tmp_path / "run2")
