@@ -4,7 +4,8 @@
         --list val --out smaf/logdir/quality
 
 Makes fused maps of the list with --weights, by default the shipped ones, and masks of them with
-CRF, as `smaf run` does; then estimates each mask as `smaf report` does. The parts are told, too.
+CRF, as `smaf run --masks_by classifier` does; then estimates each mask as `smaf report` does. The
+parts are told, too.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 #   COCO_INIT   DeepLab-V2's initialisation  (DATA_ROOT/weights/deeplabv1_resnet101-coco.pth)
 #   CRF         1, or 0 to do without        (1)
 #   QUICK       1: two steps a stage on the lists' first photographs, to see that all is in place (0)
-# A day on one GPU of 16 GB; without a GPU it takes weeks, so DEVICE=cpu must be asked for.
+# About a day on one GPU of 16 GB (not measured); without a GPU it takes weeks, so DEVICE=cpu must be asked for.
 [ -n "${BASH_VERSION:-}" ] || { echo "error: $0 needs bash: bash $0" >&2; exit 2; }
 set -euo pipefail
 source "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/common.sh"

@@ -25,7 +25,9 @@ class OutputOptions(Options):
     GROUP: ClassVar[str] = "output"
 
     out: str | None = option(
-        None, "output folder; a run in it goes on where it stopped. Default: below --logdir"
+        None,
+        "output folder; a run in it goes on where it stopped. Default: below --logdir, of saliency "
+        "and gen_pm in the data set",
     )
     logdir: str = option(
         LOGDIR, "folder of the run, where stages write and look for each other's results"

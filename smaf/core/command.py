@@ -36,8 +36,8 @@ _GONE = (
     "why; run the same command again, it goes on where it stopped"
 )
 _MEMORY = (
-    "smaller photographs (--long_side, --max_view_pixels), a smaller --batch_size, or fewer "
-    "--num_workers need less; the same command goes on where it stopped"
+    "fewer --num_workers need less, and the same command goes on where it stopped; so do smaller "
+    "photographs (--long_side, --max_view_pixels) or a smaller --batch_size, with --overwrite"
 )
 
 

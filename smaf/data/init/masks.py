@@ -1,4 +1,4 @@
-"""True masks of a new data set, for evaluation only: found, checked, pointed to or painted."""
+"""True masks of a new data set, never trained on: found, checked, pointed to or painted."""
 
 from __future__ import annotations
 

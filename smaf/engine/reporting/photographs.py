@@ -38,6 +38,8 @@ def layers_of(runs: Sequence[ReportedRun], cards: Sequence[Card]) -> list[Layer]
     """The layers that some of the photographs have, in the order of their keys."""
     kind = "EPS" if runs[0].saliency else "CAM"
     last = "self-trained map" if runs[0].saliency else "CAM"
+    if runs[0].at.by_network:
+        last = "network's map"
     layers = [
         Layer("cam", f"{kind} map", smooth=True),
         Layer("target", "target"),

@@ -130,8 +130,9 @@ def _about(
 ) -> list[str]:
     """What the gallery says of its numbers."""
     lines = [
-        "Quality estimates how good a pseudo mask is without a true mask: how far the scales that "
-        "the fused map is the mean of agree with it, the mask before CRF, and the saliency map. "
+        "Quality estimates how good a mask is without a true mask: how far it agrees with stage "
+        "3's and with the saliency map; of stage 3's own masks how far the scales that the fused "
+        "map is the mean of, the mask before CRF and the saliency map agree with them. "
         "IoU is the mean over the photograph's classes, where there is a true mask. "
         "Worst and best go by IoU, where there is none by quality."
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from smaf.engine.reporting.rungs import CRF, NETWORK, SIDES, Rung
+from smaf.engine.reporting.rungs import CRF, NETWORK, NETWORK_KNOWN, SIDES, Rung
 from smaf.engine.reporting.runs import ReportedRun, notes_of
 from smaf.engine.reporting.trainings import Points
 from smaf.report.charts import Curve, bars, curves, smoothed
@@ -87,17 +87,25 @@ def _score_row(run: str, rung: Rung) -> list[Cell]:
 
 
 def _masks(ladders: Ladders) -> list[tuple[str, Rung]]:
-    """(run and title, rung) of the masks that classes are told of: one side, masks and network."""
+    """(run and title, rung) of what classes are told of: one side, the masks and the network.
+
+    The masks are the run's: its network's, or stage 3's.
+    """
     for side in SIDES:
         found = [
             (f"{run}: {rung.title}" if len(ladders) > 1 else rung.title, rung)
             for run, rungs in _of(ladders, side).items()
             for rung in rungs
-            if rung.title in {CRF, NETWORK}
+            if rung.title in (NETWORK, _masks_title(rungs))
         ]
         if found:
             return found
     return []
+
+
+def _masks_title(rungs: Sequence[Rung]) -> str:
+    """The title of a run's masks."""
+    return NETWORK_KNOWN if any(rung.title == NETWORK_KNOWN for rung in rungs) else CRF
 
 
 def _per_class(ladders: Ladders) -> Section | None:
