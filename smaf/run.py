@@ -3,11 +3,11 @@
 First all stages are rehearsed on four photographs, which tells how long the run takes and how much
 disk it needs. Trainings take the recipe's number of steps, on more than 1,700 photographs in
 proportion. Where the training list has true masks, the background threshold is chosen on at most
-300 of them, else it is the recipe's; nothing is trained on them. With --corrected, masks that people corrected
-teach, too, and stand in masks/ as they are. A run that was stopped goes on when the same command is
-given again; where corrections changed, it makes again what depends on them. --out holds masks/ (of
-all photographs, in their folders), segmenter.pth and segmenter.onnx for smaf predict, report.html,
-run.json, and what the stages write.
+300 of them, else it is the recipe's; nothing is trained on them. With --corrected, masks that
+people corrected teach, too, and stand in masks/ as they are. A run that was stopped goes on when
+the same command is given again; where corrections changed, it makes again what depends on them.
+--out holds masks/ (of all photographs, in their folders), segmenter.pth and segmenter.onnx for smaf
+predict, report.html, run.json, and what the stages write.
 """
 
 from __future__ import annotations

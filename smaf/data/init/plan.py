@@ -40,8 +40,8 @@ class InitPlan(Options):
     )
     masks: str | None = option(
         None,
-        "folder of true masks, for scores and the background threshold: PNGs whose values are class "
-        "numbers, with the photographs' paths or names",
+        "folder of true masks, for scores and the background threshold: PNGs whose values are "
+        "class numbers, with the photographs' paths or names",
     )
     min_side: int = option(32, "a photograph with a shorter side is tiny", within=NOT_NEGATIVE)
     strict: bool = option(
