@@ -116,6 +116,9 @@ def test_the_report(finished: RunPlaces) -> None:
     assert [card["name"] for card in facts["cards"]] == [f"{i}.jpg" for i in PICTURES]
     every = ["cam", "target", "fused", "mask", "crf", "network", "truth", "saliency"]
     assert [layer["key"] for layer in facts["layers"]] == every
+    assert facts["layers"][2]["title"] == "network's map"
+    classes = page.split('id="classes"')[1].split("</section>")[0]
+    assert "network, labels known, with CRF, %" in classes and "pseudo masks" not in classes
     kept = {card["name"]: set(card["layers"]) for card in facts["cards"]}
     assert kept["p0.jpg"] == set(every) and kept["p6.jpg"] == set(every) - {"cam", "target"}
     for text in ("pseudo masks, with CRF", "network, fused maps", "self-training", "Settings"):
