@@ -186,6 +186,16 @@ def test_a_decoder_learns_and_sharpens(small: Path, targets: Path, tmp_path: Pat
     assert again.status == 2 and "decoder" in again.err
 
 
+@pytest.mark.slow
+def test_a_decoder_learns_in_mixed_precision(small: Path, targets: Path, tmp_path: Path) -> None:
+    options = ("--steps", 2, "--network", LIGHT, "--weights", "imagenet", "--decoder")
+    full = weights_of(trained(small, targets, tmp_path / "fp32", *options))
+    mixed = weights_of(trained(small, targets, tmp_path / "bf16", *options, "--precision", "bf16"))
+    moved = [name for name in full if name.startswith("decoder") and full[name].any()]
+    assert moved and all(mixed[name].isfinite().all() for name in moved)
+    assert 0 < distance(full, mixed) < 0.05
+
+
 def test_labels_can_be_known(small: Path, segmenter: Path, tmp_path: Path) -> None:
     """p7 shows box and tent; a file that names the box alone leaves no tent, and no hole where it
     was seen."""

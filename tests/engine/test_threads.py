@@ -14,6 +14,7 @@ from small_set import CLASSES, SGD, good, needs_export, run, stage0, stage1
 from smaf import predict, test_seg
 from smaf.core.device import cpu_threads
 from smaf.engine import fused
+from smaf.engine.plans import crf_threads
 from smaf.engine.predicting import open_network
 from smaf.engine.predicting.onnx_network import OnnxNetwork
 from smaf.engine.training.loop import Trainer
@@ -50,6 +51,13 @@ def test_the_count_of_before_comes_back() -> None:
     with pytest.raises(KeyError), cpu_threads(before + 1):
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+def test_at_most_two_crfs_run_at_once() -> None:
+    assert [crf_threads(threads) for threads in (1, 2, 3, 64)] == [1, 2, 2, 2]
+    for threads in (1, 3):
+        with cpu_threads(threads):
+            assert crf_threads() == min(threads, 2)
 
 
 def test_stages_compute_with_them(
