@@ -150,7 +150,7 @@ def _settings(data: DataRoot, plan: StagePlan) -> Settings:
     values: dict[str, Any] = {}
     for declared in plan.options():
         if declared.about.role is Role.CONTENTS:
-            values |= _contents(declared, ids)
+            values |= _contents(declared, data, ids)
         else:
             values[declared.name] = declared.value
     if plan.labels_decide:
@@ -164,17 +164,23 @@ def _settings(data: DataRoot, plan: StagePlan) -> Settings:
     return Settings(values, frozenset(o.name for o in plan.options() if o.about.role is Role.RUN))
 
 
-def _contents(declared: Declared, ids: Sequence[str]) -> dict[str, Any]:
-    """The checksum of what an option names; a name that is no file stands for itself."""
+def _contents(declared: Declared, data: DataRoot, ids: Sequence[str]) -> dict[str, Any]:
+    """The checksum of what an option names; a name that is no file stands for itself.
+
+    Where maps or masks were made with saliency maps, those of `ids` are told of, too.
+    """
     name, value = declared.name, declared.value
     if name == "list":
         return {LIST: checksum(ids)}
     if declared.about.files:
         names = [f"{image_id}{declared.about.files}" for image_id in ids]
         key = f"{CONTENTS}--{name}"
-        if isinstance(value, tuple):
-            return {key: [settings_digest(Path(one), names) for one in value]}
-        return {key: settings_digest(Path(value), names) if value else None}
+        folders = [Path(one) for one in (value if isinstance(value, tuple) else (value,)) if one]
+        digests = [settings_digest(folder, names) for folder in folders]
+        found = {key: digests if isinstance(value, tuple) else next(iter(digests), None)}
+        if any(_used_saliency(folder) for folder in folders):
+            found[f"{SALIENCY} of --{name}"] = _saliency_digest(data, ids)
+        return found
     if isinstance(value, tuple):
         return {name: [_held(one) for one in value]}
     return {name: None if value is None else _held(value)}
@@ -205,6 +211,17 @@ def _saliency_digest(data: DataRoot, ids: Sequence[str]) -> str:
     Of those of `ids` that show a class: the others' are not used.
     """
     return checksum([[i, _sizes(data.saliency_path(i))] for i in data.shown(ids)])
+
+
+def _used_saliency(folder: Path) -> bool:
+    """Whether the record of a folder says that saliency maps took part in its results."""
+    entry = RunRecord(folder, {}).previous()
+    return entry is not None and any(key.startswith(SALIENCY) for key in entry["settings"])
+
+
+def of_list(settings: Mapping[str, Any]) -> set[str]:
+    """Those of the settings that another list changes: its ids, labels, saliency maps' sizes."""
+    return {LIST, LABELS, *(key for key in settings if key.startswith(SALIENCY))}
 
 
 class OutputRun:
@@ -330,7 +347,7 @@ def _check_same(record: RunRecord, *, per_image: bool) -> dict[str, Any] | None:
     before = record.previous()
     if per_image and before is not None:
         same_list = before["settings"].get(LIST) == record.settings.get(LIST)
-        record.check_same(but=(LIST,) if same_list else (LIST, LABELS, SALIENCY))
+        record.check_same(but=(LIST,) if same_list else of_list(record.settings))
     else:
         record.check_same()
     return before
@@ -371,5 +388,5 @@ def settings_digest(folder: Path, names: Sequence[str]) -> str:
     entry = RunRecord(folder, {}).previous()
     if entry is None:
         return checksum([[name, _sizes(folder / name)] for name in names])
-    passed_over = {LIST, LABELS, *entry.get("free", FREE_BEFORE)}
+    passed_over = {*of_list(entry["settings"]), *entry.get("free", FREE_BEFORE)}
     return checksum({key: v for key, v in entry["settings"].items() if key not in passed_over})

@@ -275,6 +275,28 @@ def test_replaced_saliency_maps_are_noticed(small: Path, cams: Path, tmp_path: P
         good(stages[name]("--overwrite"))
 
 
+def test_saliency_maps_of_maps_are_noticed(
+    small: Path, classifier: Path, cams: Path, tmp_path: Path
+) -> None:
+    """Stage 2 learns from maps that saliency refined: those of its own list count."""
+    root = Path(shutil.copytree(small, tmp_path / "set"))
+    refined = tmp_path / "refined"
+
+    def student() -> Done:
+        return stage2(root, classifier, refined, tmp_path / "student", "--steps", 2, *SGD)
+
+    good(refine(root, cams, refined))
+    good(student())
+    good(refine(root, cams, refined, "--list", "val"))  # the record's last entry is of these
+    good(student())
+    path = root / "SALImages/p1.png"
+    Image.open(path).resize((7, 5)).resize(Image.open(path).size).save(path)
+    good(refine(root, cams, refined, "--overwrite"))
+    refused = student()
+    assert refused.status == 2
+    assert "contents of saliency maps of --cam_dir changed" in refused.lines[0]
+
+
 def test_moved_data_and_lists_spelled_otherwise_are_the_same_run(
     small: Path, classifier: Path, cams: Path, tmp_path: Path
 ) -> None:

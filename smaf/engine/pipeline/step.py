@@ -12,7 +12,7 @@ from typing import Any
 from smaf.core.files import files_by_stem, plain_name
 from smaf.core.record import RunRecord, checksum
 from smaf.data.layout import DataRoot
-from smaf.engine.outputs import LABELS, LIST, SALIENCY, Output, settings_of
+from smaf.engine.outputs import LABELS, LIST, Output, of_list, settings_of
 from smaf.engine.pipeline.scope import Scope
 from smaf.engine.plans import StagePlan, TrainingPlan
 from smaf.engine.predicting.saliency_network import find_model
@@ -188,10 +188,10 @@ def _recorded(data: DataRoot, plan: StagePlan, folder: Path) -> bool:
     if plan.values().get("precision") == "auto":  # it stands for what the folder was made with
         plan = plan.changed(precision=before.get("precision", "fp32"))
     settings = settings_of(data, plan)
-    RunRecord(folder, settings.values, free=settings.free).check_same(but=(LIST, LABELS, SALIENCY))
-    maps = settings.values.get(SALIENCY)
-    same = before.get(SALIENCY, maps) == maps  # before 0.11 it was not recorded
-    return same and all(before.get(key) == settings.values.get(key) for key in (LIST, LABELS))
+    keys = of_list(settings.values)
+    RunRecord(folder, settings.values, free=settings.free).check_same(but=keys)
+    recorded = [key for key in keys if key in before or key in (LIST, LABELS)]  # the others: 0.11
+    return all(before.get(key) == settings.values.get(key) for key in recorded)
 
 
 def made(folder: Path) -> str | None:
