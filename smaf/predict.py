@@ -30,9 +30,11 @@ from smaf.engine.predicting.predict import predict
 from smaf.engine.predicting.predictor import Predictor, default_settings, with_overrides
 from smaf.engine.predicting.result_files import Pictures
 from smaf.engine.predicting.saliency_network import SHIPPED, SaliencyWeight, open_saliency
+from smaf.ops.refine import CRF_SIDE
 
 CLASSIFIER, SEGMENTER = "animals_lite0", "animals_lite0_seg"  # that ship: with labels, without
 MAX_SCALE, MAX_SIDE = 16, 65_536
+MIN_CRF_SIDE, MAX_CRF_SIDE = 32, 1_400  # CRF takes up to 1 GB at 2 million pixels
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,16 @@ class PredictOptions(Options):
         "classes that the photographs show: cat,person or a CSV file with the columns image and "
         "labels; without it, those whose score reaches --score",
     )
-    crf: bool = option(False, "refine with dense CRF")
+    crf: bool = option(True, "bring masks to the photograph's edges with dense CRF")
+    crf_side: int = option(
+        CRF_SIDE,
+        "longer side at which CRF works, its kernels in proportion; a larger one is slower, and only "
+        "fine parts of large photographs gain",
+        within=Range(lambda side: MIN_CRF_SIDE <= side <= MAX_CRF_SIDE, "32 to 1400 pixels"),
+    )
     saliency_weight: float = option(
         0.0,
-        "with --crf: power of the odds of salient pixels, by the saliency network that ships, that "
+        "before CRF: power of the odds of salient pixels, by the saliency network that ships, that "
         "multiply the classes'; smaf run's is 0.6, 0: without",
         within=NOT_NEGATIVE,
     )
@@ -123,7 +131,7 @@ class PredictOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.saliency_weight and not self.crf:
-            raise InputError("--saliency_weight takes part before CRF: add --crf")
+            raise InputError("--saliency_weight takes part before CRF: leave --no_crf out")
 
     @property
     def saliency(self) -> SaliencyWeight | None:
@@ -174,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     network = open_network(weights, options.device, threads=options.threads)
     own = network.settings or default_settings(segments=network.segments)
     predict(
-        Predictor(network, options.settings(own), options.crf, options.saliency),
+        Predictor(network, options.settings(own), options.crf, options.saliency, options.crf_side),
         photographs,
         Labels.read(options.labels, network.class_names),
         out=Path(options.out),

@@ -43,6 +43,7 @@ class MaskRule:
             mark a pixel.
         proposals: folder of the proposals that the mask, after CRF, chooses among; or None.
         saliency_weight: power of the saliency map's odds that multiply the classes' values.
+        crf_side: longer side at which CRF works on maps; None: the photograph's.
     """
 
     num_classes: int
@@ -52,6 +53,7 @@ class MaskRule:
     band: tuple[float, float] = (0.0, 0.0)
     proposals: Path | None = None
     saliency_weight: float = 0.0
+    crf_side: int | None = None
 
     def mask(
         self, cams: ClassMaps, shape: tuple[int, int], saliency: Image.Image | None = None
@@ -97,6 +99,7 @@ class MaskRule:
             backgrounds=backgrounds,
             saliency=saliency,
             saliency_weight=self.saliency_weight,
+            long_side=self.crf_side,
         )
         return [refined_mask(maps, shape) for maps in refined]
 

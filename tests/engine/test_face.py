@@ -100,7 +100,7 @@ def test_a_path_an_image_and_an_array_are_one_photograph(
 
 
 def test_results_name_classes_scores_and_maps(network: LoadedNetwork, photo: Path) -> None:
-    result = network(photo, labels=[CLASSES[2], CLASSES[0], "background"])
+    result = network(photo, labels=[CLASSES[2], CLASSES[0], "background"], crf=False)
     w, h = result.photo.size
     assert result.classes == (CLASSES[0], CLASSES[2]) == tuple(result.scores) == tuple(result.maps)
     for name, plane in result.maps.items():
@@ -130,8 +130,8 @@ def test_settings_of_a_call(network: LoadedNetwork, photo: Path) -> None:
     assert (wide > 0).mean() > (narrow > 0).mean()
     one = network(photo, CLASSES, views=Views((1.0,), flip=False)).maps[CLASSES[0]]
     assert np.abs(one - network(photo, CLASSES).maps[CLASSES[0]]).max() > 1e-3
-    total = sum(network(photo, CLASSES, crf=True).maps.values())
-    assert total.max() <= 1 + 1e-5  # probabilities
+    with_crf, without = (network(photo, CLASSES, **crf).maps for crf in ({}, {"crf": False}))
+    assert sum(with_crf.values()).max() <= 1 + 1e-5 < sum(without.values()).max()  # probabilities
 
 
 def test_overlay_and_picture_for_notebooks(network: LoadedNetwork, photo: Path) -> None:
@@ -212,7 +212,7 @@ def test_saliency_before_crf(weights: Path, photo: Path, tmp_path: Path) -> None
     image, size = read_image(photo), read_image(photo).size
     salient = SaliencyWeight(open_saliency(SHIPPED), 2.0).map(image, size)
     assert salient.shape == size[::-1] and salient.min() >= 0 and salient.max() > 0.6
-    fused = network(photo, labels=CLASSES[:1]).maps[CLASSES[0]]
+    fused = network(photo, labels=CLASSES[:1], crf=False).maps[CLASSES[0]]
     refined = crf_cams(image, {0: fused}, background=0.97, saliency=salient, saliency_weight=2.0)
     result = network(photo, labels=CLASSES[:1], crf=True, threshold=0.97, saliency_weight=2.0)
     assert np.array_equal(result.mask, refined_mask(refined, size[::-1]))
@@ -225,10 +225,11 @@ def test_saliency_before_crf(weights: Path, photo: Path, tmp_path: Path) -> None
     assert np.array_equal(read_mask(out / f"{photo.stem}.png"), result.mask)
     record = json.loads((out / "predictions.json").read_text())
     assert record["saliency_weight"] == 2.0
-    done = run(predict.main, photo, *words, "--saliency_weight", 2.0, "--out", tmp_path / "b")
-    assert done.status == 2 and "add --crf" in done.lines[0]
+    words = (*words, "--saliency_weight", 2.0)
+    done = run(predict.main, photo, *words, "--no_crf", "--out", tmp_path / "b")
+    assert done.status == 2 and "leave --no_crf out" in done.lines[0]
     with pytest.raises(ValueError, match="ask for crf"):
-        network(photo, saliency_weight=2.0)
+        network(photo, crf=False, saliency_weight=2.0)
     with pytest.raises(ValueError, match="above 0"):
         network(photo, crf=True, saliency_weight=-1.0)
 
@@ -247,7 +248,7 @@ def test_loading(weights: Path, tmp_path: Path) -> None:
 def test_shipped_networks(photo: Path) -> None:
     network = smaf.load("animals_lite0_seg")
     assert "segmentation network" in repr(network) and "cat" in network.class_names
-    few, many = (network(photo, ["cat"], threshold=t).mask for t in (0.9, 0.1))
+    few, many = (network(photo, ["cat"], threshold=t, crf=False).mask for t in (0.9, 0.1))
     assert 0 < np.count_nonzero(few) < np.count_nonzero(many)
     result = network(photo, labels=["cat"])
     assert set(np.unique(result.mask)) <= {0, 1}

@@ -26,7 +26,7 @@ from smaf.engine.predicting.predictor import Predictor
 from smaf.engine.predicting.torch_network import TorchNetwork
 from smaf.models import LIGHT, PredictSettings, build_classifier, read_checkpoint, write_checkpoint
 from smaf.models.export import export_onnx
-from smaf.ops import fuse_cams, mean_maps, normalise_maps, peak_scores
+from smaf.ops import crf_cams, fuse_cams, mean_maps, normalise_maps, peak_scores
 
 SETTINGS = PredictSettings(Views((1.0, 2.0), long_side=64), background=0.4, score=0.3)
 
@@ -204,6 +204,52 @@ def test_crf_finds_the_edge_within_a_cell() -> None:
     ]
     edges = [int((column > 0.5).sum()) for column in columns]
     assert edges[0] > 29 and edges[1] == 29
+
+
+@pytest.mark.parametrize("size", [(96, 72), (400, 300), (2000, 1500)])
+def test_crf_works_at_its_side_with_kernels_in_proportion(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a photograph of 500 pixels: a larger one is refined as that one would be."""
+    seen = []
+
+    def noting(image: Image.Image, cams: Any, **more: Any) -> Any:
+        seen.append((image.size, more["settings"].bilateral.xy))
+        return crf_cams(image, cams, **more)
+
+    monkeypatch.setattr("smaf.engine.predicting.predictor.crf_cams", noting)
+    settings = PredictSettings(replace(ONE_VIEW, long_side=64), background=0.02, score=0.5)
+    photo = red_left().resize(size, Image.Resampling.NEAREST)
+    for side, expected in ((250, min(250, max(size))), (50, 50)):
+        prediction = Predictor(Colours(), settings, crf=True, crf_side=side)(photo)
+        assert prediction.mask.shape == size[::-1] and list(prediction.scores) == [0]
+        edge = (prediction.mask == 1).mean(axis=0) > 0.5
+        assert edge.mean() == pytest.approx(0.5, abs=0.03)  # a cell is 0.06
+        (w, h), xy = seen.pop()
+        assert max(w, h) == expected and w * size[1] == pytest.approx(h * size[0], rel=0.03)
+        whole = min(max(size), 500) if expected < max(size) else expected
+        assert xy == pytest.approx(67 * expected / whole)
+
+
+def test_commands_refine_by_default(small: Path, weights: Path, tmp_path: Path) -> None:
+    """CRF is on; `--no_crf`, and another side, make the masks again."""
+    words = (small / "JPEGImages/p0.jpg", "--weights", weights, "--out", tmp_path / "o")
+    found = []
+    for more, crf, side in (
+        ((), True, 250),
+        (("--crf",), True, 250),
+        (("--crf_side", 32), True, 32),
+        (("--no_crf",), False, None),
+    ):
+        done = run(predict.main, *words, *more)
+        assert done.status == 0, done.err
+        record = report(tmp_path / "o")
+        assert record["crf"] is crf and record.get("crf_side") == side
+        found.append("1 of 1 photographs are done" in done.err)
+    assert found == [False, True, False, False]
+    for side in (0, 1401):
+        done = run(predict.main, *words, "--crf_side", side)
+        assert done.status == 2 and "expected 32 to 1400 pixels" in done.lines[0]
 
 
 def test_bad_photograph_does_not_stop_the_others(

@@ -163,6 +163,19 @@ def test_a_run_stopped_before_crf_leaves_no_mask_of_an_older_one(
     assert (out / "p1.png").read_bytes() == whole
 
 
+def test_crf_works_at_a_side_of_its_own(small: Path, cams: Path, tmp_path: Path) -> None:
+    words = ("--cam_dir", cams, "--crf", "maps", "--threshold", 0.3)
+    good(stage3(small, tmp_path / "a", *words, "--crf_side", 32))
+    for image_id, mask in masks_of(tmp_path / "a").items():
+        photo = read_image(small / "JPEGImages" / f"{image_id}.jpg")
+        kept = read_fused(cams / f"{image_id}.npz", num_classes=3)
+        (maps,) = refine_cams(photo, kept, backgrounds=[0.3], long_side=32)
+        assert np.array_equal(mask, refined_mask(maps, mask.shape))
+    done = stage3(small, tmp_path / "a", *words)
+    assert done.status == 2 and "crf_side was 32" in done.lines[0]
+    assert stage3(small, tmp_path / "b", *words, "--crf_side", 0).status == 2
+
+
 def test_sharpened_maps_are_cut_and_refined(small: Path, cams: Path, tmp_path: Path) -> None:
     """With CRF the sharpened maps lie beside the masks before it, for a run that is stopped."""
     words = ("--cam_dir", cams, "--sharpen", "par", "--num_workers", 0)

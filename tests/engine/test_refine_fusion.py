@@ -14,7 +14,7 @@ from smaf.core.fused_maps import read_fused, write_fused
 from smaf.core.images import read_image, read_mask
 from smaf.ops import DenseCrf, crf_cams, sharpen_cams
 from smaf.ops.crf import CrfSettings, crf_of
-from smaf.ops.refine import refine_cams, refined_mask
+from smaf.ops.refine import crf_photo, refine_cams, refined_mask
 
 
 def refine(small: Path, cams: Path, out: Path, *extra: object):
@@ -126,6 +126,22 @@ def test_smaller_size_shrinks_the_kernels() -> None:
     (half,) = refine_cams(photo, {1: cam}, backgrounds=[0.5], long_side=60)
     assert half[1].shape == (80, 120)
     assert (refined_mask(half, (80, 120)) != whole).mean() < 0.05
+
+
+def test_kernels_are_those_of_a_photograph_of_500_pixels() -> None:
+    for size, side, factor in (
+        ((500, 375), 250, 0.5),
+        ((240, 180), 250, 1),
+        ((300, 200), 250, 250 / 300),
+        ((4000, 3000), 250, 0.5),
+        ((4000, 3000), 1000, 2),
+    ):
+        smaller, kernels = crf_photo(Image.new("RGB", size), long_side=side)
+        assert max(smaller.size) == min(side, max(size))
+        assert kernels.bilateral.xy == pytest.approx(67 * factor)
+        assert kernels.gaussian.xy == max(1, factor)
+    smaller, kernels = crf_photo(Image.new("RGB", (4000, 20)), long_side=100)
+    assert smaller.size == (100, 1)
 
 
 @pytest.mark.parametrize("long_side", [None, 200, 60])

@@ -3,9 +3,12 @@ test_golden_ops."""
 
 from __future__ import annotations
 
+import importlib
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smaf.core.compiled import compiled
+from smaf.core.compiled import compiled, tell_of_compiling
 from smaf.ops import Bilateral, DenseCrf, Gaussian, crf_labels, crf_softmax, dense_crf
 from smaf.ops.crf import HARD_LABELS, SOFTMAX, CrfSettings
 from smaf.ops.crf.lattice import make_lattice
@@ -313,3 +316,18 @@ def test_without_a_place_for_its_cache_the_crf_is_compiled_in_memory(
         return x + x
 
     assert compiled(double)(21) == 42
+
+
+def test_compiling_is_told_until_its_code_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "doubling.py").write_text("def doubled(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = compiled(importlib.import_module("doubling").doubled)
+    caplog.set_level("INFO", "smaf")
+    monkeypatch.setattr(logging.getLogger("smaf"), "propagate", True)
+    tell_of_compiling(function, "a sum")
+    assert caplog.messages == ["compiling a sum: half a minute, once"]
+    assert function(4) == 8
+    tell_of_compiling(function, "a sum")
+    assert len(caplog.messages) == 1

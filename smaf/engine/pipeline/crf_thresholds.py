@@ -26,6 +26,7 @@ class _Job:
     saliency_weight: float
     truth: np.ndarray
     num_classes: int
+    crf_side: int | None
     thresholds: tuple[float, ...]
 
 
@@ -41,6 +42,7 @@ def _counts(job: _Job) -> np.ndarray:
             backgrounds=job.thresholds,
             saliency=salient,
             saliency_weight=job.saliency_weight,
+            long_side=job.crf_side,
         )
         counts = []
         for refined in refined_maps:
@@ -57,13 +59,14 @@ def mious_after_crf(
     thresholds: Sequence[float],
     *,
     saliency_weight: float = 0.0,
+    crf_side: int | None = None,
     threads: int = 1,
 ) -> list[float]:
     """The mIoU in 0..1 of masks with CRF for each of the background thresholds.
 
     One confusion matrix over the photographs `ids`, which have true masks, and fused maps in the
-    folder `maps`; `saliency_weight` as in :func:`smaf.ops.crf_cams`. The CRF frees Python's lock:
-    threads serve, which start at once.
+    folder `maps`; `saliency_weight` as in :func:`smaf.ops.crf_cams`, `crf_side` as in
+    stage 3. The CRF frees Python's lock: threads serve, which start at once.
     """
     salient = set(data.shown(ids)) if saliency_weight else set[str]()
     jobs = [
@@ -74,6 +77,7 @@ def mious_after_crf(
             saliency_weight,
             data.mask(image_id, size=data.photo_size(image_id)),
             data.num_classes,
+            crf_side,
             tuple(thresholds),
         )
         for image_id in ids

@@ -117,6 +117,7 @@ class Threshold:
                 self.maps,
                 [threshold],
                 saliency_weight=run.saliency_weight(self.key),
+                crf_side=MaskPlan.of(run.plan.recipe).crf_side,
                 threads=threads,
             )
             found[threshold] = miou

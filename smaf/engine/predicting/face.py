@@ -57,7 +57,7 @@ class LoadedNetwork:
         score: float | None = None,
         min_share: float | None = None,
         views: Views | None = None,
-        crf: bool = False,
+        crf: bool = True,
         saliency_weight: float = 0.0,
     ) -> Result:
         """Make the mask of a photograph, the same as `smaf predict` makes.
@@ -71,7 +71,7 @@ class LoadedNetwork:
             score: from which a class counts as shown, between 0 and 1.
             min_share: of the photograph, that a class must have in the mask to count, in 0..1.
             views: which sizes and mirror images are fused (:class:`smaf.core.views.Views`).
-            crf: refine the maps with dense CRF.
+            crf: bring the maps to the photograph's edges with dense CRF.
             saliency_weight: with `crf`: power of the odds of salient pixels, by the saliency
                 network that ships, that multiply the classes' values; 0: without.
 

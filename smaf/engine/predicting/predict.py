@@ -93,27 +93,29 @@ def _facts(predictor: Predictor, weights: str) -> dict[str, Any]:
     return {
         "classes": ["background", *predictor.network.class_names],
         "weights": weights,
-        "crf": crf,
         "score": s.score,
         "background": s.crf_background if crf and s.crf_background else s.background,
-        **_salient(predictor),
+        **_refining(predictor),
     }
 
 
-def _salient(predictor: Predictor) -> dict[str, float]:
-    """What records say of saliency, where it takes part: older ones do not know it."""
+def _refining(predictor: Predictor) -> dict[str, Any]:
+    """What records say of CRF, and of saliency where it takes part."""
     saliency = predictor.saliency
-    return {} if saliency is None else {"saliency_weight": saliency.weight}
+    return {
+        "crf": predictor.crf,
+        **({"crf_side": predictor.crf_side} if predictor.crf else {}),
+        **({} if saliency is None else {"saliency_weight": saliency.weight}),
+    }
 
 
 def _settings(predictor: Predictor, weights_file: Path) -> dict[str, Any]:
     """What decides the masks."""
     return {
         **predictor.settings.to_dict(),
-        "crf": predictor.crf,
         "classes": predictor.network.class_names,
         "weights": contents(weights_file),
-        **_salient(predictor),
+        **_refining(predictor),
     }
 
 

@@ -14,13 +14,13 @@ from PIL import Image
 
 from smaf.core.class_maps import BACKGROUND, ClassMaps
 from smaf.core.predict_settings import PredictSettings
-from smaf.core.views import MAX_VIEW_PIXELS, ONE_VIEW, PAPER_VIEWS, Views
+from smaf.core.views import ONE_VIEW, PAPER_VIEWS, Views
 from smaf.engine.predicting import Network
 from smaf.engine.predicting.saliency_network import SaliencyWeight
-from smaf.ops import SizedMaps, bounded_photo, crf_cams, mask_of_maps, normalise_maps, view_logits
+from smaf.ops import SizedMaps, crf_cams, mask_of_maps, normalise_maps, view_logits
 from smaf.ops.quality import scale_agreement
+from smaf.ops.refine import CRF_SIDE, crf_photo
 
-_HUGE = 16_000_000  # pixels: 64 MB
 _CLASSIFIER = PredictSettings(PAPER_VIEWS, background=BACKGROUND, score=0.5)
 _SEGMENTER = PredictSettings(replace(ONE_VIEW, label_filter="logits"), background=None, score=0.5)
 
@@ -113,13 +113,15 @@ class Prediction:
 class Predictor:
     """A network and how it is used.
 
-    `crf` refines its maps; `saliency` then makes salient pixels count for more.
+    `crf` refines its maps, at `crf_side` pixels of the photograph's longer side; `saliency` then
+    makes salient pixels count for more.
     """
 
     network: Network
     settings: PredictSettings
     crf: bool = False
     saliency: SaliencyWeight | None = None
+    crf_side: int = CRF_SIDE
 
     def __post_init__(self) -> None:
         if self.saliency is not None and not self.crf:
@@ -164,13 +166,8 @@ class Predictor:
         return Prediction(mask_of_maps(kept, classes, threshold), scores, kept, fused)
 
     def _refined(self, photo: Image.Image, kept: SizedMaps, classes: Sequence[int]) -> SizedMaps:
-        """Return the maps' probabilities after dense CRF.
-
-        A photograph of more pixels than the size cap is refined at a smaller size.
-        """
-        # CRF takes up to 1 GB at 2 million pixels, beside the photograph
-        huge = photo.width * photo.height > _HUGE
-        smaller = bounded_photo(photo, max_pixels=MAX_VIEW_PIXELS // 2 if huge else MAX_VIEW_PIXELS)
+        """Return the maps' probabilities after dense CRF, at the size where it works."""
+        smaller, kernels = crf_photo(photo, long_side=self.crf_side)
         maps = SizedMaps(kept.maps, smaller.size).full()
         if self.threshold is None:
             cams = dict(zip(classes, maps, strict=True))
@@ -180,7 +177,7 @@ class Predictor:
         if self.saliency is not None:
             found = self.saliency.map(photo, smaller.size)
             more = {"saliency": found, "saliency_weight": self.saliency.weight}
-        refined = crf_cams(smaller, cams, background=self.threshold, **more)
+        refined = crf_cams(smaller, cams, background=self.threshold, settings=kernels, **more)
         return SizedMaps(np.stack(list(refined.values())), photo.size)
 
     @property

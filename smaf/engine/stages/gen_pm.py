@@ -18,7 +18,7 @@ from smaf.core.errors import InputError, during
 from smaf.core.files import write_text
 from smaf.core.fused_maps import stored_values, write_fused
 from smaf.core.images import read_mask, write_mask
-from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, Role, option, part
+from smaf.core.options import NOT_NEGATIVE, OPEN_FRACTION, POSITIVE, Role, option, part
 from smaf.core.parallel import Conveyor, conveyor
 from smaf.core.proposals import require_proposals
 from smaf.core.views import Views
@@ -74,6 +74,13 @@ class MaskPlan(StagePlan):
         "on the fused maps, with EPS's values",
         choices=CRF_KINDS,
         const="masks",
+    )
+    crf_side: int | None = option(
+        None,
+        "with --crf maps: longer side at which CRF works, its kernels in proportion; default: the "
+        "photograph's",
+        kind=int,
+        within=POSITIVE,
     )
     saliency_weight: float = option(
         0.0,
@@ -136,6 +143,7 @@ class MaskPlan(StagePlan):
             self.band,
             proposals,
             self.saliency_weight,
+            self.crf_side,
         )
 
 

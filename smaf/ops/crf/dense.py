@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image
 
-from smaf.core.compiled import compiled
+from smaf.core.compiled import compiled, tell_of_compiling
 from smaf.ops.crf.lattice import make_lattice
 from smaf.ops.crf.settings import Bilateral, Gaussian
 
@@ -52,6 +53,12 @@ def _normalise(q, rest, labels, one, lanes):  # type: ignore[no-untyped-def]
         for b in range(len(q)):
             for lane in range(len(lanes)):
                 q[b, p, lane] *= share
+
+
+@cache
+def tell_once() -> None:
+    """Log once a process that the CRF must be compiled first, where it must."""
+    tell_of_compiling(_exponents, "the dense CRF")
 
 
 class _Kernel:

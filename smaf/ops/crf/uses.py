@@ -19,8 +19,9 @@ CERTAINTY = 0.7
 
 def crf_of(image: np.ndarray | Image.Image, settings: CrfSettings) -> DenseCrf:
     """The dense CRF of an RGB image with the kernels of `settings`; see :class:`DenseCrf`."""
-    from smaf.ops.crf.dense import DenseCrf  # with Numba, which saliency alone does not need
+    from smaf.ops.crf.dense import DenseCrf, tell_once  # with Numba: not where saliency is alone
 
+    tell_once()
     return DenseCrf(image, gaussian=settings.gaussian, bilateral=settings.bilateral)
 
 
