@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # NumPy and PyTorch load when they are needed: the command st
 
     from smaf.engine.predicting.face import LoadedNetwork
 
-__version__ = "0.11.0"
+__version__ = "0.12.0"
 __all__ = ["__version__", "load"]
 
 prepare_environment()

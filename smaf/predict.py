@@ -62,8 +62,8 @@ class PredictOptions(Options):
     crf: bool = option(True, "bring masks to the photograph's edges with dense CRF")
     crf_side: int = option(
         CRF_SIDE,
-        "longer side at which CRF works, its kernels in proportion; a larger one is slower, and only "
-        "fine parts of large photographs gain",
+        "longer side at which CRF works, its kernels in proportion; a larger one is slower, and "
+        "only fine parts of large photographs gain",
         within=Range(lambda side: MIN_CRF_SIDE <= side <= MAX_CRF_SIDE, "32 to 1400 pixels"),
     )
     saliency_weight: float = option(
