@@ -160,7 +160,7 @@ class _Demo:
         """Masks of a real photograph that an installed package ships, by the shipped weights."""
         photo = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
         options: dict[str, Any] = {"out": self.out / "predictions", "overwrite": None}
-        self.commands.run("predict", str(photo), crf=True, **options)
+        self.commands.run("predict", str(photo), **options)
 
 
 def folders(out: Path) -> Folders:

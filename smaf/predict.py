@@ -51,7 +51,9 @@ class PredictOptions(Options):
     overwrite: bool = option(False, "remove what earlier runs made in --out, start afresh")
     legend: bool = option(True, "class names and colours below the overlays")
     cams: bool = option(
-        False, "also write each class's map over the photograph, <stem>_cam_<class>.jpg"
+        False,
+        "also write each class's map, after CRF if there is one, over the photograph, "
+        "<stem>_cam_<class>.jpg",
     )
     report: bool = option(False, "also write report.html, a page of all photographs in --out")
     labels: str | None = option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,10 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def tell_of_compiling(function: Callable[..., Any], what: str) -> None:
     """Log that `what` is compiled now, unless an earlier process kept `function`'s machine code."""
-    folder = function.stats.cache_path  # type: ignore[attr-defined] # of Numba's dispatcher
-    kept = os.listdir(folder) if folder and os.path.isdir(folder) else []
-    if not fnmatch.filter(kept, f"*{function.__name__}-*.nbi"):
-        log.info("compiling %s: half a minute, once", what)
+    stats = getattr(function, "stats", None)  # none where NUMBA_DISABLE_JIT is set
+    if stats is None:
+        return
+    kept = os.listdir(stats.cache_path) if os.path.isdir(stats.cache_path or "") else []
+    line, (major, minor) = function.__code__.co_firstlineno, sys.version_info[:2]
+    if not fnmatch.filter(kept, f"*{function.__name__}-{line}.py{major}{minor}*.nbi"):
+        log.info("compiling %s: up to half a minute, once", what)

@@ -73,17 +73,14 @@ def crf_photo(
 ) -> tuple[Image.Image, CrfSettings]:
     """The photograph at the size where a CRF on maps works, and its kernels there.
 
-    Where it is longer than `long_side` it is made smaller, and the kernels cover what they do of
-    a photograph whose longer side is 500 pixels, as VOC's are; where it has more than `max_pixels`,
-    without a `long_side`, they stay.
+    A photograph that is longer than `long_side` or has more than `max_pixels` is made smaller. With
+    a `long_side` the kernels cover the same part of the photograph at each size: that of one of 500
+    pixels, as VOC's are, where it is longer. Without, they are as published.
     """
-    size = _smaller(photo, max_pixels, long_side)
-    if size == photo.size:
-        return photo, SOFTMAX
-    smaller = photo.resize(size, Image.Resampling.BICUBIC)
-    if long_side is None:
-        return smaller, SOFTMAX
-    return smaller, SOFTMAX.scaled(max(size) / min(max(photo.size), _KERNELS_SIDE))
+    size, side = _smaller(photo, max_pixels, long_side), max(photo.size)
+    kernels = SOFTMAX if long_side is None else SOFTMAX.scaled(max(size) / min(side, _KERNELS_SIDE))
+    same = size == photo.size
+    return photo if same else photo.resize(size, Image.Resampling.BICUBIC), kernels
 
 
 def _resize(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -135,6 +135,8 @@ def test_kernels_are_those_of_a_photograph_of_500_pixels() -> None:
         ((300, 200), 250, 250 / 300),
         ((4000, 3000), 250, 0.5),
         ((4000, 3000), 1000, 2),
+        ((999, 700), 1000, 1.998),
+        ((1001, 700), 1000, 2),
     ):
         smaller, kernels = crf_photo(Image.new("RGB", size), long_side=side)
         assert max(smaller.size) == min(side, max(size))

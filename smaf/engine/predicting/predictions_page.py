@@ -69,8 +69,8 @@ def write_predictions_page(
         log.warning("warning: %s", gone)
         intro.append(f"{gone}. Masks are shown without them.")
     notes = [
-        "Quality estimates how good a mask is without a true mask: how far the views that its maps "
-        "are the mean of agree with it. Worst and best go by it."
+        "Quality estimates how good a mask is without a true mask: how sure its maps are of it. "
+        "Worst and best go by it; after CRF all maps are sure, and the order alone counts."
     ]
     if len(taken) < len(entries):
         notes.append(
