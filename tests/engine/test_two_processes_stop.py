@@ -33,7 +33,8 @@ def start(how: str, *words: object) -> subprocess.Popen[str]:
 def test_bad_input_is_one_line(options: tuple[str, ...], how: str) -> None:
     out, err = (process := start(how, "train_eps", *options)).communicate(timeout=120)
     assert process.returncode == 2 and out == ""
-    (line,) = err.splitlines()
+    assert len(err.splitlines()) == 1, err
+    line = err.strip()
     assert line.startswith("error: ") and options[1] in line
 
 
