@@ -417,7 +417,9 @@ def test_rehearsed_and_exported(recipe: Path, tmp_path: Path) -> None:
     score = record(at)["thresholds"]["score"]["score"]
     assert network.settings.score == score and network.settings.background is None
     photo = Image.open(data.photo_path("p6"))
-    masks = [smaf.load(str(at.network.with_suffix(s)))(photo, crf=False).mask for s in (".onnx", ".pth")]
+    masks = [
+        smaf.load(str(at.network.with_suffix(s)))(photo, crf=False).mask for s in (".onnx", ".pth")
+    ]
     assert masks[0].shape == (44, 60) and np.mean(masks[0] != masks[1]) < 0.02
     assert np.mean(masks[1] != read_mask(at.network_masks / "p6.png")) < 0.02
 
