@@ -174,6 +174,9 @@ def test_crf_works_at_a_side_of_its_own(small: Path, cams: Path, tmp_path: Path)
     done = stage3(small, tmp_path / "a", *words)
     assert done.status == 2 and "crf_side was 32" in done.lines[0]
     assert stage3(small, tmp_path / "b", *words, "--crf_side", 0).status == 2
+    good(stage3(small, tmp_path / "b", "--recipe", "light", *words))
+    (entry,) = json.loads((tmp_path / "b/run.json").read_text())
+    assert entry["settings"]["crf_side"] == 500  # the recipe's
 
 
 def test_sharpened_maps_are_cut_and_refined(small: Path, cams: Path, tmp_path: Path) -> None:

@@ -109,8 +109,6 @@ class MaskPlan(StagePlan):
         if self.cam_dir is not None:  # the maps are there: the network has no say
             object.__setattr__(self, "weights", None)
             object.__setattr__(self, "attention_refine", False)
-        if self.crf != "maps":  # its size is not asked for
-            object.__setattr__(self, "crf_side", None)
         low, high = self.band
         if self.uncertain == "crf" and self.crf == "none":
             raise InputError(

@@ -16,7 +16,7 @@ from small_set import TRAIN, make_set, stamps, write_list
 from smaf.core.errors import InputError
 from smaf.core.images import write_mask
 from smaf.data.layout import open_data
-from smaf.engine.pipeline import network
+from smaf.engine.pipeline import network, thresholds
 from smaf.engine.pipeline.estimate import Pace, Part, Progress, check_disk, parts_of, time_of
 from smaf.engine.pipeline.lists import ROWS, Lists, lists_of
 from smaf.engine.pipeline.masks import mirror, mirrored_names
@@ -28,6 +28,7 @@ from smaf.engine.pipeline.scope import NETWORK_THRESHOLD, THRESHOLD, Scope
 from smaf.engine.pipeline.step import StageStep
 from smaf.engine.pipeline.steps import method
 from smaf.engine.plans import Compute
+from smaf.engine.stages.gen_pm import MaskPlan
 from smaf.engine.stages.refine_fusion import RefinementPlan
 from smaf.engine.training.loop import LoopSettings
 
@@ -120,6 +121,31 @@ def test_which_photographs_need_saliency_maps(tmp_path: Path) -> None:
     words = (tmp_path / "b/recipe/gen_pm.args").read_text()
     (tmp_path / "b/recipe/gen_pm.args").write_text(f"{words}--saliency_weight 0.4\n")
     assert stage3.saliency_weight(THRESHOLD) == 0.4 and stage3.salient == "photographs"
+
+
+def test_masks_and_their_thresholds_have_the_recipes_side_of_crf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sides = scope(tmp_path), []
+
+    def noting(*_: object, crf_side: int | None, **__: object) -> list[float]:
+        sides.append(crf_side)
+        return [0.5 - len(sides) / 10]
+
+    monkeypatch.setattr(thresholds, "mious_after_crf", noting)
+    file = tmp_path / "recipe/gen_pm.args"
+    file.write_text(f"{file.read_text()}--crf_side 77\n")
+    steps = {step.key: step for step in method(run)}
+    for key, choose in (
+        ("gen_pm", thresholds.of_classifier),
+        ("network_masks", thresholds.of_network),
+    ):
+        step = steps[key]
+        assert isinstance(step, StageStep)
+        plan = step.plan()
+        assert isinstance(plan, MaskPlan) and (plan.crf, plan.crf_side) == ("maps", 77)
+        choose(run)._after_crf(run, [], 0.3)
+    assert set(sides) == {77} and len(sides) >= 2
 
 
 @pytest.fixture(autouse=True)
